@@ -1,0 +1,218 @@
+"""The contract: every served model and its tensors, stated once.
+
+ONNX input and output names, `config.pbtxt` of every target, TensorRT profiles, client dtypes and
+benchmark shapes are derived from the tables below. This module imports nothing but the standard
+library, so that every side (training, export, the server's Python steps, tests) can read it.
+
+Shapes are given without the batch axis; every served model has one in front (`MAX_BATCH_SIZE`).
+A dimension of -1 varies from request to request. Images are NHWC, sRGB, 0..255.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+CONTRACT_VERSION = "1"
+"""Changed whenever a served tensor changes; the client refuses a server that answers another."""
+
+ENSEMBLE = "tryon"
+MAX_BATCH_SIZE = 8
+
+# ---- sizes -------------------------------------------------------------------------------------
+NET_HEIGHT, NET_WIDTH = 256, 192
+"""What the generator sees of the person, and the image encoder of the garment."""
+POSE_SIZE = 256
+"""Side of the square view that the pose network sees; its central NET_WIDTH columns are the
+generator's view."""
+DETECTOR_SIZE = 224
+MAX_SIDE = 1536
+MIN_SIDE = 64
+MAX_IMAGE_BYTES = 32 * 1024 * 1024
+MAX_PROMPT_CHARACTERS = 512
+MAX_TOKENS = 32
+CANVAS_SIZES = ((512, 384), (1024, 768))
+"""Height and width of the garment canvas from which the composite samples: the smallest whose
+height is not below the person picture's longer side divided by 1.34, else the largest."""
+OUTPUT_SIZES = ((256, 192), (512, 384), (1024, 768))
+"""Picture sizes (height, width) that TensorRT profiles and benchmarks cover."""
+
+# ---- categories --------------------------------------------------------------------------------
+CATEGORIES = ("upper", "lower", "dress")
+CONDITION = ("upper", "lower", "dress", "has_garment", "has_text")
+"""What the `condition` vector holds, in this order, each 0 or 1."""
+
+# ---- what the networks predict -----------------------------------------------------------------
+LANDMARKS = (
+    "neck_front", "neck_left", "neck_right", "shoulder_left", "shoulder_right",
+    "armpit_left", "armpit_right", "elbow_left", "elbow_right", "cuff_left", "cuff_right",
+    "waist_left", "waist_right", "hip_left", "hip_right", "hem_left", "hem_right", "hem_front",
+    "crotch", "knee_left", "knee_right", "leg_left", "leg_right",
+)  # fmt: skip
+"""Garment landmarks; left and right are the wearer's. `cuff` is the centre of a sleeve's end and
+`leg` of a trouser leg's end, at whatever length; `hem` is the lower edge of a top, skirt or dress;
+`elbow` and `knee` exist only where the sleeve or leg reaches past them."""
+
+PARSE = ("background", "hair", "face_neck", "arm_left", "arm_right", "leg_left", "leg_right",
+         "upper", "lower", "dress", "shoes", "other")  # fmt: skip
+"""Classes of a person's parse; skin is classes 2 to 6 (torso skin counts as face_neck)."""
+
+EMBEDDING = 128
+"""Width of z = E^I(I) + E^T(T)."""
+POSE_POINTS = 39
+POSE_CHANNELS = 48
+"""BlazePose: landmarks with heat maps, and channels of each decoder map."""
+DETECTOR_ANCHORS = 2254
+GARMENT_CHANNELS = (32, 64, 96, 128)
+"""Channels of E^I's feature maps at 1/4, 1/8, 1/16 and 1/32 of the network's view."""
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """One tensor of a served model: its name, dtype (numpy's name, or "bytes") and shape."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A served model. `kind` is "onnx" (a traced network) or "python" (a step in Python)."""
+
+    name: str
+    kind: str
+    doc: str
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of the ensemble: the model, and where its tensors differ from the ensemble's names.
+
+    `inputs` and `outputs` map a model's tensor name to the ensemble's; a name that is not listed
+    goes by itself.
+    """
+
+    model: str
+    inputs: dict[str, str] = field(default_factory=dict)
+    outputs: dict[str, str] = field(default_factory=dict)
+
+
+def _t(name: str, dtype: str, *shape: int) -> Tensor:
+    return Tensor(name, dtype, shape)
+
+
+_QUARTERS = tuple(
+    _t(f"garment_{2 ** (i + 2)}", "float16", c, NET_HEIGHT // 2 ** (i + 2), NET_WIDTH // 2 ** (i + 2))
+    for i, c in enumerate(GARMENT_CHANNELS)
+)
+_POSE_MAPS = (
+    _t("heatmaps", "float16", POSE_POINTS, 64, 64),
+    _t("person_mask", "float16", 1, 64, 64),
+    _t("features_64", "float16", POSE_CHANNELS, 64, 64),
+    _t("features_32", "float16", POSE_CHANNELS, 32, 32),
+    _t("features_16", "float16", POSE_CHANNELS, 16, 16),
+)
+_PERSON = _t("person", "uint8", -1, -1, -1)
+_GARMENT = _t("garment", "uint8", -1, -1, -1)
+_PROMPT = _t("prompt", "bytes", 1)
+_CATEGORY = _t("category", "bytes", 1)
+_CONDITION = _t("condition", "float32", len(CONDITION))
+_PHOTO = _t("photo", "uint8", -1, -1, 3)
+_VIEW = _t("view", "uint8", POSE_SIZE, POSE_SIZE, 3)
+_WINDOW = _t("window", "uint8", -1, -1, 3)
+_PLACEMENT = _t("placement", "float32", 4)
+_BOX = _t("box", "int32", 4)
+_GARMENT_NET = _t("garment_net", "uint8", NET_HEIGHT, NET_WIDTH, 3)
+_CANVAS = _t("canvas", "uint8", -1, -1, 4)
+_PAINTED = _t("painted", "uint8", NET_HEIGHT, NET_WIDTH, 4)
+_Z_TEXT = _t("z_text", "float32", EMBEDDING)
+_Z_IMAGE = _t("z_image", "float32", EMBEDDING)
+_IDS = _t("input_ids", "int64", MAX_TOKENS)
+_ATTENTION = _t("attention_mask", "int64", MAX_TOKENS)
+_GARMENT_LANDMARKS = _t("garment_landmarks", "float32", len(LANDMARKS), 3)
+_GARMENT_MASK = _t("garment_mask", "float16", 1, NET_HEIGHT, NET_WIDTH)
+_CONFIDENCE = _t("confidence", "float32", 1)
+
+MODELS: tuple[Model, ...] = (
+    Model(
+        "decode", "python",
+        "Checks a request and decodes its pictures. `person` and `garment` are pixels (H, W, 3), "
+        "or (H, W, 4) with alpha, or an encoded file's bytes as (1, 1, N). A garment of shape "
+        "(1, 1, 1) means none; an empty prompt means none. `thumbnail` is the person letterboxed "
+        "for the detector; `canvas` is the garment RGBA, letterboxed to 3:4.",
+        (_PERSON, _GARMENT, _PROMPT, _CATEGORY),
+        (_PHOTO, _t("thumbnail", "uint8", DETECTOR_SIZE, DETECTOR_SIZE, 3), _CANVAS, _GARMENT_NET,
+         _CONDITION),
+    ),
+    Model(
+        "detector", "onnx",
+        "BlazePose's person detector: boxes (x0, y0, x1, y1 in 0..1 of the thumbnail), key points "
+        "(hip centre, full-body circle, shoulder centre, upper-body circle; x, y each) and scores "
+        "after the logistic function.",
+        (_t("thumbnail", "uint8", DETECTOR_SIZE, DETECTOR_SIZE, 3),),
+        (_t("boxes", "float32", DETECTOR_ANCHORS, 12), _t("scores", "float32", DETECTOR_ANCHORS)),
+    ),
+    Model(
+        "crop", "python",
+        "Finds the one person and cuts out what the generator works on. `view` is the square pose "
+        "view; `window` the photo's own pixels inside the generator's view; `box` (x0, y0, x1, y1) "
+        "where the window lies in the photo; `placement` (left, top, right, bottom) where it lies "
+        "in the generator's view, in 0..1.",
+        (_PHOTO, _t("boxes", "float32", DETECTOR_ANCHORS, 12),
+         _t("scores", "float32", DETECTOR_ANCHORS), _CONDITION),
+        (_WINDOW, _VIEW, _BOX, _PLACEMENT),
+    ),
+    Model(
+        "pose", "onnx",
+        "BlazePose: 39 landmarks (x, y, z in 0..1 of the view, visibility, presence), whether a "
+        "person is there, heat maps, person mask (logits) and the decoder's feature maps.",
+        (_VIEW,),
+        (_t("landmarks", "float32", POSE_POINTS, 5), _t("pose_score", "float32", 1), *_POSE_MAPS),
+    ),
+    Model(
+        "tokenizer", "python", "WordPiece tokens of the prompt, padded to a fixed length.",
+        (_PROMPT,), (_IDS, _ATTENTION),
+    ),
+    Model(
+        "text_encoder", "onnx",
+        "E^T: BERT, pooled and projected to z_text; and the flat garment painted from the words.",
+        (_IDS, _ATTENTION, _CONDITION), (_Z_TEXT, _PAINTED),
+    ),
+    Model(
+        "image_encoder", "onnx",
+        "E^I: feature pyramid, garment landmarks (x, y in 0..1 of the canvas, visibility), garment "
+        "mask and z_image, of the garment or, without one, of the painted one.",
+        (_GARMENT_NET, _PAINTED, _CONDITION),
+        (*_QUARTERS, _GARMENT_LANDMARKS, _GARMENT_MASK, _Z_IMAGE),
+    ),
+    Model(
+        "generator", "onnx",
+        "Fusion z = E^I(I) + E^T(T), generator G, and the composite at the window's own size. "
+        "Where `mask` is 0 the picture holds the window's own bytes.",
+        (_WINDOW, _PLACEMENT, _VIEW, _t("landmarks", "float32", POSE_POINTS, 5), *_POSE_MAPS,
+         *_QUARTERS, _GARMENT_LANDMARKS, _GARMENT_MASK, _Z_IMAGE, _Z_TEXT, _CONDITION, _CANVAS,
+         _PAINTED),
+        (_t("window_picture", "uint8", -1, -1, 3), _t("window_mask", "uint8", -1, -1), _CONFIDENCE),
+    ),
+    Model(
+        "paste", "python", "Lays the window's picture and mask back into the photo.",
+        (_PHOTO, _t("window_picture", "uint8", -1, -1, 3), _t("window_mask", "uint8", -1, -1),
+         _BOX),
+        (_t("picture", "uint8", -1, -1, 3), _t("mask", "uint8", -1, -1)),
+    ),
+)  # fmt: skip
+
+ENSEMBLE_INPUTS = (_PERSON, _GARMENT, _PROMPT, _CATEGORY)
+ENSEMBLE_OUTPUTS = (_t("picture", "uint8", -1, -1, 3), _t("mask", "uint8", -1, -1), _CONFIDENCE)
+ENSEMBLE_STEPS = tuple(Step(model.name) for model in MODELS)
+"""Every tensor has one name in the whole system, so no step renames any."""
+
+
+def model(name: str) -> Model:
+    """The served model of that name. Raises KeyError naming those there are."""
+    for candidate in MODELS:
+        if candidate.name == name:
+            return candidate
+    raise KeyError(f"no served model {name!r}; there are {', '.join(m.name for m in MODELS)}")
