@@ -10,10 +10,9 @@ import numpy as np
 
 from tryon.contract import NET_HEIGHT, NET_WIDTH
 
-# BlazePose's landmark indices that the window is computed from.
-NOSE, LEFT_SHOULDER, RIGHT_SHOULDER, LEFT_ELBOW, RIGHT_ELBOW = 0, 11, 12, 13, 14
-LEFT_WRIST, RIGHT_WRIST, LEFT_HIP, RIGHT_HIP = 15, 16, 23, 24
-LEFT_KNEE, RIGHT_KNEE, LEFT_ANKLE, RIGHT_ANKLE = 25, 26, 27, 28
+# BlazePose's landmark indices from which the window's anchors are computed in training.
+NOSE, LEFT_SHOULDER, RIGHT_SHOULDER, LEFT_HIP, RIGHT_HIP = 0, 11, 12, 23, 24
+LEFT_ANKLE, RIGHT_ANKLE = 27, 28
 
 
 def fit_aspect(box: np.ndarray, aspect: float = NET_WIDTH / NET_HEIGHT) -> np.ndarray:
@@ -25,39 +24,46 @@ def fit_aspect(box: np.ndarray, aspect: float = NET_WIDTH / NET_HEIGHT) -> np.nd
     return np.array([cx - width / 2, cy - height / 2, cx + width / 2, cy + height / 2])
 
 
-def window_from_joints(joints: np.ndarray, category: str) -> np.ndarray:
+def window_from_anchors(
+    hips: np.ndarray, shoulders: np.ndarray, radius: float, category: str
+) -> np.ndarray:
     """The 3:4 box that the generator works on, for a garment of `category`.
 
+    The anchors are what BlazePose's detector finds: hip centre, shoulder centre and the radius of
+    the circle around the hips that holds the whole body, in pixels.
+
     Args:
-        joints: (33 or more, 2) BlazePose landmarks in pixels.
-        category: "upper" (head to mid-thigh), "lower" (waist to feet) or "dress" (head to feet).
+        hips, shoulders: (2,) points.
+        radius: in pixels.
+        category: "upper" (above the head to mid-thigh), "lower" (waist to feet) or "dress" (head
+            to feet).
 
     Returns:
         (4,) float64 box of aspect NET_WIDTH / NET_HEIGHT.
     """
-    shoulders = (joints[LEFT_SHOULDER] + joints[RIGHT_SHOULDER]) / 2
-    hips = (joints[LEFT_HIP] + joints[RIGHT_HIP]) / 2
-    torso = max(
-        float(np.linalg.norm(hips - shoulders)),
-        float(np.linalg.norm(joints[LEFT_SHOULDER] - joints[RIGHT_SHOULDER])) * 0.8,
-        1e-3,
-    )
-    arms = joints[[LEFT_SHOULDER, RIGHT_SHOULDER, LEFT_ELBOW, RIGHT_ELBOW, LEFT_WRIST, RIGHT_WRIST]]
-    legs = joints[[LEFT_HIP, RIGHT_HIP, LEFT_KNEE, RIGHT_KNEE, LEFT_ANKLE, RIGHT_ANKLE]]
+    torso = max(float(np.linalg.norm(hips - shoulders)), 0.4 * radius, 1e-3)
+    centre = (hips + shoulders) / 2
+    half = 0.95 * torso
     if category == "upper":
-        points = np.concatenate([arms, joints[[NOSE, LEFT_HIP, RIGHT_HIP]]])
-        extra = np.array([0.28, 0.35, 0.28, 0.45])
+        box = np.array([centre[0] - half, shoulders[1] - 0.95 * torso,
+                        centre[0] + half, hips[1] + 0.6 * torso])  # fmt: skip
     elif category == "lower":
-        points = np.concatenate([legs, joints[[LEFT_WRIST, RIGHT_WRIST]]])
-        extra = np.array([0.25, 0.45, 0.25, 0.3])
+        box = np.array([hips[0] - 0.7 * torso, hips[1] - 0.75 * torso,
+                        hips[0] + 0.7 * torso, hips[1] + 1.08 * radius])  # fmt: skip
     elif category == "dress":
-        points = np.concatenate([arms, legs, joints[[NOSE]]])
-        extra = np.array([0.25, 0.45, 0.25, 0.3])
+        box = np.array([centre[0] - half, shoulders[1] - 0.95 * torso,
+                        centre[0] + half, hips[1] + 1.08 * radius])  # fmt: skip
     else:
         raise ValueError(f"category {category!r} is not one of upper, lower, dress")
-    low, high = points.min(0), points.max(0)
-    box = np.concatenate([low, high]) + np.array([-1, -1, 1, 1]) * extra * torso
     return fit_aspect(box)
+
+
+def anchors_from_joints(joints: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """Hip centre (2,), shoulder centre (2,) and body radius, from (33 or more, 2) landmarks."""
+    hips = (joints[LEFT_HIP] + joints[RIGHT_HIP]) / 2
+    shoulders = (joints[LEFT_SHOULDER] + joints[RIGHT_SHOULDER]) / 2
+    reach = np.linalg.norm(joints[[NOSE, LEFT_ANKLE, RIGHT_ANKLE]] - hips, axis=1)
+    return hips, shoulders, float(reach.max()) * 1.12
 
 
 def square_around(box: np.ndarray) -> np.ndarray:
