@@ -1,0 +1,255 @@
+"""G, the generator: where the garment goes, what it covers, how it is lit, what it uncovers.
+
+It sees the person at 256x192 and paints nothing itself: it predicts maps from which
+`composite.py` takes the picture at the photo's own size.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tryon.contract import (
+    CONDITION,
+    EMBEDDING,
+    GARMENT_CHANNELS,
+    LANDMARKS,
+    NET_HEIGHT,
+    NET_WIDTH,
+    PARSE,
+    POSE_CHANNELS,
+    POSE_POINTS,
+)
+from tryon.models.blocks import Conv, FiLM, Residual, head, pixel_coordinates, up2, warp
+from tryon.models.composite import Maps, composite, to_bytes
+from tryon.models.efficientnet import CHANNELS, EfficientNetTrunk
+from tryon.models.fusion import Fusion
+from tryon.models.geometry import PARTS, LandmarkVote, PartTransforms
+from tryon.models.inpaint import PAINT, class_colours
+
+WIDTH_16, WIDTH_8, WIDTH_4, WIDTH_2 = 128, 96, 64, 32
+
+
+def _centre(x: Tensor) -> Tensor:
+    """The generator's 3:4 view out of a square map."""
+    margin = x.shape[-1] // 8
+    return x[..., margin:-margin]
+
+
+class Generator(nn.Module):
+    """Fusion, landmarks-first flow, masks, parse, shading, paint, confidence."""
+
+    pixels_8: Tensor
+    pixels_4: Tensor
+
+    def __init__(self, trunk: EfficientNetTrunk) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.fusion = Fusion()
+        g4, g8, g16, g32 = GARMENT_CHANNELS
+        s2, s4, s8, s16 = CHANNELS
+        marks = 3 * len(LANDMARKS)
+        self.code = nn.Sequential(nn.Linear(EMBEDDING + g16 + g32 + marks + len(CONDITION), 192), nn.ReLU(),
+                                  nn.Linear(192, 128), nn.ReLU())  # fmt: skip
+        self.in_16 = nn.Sequential(Conv(POSE_CHANNELS + s16, WIDTH_16, 1), Residual(WIDTH_16))
+        self.film_16 = FiLM(128, WIDTH_16)
+        self.mix_16 = nn.Sequential(Residual(WIDTH_16), Residual(WIDTH_16))
+        self.heat_8 = Conv(POSE_POINTS + 1, 32, 3, 2)
+        self.in_8 = nn.Sequential(Conv(WIDTH_16 + POSE_CHANNELS + s8 + 32, WIDTH_8, 1),
+                                  Residual(WIDTH_8))  # fmt: skip
+        self.film_8 = FiLM(128, WIDTH_8)
+        self.mix_8 = Residual(WIDTH_8)
+        self.in_4 = nn.Sequential(Conv(WIDTH_8 + POSE_CHANNELS + s4 + POSE_POINTS + 1, WIDTH_4, 1),
+                                  Residual(WIDTH_4))  # fmt: skip
+        # Landmarks of this garment on this person, and the parts' transforms from them.
+        self.landmarks = LandmarkVote(WIDTH_8)
+        self.transforms = PartTransforms()
+        self.part_logits = head(WIDTH_8, len(PARTS))
+        # Residual flow, coarse to fine.
+        self.flow_8 = nn.Sequential(Conv(WIDTH_8 + g8 + 3, WIDTH_8, 1), Residual(WIDTH_8))
+        self.delta_8 = head(WIDTH_8, 2, 0.002)
+        self.flow_4 = nn.Sequential(Conv(WIDTH_4 + WIDTH_8 + g4 + 3, WIDTH_4, 1), Residual(WIDTH_4))
+        self.delta_4 = head(WIDTH_4, 2, 0.002)
+        self.film_4 = FiLM(128, WIDTH_4)
+        self.mix_4 = nn.Sequential(Conv(WIDTH_4 + g4 + 4, WIDTH_4, 1), Residual(WIDTH_4))
+        self.shade = head(WIDTH_4, 3)
+        self.fine = nn.Sequential(Conv(WIDTH_4 + s2 + 3 + 4, WIDTH_2, 1), Residual(WIDTH_2))
+        self.delta_2 = head(WIDTH_2, 2, 0.002)
+        self.mask = head(WIDTH_2, 4)
+        self.beneath = head(WIDTH_2, 4 * (1 + len(PAINT)))
+        self.parse = head(WIDTH_2, len(PARSE))
+        self.shade_fine = head(WIDTH_2, 1)
+        self.confidence = nn.Linear(WIDTH_16 + WIDTH_8, 1)
+        like = torch.zeros(1)
+        self.register_buffer(
+            "pixels_8", pixel_coordinates(NET_HEIGHT // 8, NET_WIDTH // 8, like), persistent=False
+        )
+        self.register_buffer(
+            "pixels_4", pixel_coordinates(NET_HEIGHT // 4, NET_WIDTH // 4, like), persistent=False
+        )
+
+    def predict(
+        self,
+        view: Tensor,
+        pose: dict[str, Tensor],
+        garment: dict[str, Tensor],
+        z: Tensor,
+        condition: Tensor,
+        garment_rgb: Tensor,
+    ) -> dict[str, Tensor]:
+        """All maps at the network's size, as training uses them.
+
+        Args:
+            view: float (N, 3, 256, 256), sRGB in 0..1.
+            pose: `heatmaps`, `person_mask`, `features_64/32/16` of `Pose`, square.
+            garment: what `ImageEncoder.encode` returns (mask as logits).
+            z: (N, EMBEDDING) fused code; condition: (N, 5).
+            garment_rgb: float (N, 3, NET_HEIGHT, NET_WIDTH), what `garment` was encoded from.
+
+        Returns:
+            `landmarks` (N, K, 2) on the person; `flow_8`, `flow_4`, `flow` (N, 2, h, w) in 0..1 of
+            the canvas; `mask` logits (N, 1, H, W) of the garment drawn; `covered`, the garment's
+            own mask at `flow`; `beneath` logits (N, 1 + paints, H, W): keep, or which paint;
+            `parse` logits (N, classes, H/2, W/2); `shade` (N, 3, H/4, W/4) and `shade_fine`
+            (N, 1, H/2, W/2) log gains; `confidence` logits (N, 1).
+        """
+        rgb = _centre(view)
+        heat = torch.cat([pose["heatmaps"], pose["person_mask"] * 0.1], 1)
+        heat = _centre(heat)
+        with torch.no_grad():
+            m2, m4, m8, m16 = self.trunk(rgb)
+        shape = torch.cat([garment["landmarks"], garment["visible"].sigmoid()[..., None]], 2)
+        summary = torch.cat(
+            [garment["garment_16"].mean((2, 3)), garment["garment_32"].mean((2, 3))], 1
+        )
+        code = self.code(
+            torch.cat([z, summary, shape.flatten(1).to(z.dtype), condition], 1)
+        )
+        f16 = self.in_16(torch.cat([_centre(pose["features_16"]), m16], 1))
+        f16 = self.mix_16(self.film_16(f16, code))
+        f8 = self.in_8(torch.cat([up2(f16), _centre(pose["features_32"]), m8, self.heat_8(heat)], 1))
+        f8 = self.mix_8(self.film_8(f8, code))
+        f4 = self.in_4(torch.cat([up2(f8), _centre(pose["features_64"]), m4, heat], 1))
+
+        landmarks = self.landmarks(f8, self.pixels_8)
+        visible = garment["visible"].float().sigmoid()
+        flows, near = self.transforms(landmarks, garment["landmarks"], visible, self.pixels_8)
+        parts = (self.part_logits(f8).float() + near).softmax(1)
+        coarse = (parts[:, :, None] * flows).sum(1)
+
+        own_mask = garment["mask"].float().sigmoid()
+        n = coarse.shape[0]
+        inside = F.avg_pool2d(own_mask, 8)
+        seen = warp(torch.cat([garment["garment_8"].float(), inside], 1), coarse)
+        here = coarse - self.pixels_8.expand(n, -1, -1, -1)
+        h8 = self.flow_8(torch.cat([f8, seen, here], 1))
+        flow_8 = coarse + 0.25 * self.delta_8(h8).float().tanh()
+
+        flow = up2(flow_8)
+        inside = F.avg_pool2d(own_mask, 4)
+        seen = warp(torch.cat([garment["garment_4"].float(), inside], 1), flow)
+        here = flow - self.pixels_4.expand(n, -1, -1, -1)
+        h4 = self.flow_4(torch.cat([f4, up2(h8), seen, here], 1))
+        flow_4 = flow + 0.15 * self.delta_4(h4).float().tanh()
+
+        small = F.avg_pool2d(torch.cat([own_mask, garment_rgb.float()], 1), 4)
+        seen = warp(torch.cat([garment["garment_4"].float(), small], 1), flow_4)
+        h4 = self.mix_4(torch.cat([self.film_4(h4, code), seen], 1))
+        flow = up2(flow_4)
+        small = F.avg_pool2d(torch.cat([own_mask, garment_rgb.float()], 1), 2)
+        seen = warp(small, flow)
+        half = F.interpolate(rgb, scale_factor=0.5, mode="bilinear", align_corners=False)
+        h2 = self.fine(torch.cat([up2(h4), m2, half, seen], 1))
+        flow = up2(flow + 0.05 * self.delta_2(h2).float().tanh())
+        covered = warp(own_mask, flow)
+        return {
+            "landmarks": landmarks,
+            "flow_parts": coarse,
+            "flow_8": flow_8,
+            "flow_4": flow_4,
+            "flow": flow,
+            "covered": covered,
+            "mask": F.pixel_shuffle(self.mask(h2), 2).float(),
+            "beneath": F.pixel_shuffle(self.beneath(h2), 2).float(),
+            "parse": self.parse(h2).float(),
+            "shade": self.shade(h4).float(),
+            "shade_fine": self.shade_fine(h2).float(),
+            "confidence": self.confidence(
+                torch.cat([f16.mean((2, 3)), f8.mean((2, 3))], 1)
+            ).float(),
+        }
+
+    def maps(
+        self, out: dict[str, Tensor], view: Tensor, restyle: tuple[Tensor, Tensor],
+        garment_rgb: Tensor, garment_mask: Tensor,
+    ) -> Maps:  # fmt: skip
+        """What the composite needs, from what `predict` returned.
+
+        Args:
+            out: of `predict`; view: as there; restyle: of `Fusion.recolour`;
+            garment_rgb: as there; garment_mask: (N, 1, H, W) in 0..1.
+        """
+        rgb = _centre(view).float()
+        beneath = out["beneath"].softmax(1)
+        keep, paints = beneath[:, :1], beneath[:, 1:]
+        colours = class_colours(rgb, out["parse"].softmax(1))
+        paints_4 = F.avg_pool2d(paints, 4)
+        weight = paints_4 / paints_4.sum(1, keepdim=True).clamp(min=1e-3)
+        painted = (weight[:, :, None] * colours).sum(1)
+        painted = F.interpolate(painted, scale_factor=4.0, mode="bilinear", align_corners=False)
+        shade = (0.7 * out["shade"].tanh()).exp()
+        shade = F.interpolate(shade, scale_factor=4.0, mode="bilinear", align_corners=False)
+        shade = shade * (0.5 * up2(out["shade_fine"]).tanh()).exp()
+        strength, colour = restyle
+        area = garment_mask.float().sum((2, 3)).clamp(min=1.0)
+        mean = (garment_rgb.float() * garment_mask.float()).sum((2, 3)) / area
+        return Maps(
+            flow=out["flow"],
+            garment=out["mask"].sigmoid() * out["covered"],
+            keep=keep,
+            paint=painted,
+            shade=shade,
+            strength=strength,
+            colour=colour,
+            garment_mean=mean,
+        )
+
+    def forward(
+        self, window: Tensor, placement: Tensor, view: Tensor, landmarks: Tensor, heatmaps: Tensor,
+        person_mask: Tensor, features_64: Tensor, features_32: Tensor, features_16: Tensor,
+        garment_4: Tensor, garment_8: Tensor, garment_16: Tensor, garment_32: Tensor,
+        garment_landmarks: Tensor, garment_mask: Tensor, z_image: Tensor, z_text: Tensor,
+        condition: Tensor, canvas: Tensor, painted: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+        """Contract tensors of the served model `generator`."""
+        rgb = view.float().permute(0, 3, 1, 2) / 255
+        pose = {"heatmaps": heatmaps.float(), "person_mask": person_mask.float(),
+                "features_64": features_64.float(), "features_32": features_32.float(),
+                "features_16": features_16.float()}  # fmt: skip
+        visible = garment_landmarks[..., 2].clamp(1e-4, 1 - 1e-4)
+        own_mask = garment_mask.float().clamp(1e-4, 1 - 1e-4)
+        garment = {
+            "garment_4": garment_4.float(), "garment_8": garment_8.float(),
+            "garment_16": garment_16.float(), "garment_32": garment_32.float(),
+            "landmarks": garment_landmarks[..., :2], "visible": torch.logit(visible),
+            "mask": torch.logit(own_mask),
+        }  # fmt: skip
+        given = condition[:, 3].reshape(-1, 1, 1, 1)
+        drawn = painted.float().permute(0, 3, 1, 2) / 255
+        cloth = canvas.float().permute(0, 3, 1, 2) / 255
+        cloth = cloth * given + (1 - given) * F.interpolate(
+            drawn, size=cloth.shape[2:], mode="bilinear", align_corners=False
+        )
+        small = F.interpolate(
+            cloth[:, :3], size=(NET_HEIGHT, NET_WIDTH), mode="bilinear", align_corners=False,
+            antialias=False,
+        )  # fmt: skip
+        z = self.fusion(z_image, z_text, condition)
+        out = self.predict(rgb, pose, garment, z, condition, small)
+        restyle = self.fusion.recolour(z_image, z_text, condition)
+        maps = self.maps(out, rgb, restyle, small, own_mask)
+        picture, mask = composite(window.float().permute(0, 3, 1, 2) / 255, placement, maps, cloth)
+        picture_bytes, mask_bytes = to_bytes(window, picture, mask)
+        score = out["confidence"].sigmoid() * landmarks[:, 11:25, 3].mean(1, keepdim=True)
+        return picture_bytes, mask_bytes, score

@@ -1,0 +1,92 @@
+"""E^I, the image encoder: a convolutional pyramid over the garment's picture."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tryon.contract import CONDITION, EMBEDDING, GARMENT_CHANNELS, LANDMARKS, NET_HEIGHT, NET_WIDTH
+from tryon.models.blocks import Conv, FiLM, Residual, head, pixel_coordinates, up2
+from tryon.models.efficientnet import CHANNELS, EfficientNetTrunk
+from tryon.models.geometry import LandmarkVote
+
+
+class ImageEncoder(nn.Module):
+    """Features, landmarks, mask and z_image of a garment.
+
+    The frozen ImageNet trunk sees the picture; a feature pyramid (Lin et al., 2017) on top is
+    learned. Without a garment the picture painted from the words takes its place.
+    """
+
+    pixels: Tensor
+
+    def __init__(self, trunk: EfficientNetTrunk) -> None:
+        super().__init__()
+        self.trunk = trunk
+        c4, c8, c16, c32 = GARMENT_CHANNELS
+        s2, s4, s8, s16 = CHANNELS
+        self.in_16 = nn.Sequential(Conv(s16, c16, 1), Residual(c16))
+        self.in_32 = nn.Sequential(Conv(c16, c32, 3, 2), Residual(c32))
+        self.category = FiLM(len(CONDITION), c32)
+        self.top = nn.Sequential(Conv(c32, c32), Residual(c32))
+        self.merge_16 = nn.Sequential(Conv(c32 + c16, c16, 1), Residual(c16))
+        self.merge_8 = nn.Sequential(Conv(c16 + s8, c8, 1), Residual(c8))
+        self.merge_4 = nn.Sequential(Conv(c8 + s4, c4, 1), Residual(c4))
+        self.merge_2 = nn.Sequential(Conv(c4 + s2 + 3, 24, 1), Conv(24, 24))
+        self.mask = head(24, 4)
+        self.landmark_features = Conv(c8, c8)
+        self.landmarks = LandmarkVote(c8)
+        self.visible = nn.Linear(c32 + c16, len(LANDMARKS))
+        self.z = nn.Sequential(
+            nn.Linear(c32 + c16 + 2 * len(LANDMARKS), 256), nn.ReLU(), nn.Linear(256, EMBEDDING)
+        )
+        self.register_buffer(
+            "pixels", pixel_coordinates(NET_HEIGHT // 8, NET_WIDTH // 8, torch.zeros(1)),
+            persistent=False,
+        )  # fmt: skip
+
+    def encode(self, garment: Tensor, condition: Tensor) -> dict[str, Tensor]:
+        """The garment's code, as training uses it.
+
+        Args:
+            garment: float (N, 3, NET_HEIGHT, NET_WIDTH), sRGB in 0..1.
+            condition: float (N, 5), see `contract.CONDITION`.
+
+        Returns:
+            `garment_4` to `garment_32` feature maps, `landmarks` (N, K, 2) in 0..1, `visible`
+            (N, K) logits, `mask` (N, 1, H, W) logits and `z_image` (N, EMBEDDING).
+        """
+        condition = condition * condition.new_tensor([1.0, 1.0, 1.0, 0.0, 0.0])
+        with torch.no_grad():
+            m2, m4, m8, m16 = self.trunk(garment)
+        f16 = self.in_16(m16)
+        f32 = self.top(self.category(self.in_32(f16), condition))
+        f16 = self.merge_16(torch.cat([up2(f32), f16], 1))
+        f8 = self.merge_8(torch.cat([up2(f16), m8], 1))
+        f4 = self.merge_4(torch.cat([up2(f8), m4], 1))
+        half = F.interpolate(garment, scale_factor=0.5, mode="bilinear", align_corners=False)
+        f2 = self.merge_2(torch.cat([up2(f4), m2, half], 1))
+        mask = F.pixel_shuffle(self.mask(f2), 2).float()
+        landmarks = self.landmarks(self.landmark_features(f8), self.pixels)
+        pooled = torch.cat([f32.mean((2, 3)), f16.mean((2, 3))], 1)
+        visible = self.visible(pooled).float()
+        shape = landmarks * visible.sigmoid()[..., None]
+        z = self.z(torch.cat([pooled, shape.flatten(1).to(pooled.dtype)], 1)).float()
+        return {"garment_4": f4, "garment_8": f8, "garment_16": f16, "garment_32": f32,
+                "landmarks": landmarks, "visible": visible, "mask": mask,
+                "z_image": z}  # fmt: skip
+
+    def forward(
+        self, garment_net: Tensor, painted: Tensor, condition: Tensor
+    ) -> tuple[Tensor, ...]:
+        """Contract tensors of the served model `image_encoder`."""
+        has_garment = condition[:, 3].reshape(-1, 1, 1, 1)
+        given = garment_net.float().permute(0, 3, 1, 2) / 255
+        drawn = painted.float().permute(0, 3, 1, 2)[:, :3] / 255
+        code = self.encode(given * has_garment + drawn * (1 - has_garment), condition)
+        landmarks = torch.cat([code["landmarks"], code["visible"].sigmoid()[..., None]], 2)
+        return (
+            code["garment_4"].half(), code["garment_8"].half(), code["garment_16"].half(),
+            code["garment_32"].half(), landmarks, code["mask"].sigmoid().half(), code["z_image"],
+        )  # fmt: skip
