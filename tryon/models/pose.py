@@ -59,8 +59,9 @@ class Pose(nn.Module):
         resized = {op.output for op in self.graph.ops if op.kind == "resize"}
         shape = (1, side, side, POSE_CHANNELS)
         for op in self.graph.ops:
-            if op.kind == "add" and resized & set(op.inputs) and self.graph.shapes[op.output] == shape:
-                return op.output
+            if op.kind == "add" and self.graph.shapes[op.output] == shape:
+                if resized & set(op.inputs):
+                    return op.output
         raise KeyError(shape)
 
     def features(self, images: Tensor) -> dict[str, Tensor]:
@@ -79,12 +80,12 @@ class Pose(nn.Module):
         x = images.contiguous(memory_format=torch.channels_last)
         wanted = [self._landmarks, self._score, self._heatmaps, self._mask, *self._features]
         points, score, heatmaps, mask, f64, f32, f16 = self.graph(x, wanted)
-        points = points.view(-1, POSE_POINTS, 5)
         # bf16 has 8 bits: scale and squash the 39 points in float32, which costs nothing.
-        points = points.float()
+        points = points.float().reshape(-1, POSE_POINTS, 5)
         points = torch.cat([points[..., :3] / POSE_SIZE, torch.sigmoid(points[..., 3:])], dim=-1)
         return {
-            "landmarks": points,
+            # The last reshape states the shape for the exporter, which loses it at the cat.
+            "landmarks": points.reshape(-1, POSE_POINTS, 5),
             "pose_score": score.float(),
             "heatmaps": heatmaps,
             "person_mask": F.avg_pool2d(mask, POSE_SIZE // 64),
@@ -172,4 +173,5 @@ class Detector(nn.Module):
         points = raw / DETECTOR_SIZE + self.anchors
         centre, size = points[..., :2], points[..., 2:4]
         boxes = torch.cat([centre - size / 2, centre + size / 2, points[..., 4:]], dim=-1)
-        return boxes, torch.sigmoid(logits.clamp(-100.0, 100.0)).squeeze(-1)
+        scores = torch.sigmoid(logits.clamp(-100.0, 100.0))
+        return boxes.reshape(-1, DETECTOR_ANCHORS, 12), scores.reshape(-1, DETECTOR_ANCHORS)

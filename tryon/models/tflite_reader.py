@@ -136,10 +136,9 @@ class TfliteGraph(nn.Module):
         elif op.kind == "depth_to_space":
             # TensorFlow orders the channels (block row, block column, depth); pixel_shuffle
             # orders them (depth, row, column).
-            n, c, h, w = x[0].shape
-            b = a["block"]
-            y = x[0].view(-1, b, b, c // (b * b), h, w).permute(0, 3, 4, 1, 5, 2)
-            y = y.reshape(-1, c // (b * b), h * b, w * b)
+            b, (_, h, w, c) = a["block"], a["shape"]
+            y = x[0].reshape(-1, b, b, c, h, w).permute(0, 3, 4, 1, 5, 2)
+            y = y.reshape(-1, c, h * b, w * b)
         elif op.kind == "concat":
             y = torch.cat(x, dim=a["axis"])
         else:  # pragma: no cover - _read makes no other kind
@@ -186,13 +185,15 @@ class TfliteGraph(nn.Module):
         shape_in, shape_out = self.shapes[inputs[0]], self.shapes[output]
         if name in ("CONV_2D", "DEPTHWISE_CONV_2D"):
             depthwise = name == "DEPTHWISE_CONV_2D"
-            o = _options(operator, tflite.DepthwiseConv2DOptions if depthwise else tflite.Conv2DOptions)
+            kind = tflite.DepthwiseConv2DOptions if depthwise else tflite.Conv2DOptions
+            o = _options(operator, kind)
             weight = const[inputs[1]].astype(np.float32)
             # Conv: (out, h, w, in); depthwise: (1, h, w, channels). torch: (out, in/groups, h, w).
             weight = weight.transpose(3, 0, 1, 2) if depthwise else weight.transpose(0, 3, 1, 2)
             kernel, stride = weight.shape[2:], (o.StrideH(), o.StrideW())
             dilation = (o.DilationHFactor(), o.DilationWFactor())
-            padding, pad = (0, 0), ()
+            padding: tuple[int, int] = (0, 0)
+            pad: tuple[int, ...] = ()
             if o.Padding() == tflite.Padding.SAME:
                 padding, pad = _same(shape_in[1:3], kernel, stride, dilation)
             bias = const[inputs[2]] if len(inputs) > 2 and inputs[2] >= 0 else np.zeros(len(weight))
@@ -205,8 +206,8 @@ class TfliteGraph(nn.Module):
                 "groups": shape_in[3] if depthwise else 1, "activation": _activation(o),
             })  # fmt: skip
         if name == "ADD" and not set(inputs) & set(const):
-            return Op("add", inputs, output,
-                      {"activation": _activation(_options(operator, tflite.AddOptions))})  # fmt: skip
+            o = _options(operator, tflite.AddOptions)
+            return Op("add", inputs, output, {"activation": _activation(o)})
         if name == "PAD":
             (n0, n1), (top, bottom), (left, right), (c0, c1) = const[inputs[1]].tolist()
             if not n0 == n1 == c0 == c1 == 0:
@@ -226,15 +227,16 @@ class TfliteGraph(nn.Module):
                 padding, pad = _same(shape_in[1:3], kernel, stride, (1, 1))
                 if pad or any(padding):
                     return None  # would need padding by minus infinity; neither file has it
-            return Op("max_pool", inputs[:1], output,
-                      {"kernel": kernel, "stride": stride, "activation": _activation(o)})  # fmt: skip
+            attributes = {"kernel": kernel, "stride": stride, "activation": _activation(o)}
+            return Op("max_pool", inputs[:1], output, attributes)
         if name == "RESHAPE":
             return Op("reshape", inputs[:1], output, {"shape": shape_out[1:]})
         if name == "LOGISTIC":
             return Op("logistic", inputs, output)
         if name == "DEPTH_TO_SPACE":
             o = _options(operator, tflite.DepthToSpaceOptions)
-            return Op("depth_to_space", inputs, output, {"block": o.BlockSize()})
+            shape = (1, *shape_in[1:3], shape_out[3])
+            return Op("depth_to_space", inputs, output, {"block": o.BlockSize(), "shape": shape})
         if name == "CONCATENATION" and len(shape_out) < 4:  # after reshapes: the file's own order
             o = _options(operator, tflite.ConcatenationOptions)
             return Op("concat", inputs, output, {"axis": o.Axis(), "activation": _activation(o)})
