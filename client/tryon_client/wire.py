@@ -1,0 +1,163 @@
+"""Requests and answers of the served ensemble as Triton's protobuf messages.
+
+gRPC channels and stubs may be shared by threads (tritonclient's own client objects may not), so the
+messages are built here from tritonclient's protobuf and sent over a plain channel.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import numpy as np
+from tritonclient.grpc import service_pb2, service_pb2_grpc
+
+from tryon_client.errors import InvalidRequest, TryOnError, WrongModelVersion
+
+MODEL = "tryon"
+CONTRACT_VERSION = "1"
+"""The version of the contract that this client speaks."""
+CATEGORIES = ("upper", "lower", "dress")
+MAX_PROMPT_CHARACTERS = 512
+TIMING_PREFIX = "ms_"
+"""Response parameters of this prefix, where a server sends any, become timings."""
+
+_NO_GARMENT = np.zeros((1, 1, 1), np.uint8)
+_OUTPUTS = (("picture", np.uint8), ("mask", np.uint8), ("confidence", np.float32))
+
+
+def channel_options(url: str) -> list[tuple[str, Any]]:
+    """Options of the channel: large messages, quick reconnection, no proxy to this machine."""
+    options: list[tuple[str, Any]] = [
+        ("grpc.max_send_message_length", -1),
+        ("grpc.max_receive_message_length", -1),
+        # A server that was just started is found at once, not after gRPC's 20 s of patience.
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.max_reconnect_backoff_ms", 2000),
+        # No retries behind the caller's back: a call is sent once.
+        ("grpc.enable_retries", 0),
+    ]
+    if url.rsplit(":", 1)[0] in ("localhost", "127.0.0.1", "[::1]"):
+        options.append(("grpc.enable_http_proxy", 0))
+    return options
+
+
+def check_url(url: str) -> str:
+    """`url` as host:port. Raises InvalidRequest for anything else."""
+    if isinstance(url, str) and "://" not in url and "/" not in url:
+        host, colon, port = url.rpartition(":")
+        if colon and host and port.isascii() and port.isdigit() and 0 < int(port) < 65536:
+            return url
+    raise InvalidRequest(f"server address {url!r}: give host:port, like localhost:8001")
+
+
+def stub(channel: Any) -> Any:
+    """Triton's inference service on a channel (sync or asyncio)."""
+    return service_pb2_grpc.GRPCInferenceServiceStub(channel)
+
+
+def infer_request(
+    person: np.ndarray, garment: np.ndarray | None, prompt: str, category: str
+) -> Any:
+    """ModelInferRequest for one picture.
+
+    Args:
+        person: uint8 (H, W, 3).
+        garment: uint8 (H, W, 3 or 4), or None.
+        prompt: may be empty.
+        category: one of CATEGORIES.
+    """
+    request = service_pb2.ModelInferRequest(model_name=MODEL)
+    for name, array in (("person", person), ("garment", garment)):
+        pixels = _NO_GARMENT if array is None else array
+        request.inputs.add(name=name, datatype="UINT8", shape=(1, *pixels.shape))
+        request.raw_input_contents.append(pixels.tobytes())
+    for name, text in (("prompt", prompt), ("category", category)):
+        data = text.encode()
+        request.inputs.add(name=name, datatype="BYTES", shape=(1, 1))
+        request.raw_input_contents.append(struct.pack("<I", len(data)) + data)
+    for name, _ in _OUTPUTS:
+        request.outputs.add(name=name)
+    return request
+
+
+def parse_response(
+    response: Any, shape: tuple[int, ...]
+) -> tuple[np.ndarray, np.ndarray, float, dict[str, float]]:
+    """Picture uint8 `shape` (H, W, 3), mask uint8 (H, W), confidence, the server's timings in ms.
+
+    Raises TryOnError where the answer has other tensors than the contract's.
+    """
+    pairs = zip(response.outputs, response.raw_output_contents, strict=False)
+    found = {o.name: (o, raw) for o, raw in pairs}
+    expected = {"picture": (1, *shape), "mask": (1, *shape[:2]), "confidence": (1, 1)}
+    arrays = []
+    for name, dtype in _OUTPUTS:
+        if name not in found:
+            raise TryOnError(f"the server's answer has no output {name!r}")
+        output, raw = found[name]
+        got = tuple(output.shape)
+        datatype = "FP32" if dtype is np.float32 else "UINT8"
+        size = int(np.prod(expected[name])) * np.dtype(dtype).itemsize
+        if got != expected[name] or output.datatype != datatype or len(raw) != size:
+            raise TryOnError(
+                f"the server's output {name!r} is {output.datatype} {got}, "
+                f"expected {datatype} {expected[name]}"
+            )
+        arrays.append(np.frombuffer(raw, dtype).reshape(expected[name])[0])
+    confidence = min(max(float(arrays[2][0]), 0.0), 1.0)
+    return arrays[0], arrays[1], confidence, _timings(response)
+
+
+def _timings(response: Any) -> dict[str, float]:
+    timings = {}
+    for name, parameter in response.parameters.items():
+        if name.startswith(TIMING_PREFIX):
+            kind = parameter.WhichOneof("parameter_choice")
+            try:
+                value = float(getattr(parameter, kind)) if kind else None
+            except ValueError:
+                continue
+            if value is not None:
+                timings[f"server.{name[len(TIMING_PREFIX) :]}"] = value
+    return timings
+
+
+def config_request() -> Any:
+    """Asks for the ensemble's configuration."""
+    return service_pb2.ModelConfigRequest(name=MODEL)
+
+
+def check_version(response: Any, url: str) -> None:
+    """Raises WrongModelVersion unless the configuration names this client's contract version."""
+    parameters = response.config.parameters
+    served = parameters["contract_version"].string_value if "contract_version" in parameters else ""
+    if served != CONTRACT_VERSION:
+        raise WrongModelVersion(
+            f"the server at {url} speaks contract version {served or 'unknown'}, this client "
+            f"{CONTRACT_VERSION}: install the client that came with the server"
+        )
+
+
+def statistics_request() -> Any:
+    """Asks for the statistics of all models."""
+    return service_pb2.ModelStatisticsRequest()
+
+
+def stage_means(after: Any, before: Any | None = None) -> dict[str, float]:
+    """Mean milliseconds of each served step, between two ModelStatisticsResponses.
+
+    Without `before`: since the server started. Steps that did not run in between are left out. A
+    step's time includes its wait in the queue. The ensemble as a whole goes by "server".
+    """
+    earlier = {m.name: m.inference_stats.success for m in before.model_stats} if before else {}
+    means = {}
+    for model in after.model_stats:
+        total = model.inference_stats.success
+        count, ns = total.count, total.ns
+        if model.name in earlier:
+            count, ns = count - earlier[model.name].count, ns - earlier[model.name].ns
+        if count > 0:
+            name = "server" if model.name == MODEL else f"server.{model.name}"
+            means[name] = ns / count / 1e6
+    return means
