@@ -1,0 +1,1 @@
+"""How fast the served try-on is, and what serving costs over the bare chain. `make bench`."""

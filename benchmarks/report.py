@@ -1,0 +1,115 @@
+"""The benchmark's JSON, its table in the terminal, and its plot."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+
+def write_json(report: dict[str, Any], path: Path) -> None:
+    """Written beside and renamed, so that a reader never sees half a report."""
+    beside = path.with_suffix(".part")
+    beside.write_text(json.dumps(report, indent=1) + "\n")
+    os.replace(beside, path)
+
+
+def table(report: dict[str, Any]) -> str:
+    """The report as text of at most 100 columns."""
+    where = report["machine"]
+    lines = [
+        f"{where['processor']}, {where['cores']} cores; Triton {report['versions'].get('triton')}, "
+        f"ONNX Runtime {report['versions']['onnxruntime']}; weights {report['weights']['all'][:12]}",
+        "",
+        f"{'size':>9} {'subject':18} {'p50':>7} {'p90':>7} {'p95':>7} {'p99':>7} {'per s':>6} "
+        f"{'calls':>6}",
+    ]
+    for result in report["results"]:
+        for label, key in SUBJECTS:
+            row = result.get(key)
+            if row is None:
+                continue
+            numbers = " ".join(f"{row[p]:7.1f}" for p in ("p50", "p90", "p95", "p99"))
+            note = "" if row["stable"] else "  not stable"
+            lines.append(
+                f"{result['size']:>9} {label:18} {numbers} {row['throughput']:6.1f} "
+                f"{row['count']:6d}{note}"
+            )
+    lines += ["", "gRPC / bare chain, one caller, same run (95% bootstrap interval)"]
+    for result in report["results"]:
+        parts = [
+            f"{name} {r['value']:.2f} ({r['low']:.2f} to {r['high']:.2f})"
+            for name, r in result["ratios"].items()
+        ]
+        same = result["agreement"]
+        lines.append(
+            f"{result['size']:>9} {', '.join(parts)}; answers differ by at most "
+            f"{same['max_difference']} of 255"
+        )
+    for result in report["results"]:
+        lines += ["", f"{result['size']}: milliseconds a step, by Triton's statistics (one caller)",
+                  f"  {'step':14} {'total':>7} {'queue':>7} {'input':>7} {'infer':>7} "
+                  f"{'output':>7} {'bare':>7}"]  # fmt: skip
+        for name, step in result["steps"].items():
+            bare = result["chain_steps"].get(name)
+            lines.append(
+                f"  {name:14} {step['total']:7.2f} {step['queue']:7.2f} "
+                f"{step['compute_input']:7.2f} {step['compute_infer']:7.2f} "
+                f"{step['compute_output']:7.2f} {f'{bare:7.2f}' if bare is not None else '':>7}"
+            )
+    return "\n".join(lines)
+
+
+SUBJECTS = (("gRPC, 1 caller", "grpc_1"), ("gRPC, 2 callers", "grpc_2"), ("bare chain", "chain"))
+
+
+def plot(report: dict[str, Any], path: Path) -> None:
+    """Left: latency of each subject and size, p50 as a bar and p99 as a whisker. Right: the steps."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    results = report["results"]
+    figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4.5), layout="constrained")
+    colours = {"grpc_1": "#2a6f97", "grpc_2": "#89c2d9", "chain": "#e07a5f"}
+    width = 0.8 / len(SUBJECTS)
+    for offset, (label, key) in enumerate(SUBJECTS):
+        rows = [(i, r[key]) for i, r in enumerate(results) if r.get(key)]
+        places = [i + (offset - (len(SUBJECTS) - 1) / 2) * width for i, _ in rows]
+        medians = [row["p50"] for _, row in rows]
+        tails = [row["p99"] - row["p50"] for _, row in rows]
+        bars = left.bar(places, medians, width * 0.95, label=label, color=colours[key])
+        left.errorbar(places, medians, [[0] * len(tails), tails], fmt="none", ecolor="#444",
+                      capsize=3, linewidth=1)  # fmt: skip
+        left.bar_label(bars, [f"{m:.0f}" for m in medians], label_type="center", fontsize=8,
+                       color="white")  # fmt: skip
+    left.set_xticks(range(len(results)), [r["size"] for r in results])
+    left.set_ylabel("milliseconds (bar: p50, whisker: p99)")
+    left.set_xlabel("height x width")
+    left.set_title("Latency", loc="left")
+    left.legend(frameon=False)
+
+    names = list(dict.fromkeys(n for r in results for n in r["steps"] if n != "tryon"))
+    palette = plt.get_cmap("tab10")
+    for i, result in enumerate(results):
+        start = 0.0
+        for j, name in enumerate(names):
+            ms = result["steps"].get(name, {}).get("total", 0.0)
+            right.barh(i, ms, left=start, color=palette(j % 10), height=0.6,
+                       label=name if i == 0 else None)  # fmt: skip
+            start += ms
+    right.set_yticks(range(len(results)), [r["size"] for r in results])
+    right.invert_yaxis()
+    right.set_xlabel("milliseconds, summed over the steps (some run side by side)")
+    right.set_title("Triton's steps, queue included", loc="left")
+    right.legend(frameon=False, fontsize=8, ncols=3, loc="upper right")
+    for axes in (left, right):
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.suptitle(f"{report['machine']['processor']}, {report['machine']['cores']} cores",
+                    fontsize=9, color="#666")  # fmt: skip
+    beside = path.with_suffix(".part.png")
+    figure.savefig(beside, dpi=120)
+    plt.close(figure)
+    os.replace(beside, path)

@@ -1,0 +1,230 @@
+"""The benchmark's arithmetic, on figures whose answers are known."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+from tritonclient.grpc import service_pb2
+
+from benchmarks import inputs, load, machine, report, stats, triton
+
+
+def test_percentiles_of_known_latencies():
+    summary = stats.summarise(range(1, 102))
+    assert (summary["p50"], summary["p90"], summary["p95"], summary["p99"]) == (51, 91, 96, 100)
+    assert (summary["count"], summary["mean"], summary["min"], summary["max"]) == (101, 51, 1, 101)
+    with pytest.raises(ValueError, match="no latencies"):
+        stats.summarise([])
+
+
+@pytest.mark.parametrize(
+    ("values", "stable"),
+    [
+        ([10, 10], False),
+        ([10, 10, 10], True),
+        ([90, 10, 10.5, 9.5], True),
+        ([10, 10, 10, 13], False),
+        ([9.01, 10, 10.99], True),
+        ([8.9, 10, 11.1], False),
+        ([10, 12, 14, 16], False),
+    ],
+)
+def test_stable_is_three_windows_within_ten_percent(values, stable):
+    assert stats.is_stable(values) is stable
+
+
+def rounds(ratio, noise=0.02, drift=0.0, count=8, calls=40, seed=1):
+    rng = np.random.default_rng(seed)
+    made = []
+    for i in range(count):
+        speed = 50 * (1 + drift * rng.standard_normal())
+        b = speed * (1 + noise * rng.standard_normal(calls))
+        a = ratio * speed * (1 + noise * rng.standard_normal(calls))
+        made.append((a, b))
+    return made
+
+
+def test_ratio_of_known_samples():
+    found = stats.ratio_interval(rounds(1.2))
+    assert found["low"] < 1.2 < found["high"] and found["low"] < found["value"] < found["high"]
+    assert found["high"] - found["low"] < 0.03 and found["rounds"] == 8
+
+
+def test_ratio_interval_covers_the_truth_as_often_as_it_says():
+    inside = 0
+    for seed in range(60):
+        found = stats.ratio_interval(rounds(1.1, drift=0.1, seed=seed), draws=200)
+        inside += found["low"] <= 1.1 <= found["high"]
+    assert inside >= 50, inside
+
+
+def test_rounds_widen_the_interval_where_windows_differ():
+    """A side that is slow in some rounds only: single calls would feign certainty."""
+    calm = stats.ratio_interval(rounds(1.0))
+    uneven = [(a * (1.5 if i % 2 else 1.0), b) for i, (a, b) in enumerate(rounds(1.0))]
+    wide = stats.ratio_interval(uneven)
+    assert wide["high"] - wide["low"] > 5 * (calm["high"] - calm["low"])
+
+
+def test_ratio_is_reproducible_and_takes_any_statistic():
+    data = rounds(1.3)
+    assert stats.ratio_interval(data) == stats.ratio_interval(data)
+    assert stats.ratio_interval(data, np.mean)["value"] == pytest.approx(1.3, abs=0.02)
+    for bad in ([], [([1.0], [])]):
+        with pytest.raises(ValueError):
+            stats.ratio_interval(bad)
+
+
+def test_window_counts_calls_and_time():
+    window = load.run_window(lambda: time.sleep(0.01), 0.2)
+    assert 10 <= len(window.latencies) <= 20 and min(window.latencies) >= 10
+    assert window.seconds >= 0.2
+    assert window.throughput == pytest.approx(len(window.latencies) / window.seconds)
+
+
+def test_concurrent_callers_overlap():
+    lock, now, most = threading.Lock(), [0], [0]
+
+    def call():
+        with lock:
+            now[0] += 1
+            most[0] = max(most[0], now[0])
+        time.sleep(0.01)
+        with lock:
+            now[0] -= 1
+
+    window = load.run_window(call, 0.2, concurrency=2)
+    assert most[0] == 2 and len(window.latencies) > 20
+
+
+def test_a_slow_call_still_counts():
+    assert len(load.run_window(lambda: time.sleep(0.03), 0.001).latencies) == 1
+
+
+def test_an_error_in_a_thread_is_raised():
+    def call():
+        raise RuntimeError("server gone")
+
+    for concurrency in (1, 2):
+        with pytest.raises(RuntimeError, match="server gone"):
+            load.run_window(call, 5, concurrency)
+
+
+def test_windows_take_turns_after_the_warm_up():
+    order = []
+    calls = {n: lambda n=n: (order.append(n), time.sleep(0.002)) for n in "ab"}
+    windows = []
+
+    def around(name, run):
+        windows.append(name)
+        return run()
+
+    series = load.until_stable(calls, window=0.01, cap=5, least=4, warm_up=3, around=around)
+    assert order[:6] == list("aaabbb") and windows[:8] == list("abababab")
+    assert len(series["a"].windows) == len(series["b"].windows) >= 4
+    assert sum(len(s.latencies()) for s in series.values()) == len(order) - 6
+
+
+def test_unstable_subject_stops_at_the_cap():
+    sleep = [0.001]
+
+    def slower():
+        sleep[0] *= 1.3
+        time.sleep(sleep[0])
+
+    start = time.monotonic()
+    series = load.until_stable({"a": slower}, window=0.02, cap=0.3, warm_up=0)
+    assert not series["a"].stable and time.monotonic() - start < 2
+    assert series["a"].summary()["stable"] is False
+
+
+def statistics(**models):
+    response = service_pb2.ModelStatisticsResponse()
+    for name, (count, ms) in models.items():
+        s = response.model_stats.add(name=name).inference_stats
+        s.success.count, s.success.ns = count, int(ms * 10 * 1e6)
+        s.queue.ns, s.compute_infer.ns = int(ms * 1e6), int(ms * 8 * 1e6)
+    return response
+
+
+def test_triton_difference_over_windows():
+    sums: dict[str, triton.StepTimes] = {}
+    triton.add_difference(sums, statistics(pose=(10, 500), idle=(3, 9)),
+                          statistics(pose=(14, 508), idle=(3, 9)))  # fmt: skip
+    # What ran between the windows (14 to 90) is not counted.
+    triton.add_difference(sums, statistics(pose=(90, 900)), statistics(pose=(96, 912)))
+    found = triton.breakdown(sums)
+    assert list(found) == ["pose"]
+    assert found["pose"]["count"] == 10
+    assert found["pose"]["total"] == pytest.approx(20)
+    assert found["pose"]["queue"] == pytest.approx(2)
+    assert found["pose"]["compute_infer"] == pytest.approx(16)
+
+
+def test_a_model_that_appears_later_counts_from_zero():
+    sums: dict[str, triton.StepTimes] = {}
+    triton.add_difference(sums, statistics(), statistics(crop=(2, 4)))
+    assert triton.breakdown(sums)["crop"]["total"] == pytest.approx(20)
+
+
+def test_weights_hash_follows_content_and_name(tmp_path):
+    for name, data in (("a", b"1"), ("b", b"2")):
+        (tmp_path / name / "1").mkdir(parents=True)
+        (tmp_path / name / "1" / "model.onnx").write_bytes(data)
+    first = machine.weights_hash(tmp_path)
+    assert set(first) == {"all", "a", "b"}
+    (tmp_path / "b" / "1" / "model.onnx").write_bytes(b"3")
+    second = machine.weights_hash(tmp_path)
+    assert second["all"] != first["all"] and second["a"] == first["a"]
+
+
+def test_machine_is_described():
+    assert machine.machine()["cores"] >= 1
+    assert machine.versions("2.51.0")["triton"] == "2.51.0"
+
+
+@pytest.mark.parametrize(
+    ("size", "garment"), [((256, 192), 512), ((512, 384), 512), ((1024, 768), 1024)]
+)
+def test_inputs_have_their_size(tmp_path, size, garment):
+    Image.new("RGB", (300, 600), "red").save(tmp_path / "p.png")
+    Image.new("RGB", (2000, 1500), "blue").save(tmp_path / "g.png")
+    made = inputs.make_inputs(tmp_path / "p.png", tmp_path / "g.png", size)
+    assert made.person.shape == (*size, 3) and max(made.garment.shape) == garment
+    assert made.person.dtype == made.garment.dtype == np.uint8
+
+
+def fake_report():
+    series = load.Series([load.Window([10.0, 11.0, 12.0], 0.04)] * 3)
+    series.update()
+    one = {
+        "size": "512x384",
+        "grpc_1": series.summary(), "grpc_2": series.summary(), "chain": series.summary(),
+        "ratios": {"p50": {"value": 1.1, "low": 1.0, "high": 1.2, "level": 0.95, "rounds": 3}},
+        "agreement": {"max_difference": 0},
+        "steps": triton.breakdown({"pose": triton.StepTimes(1, 0, 5_000_000)}),
+        "chain_steps": {"pose": 4.5},
+    }  # fmt: skip
+    return {
+        "machine": machine.machine(), "versions": machine.versions("2.51.0"),
+        "weights": {"all": "abc"}, "results": [one, {**one, "size": "1024x768"}],
+    }  # fmt: skip
+
+
+def test_report_as_json_table_and_plot(tmp_path):
+    made = fake_report()
+    report.write_json(made, tmp_path / "bench.json")
+    assert json.loads((tmp_path / "bench.json").read_text())["results"][0]["chain"]["p50"] == 11
+    text = report.table(made)
+    assert "bare chain" in text and "1.10 (1.00 to 1.20)" in text and "pose" in text
+    assert max(len(line) for line in text.splitlines()[2:]) <= 100
+    pytest.importorskip("matplotlib")
+    report.plot(made, tmp_path / "bench.png")
+    with Image.open(tmp_path / "bench.png") as image:
+        assert image.width > 800
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["bench.json", "bench.png"]
