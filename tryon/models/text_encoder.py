@@ -43,7 +43,7 @@ class TextPainter(nn.Module):
 
         Returns:
             `rgb` float (N, 3, H, W) in 0..1, `mask` logits (N, 1, H, W), `first` and `second`
-            colours (N, 3) in 0..1, `pattern` logits (N, len(PATTERNS)).
+            colours (N, 3) in 0..1, `folds` gain (N, 1, H, W), `pattern` logits (N, len(PATTERNS)).
         """
         condition = condition * condition.new_tensor([1.0, 1.0, 1.0, 0.0, 0.0])
         code = torch.cat([z_text, condition], 1)
@@ -58,7 +58,8 @@ class TextPainter(nn.Module):
         share = ((pattern * 2).softmax(1)[:, :, None, None] * self.bank[None]).sum(1, keepdim=True)
         cloth = first[:, :, None, None] * (1 - share) + second[:, :, None, None] * share
         rgb = (cloth * folds.exp()).clamp(0, 1)
-        return {"rgb": rgb, "mask": mask, "first": first, "second": second, "pattern": pattern}
+        return {"rgb": rgb, "mask": mask, "folds": folds.exp(), "first": first, "second": second,
+                "pattern": pattern}  # fmt: skip
 
 
 class TextEncoder(nn.Module):

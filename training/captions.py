@@ -1,0 +1,104 @@
+"""Sentences about garments: what captions say, what requests ask for, and their tokens."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+COLOURS: dict[str, tuple[float, float, float]] = {
+    "black": (0.05, 0.05, 0.06), "white": (0.94, 0.94, 0.93), "grey": (0.5, 0.5, 0.5),
+    "light grey": (0.74, 0.74, 0.74), "dark grey": (0.25, 0.25, 0.26), "charcoal": (0.2, 0.21, 0.23),
+    "red": (0.75, 0.08, 0.1), "dark red": (0.45, 0.05, 0.08), "burgundy": (0.38, 0.06, 0.14),
+    "orange": (0.92, 0.45, 0.08), "yellow": (0.95, 0.82, 0.15), "mustard": (0.78, 0.6, 0.12),
+    "green": (0.13, 0.5, 0.2), "dark green": (0.06, 0.26, 0.14), "light green": (0.6, 0.83, 0.58),
+    "olive": (0.38, 0.39, 0.16), "teal": (0.05, 0.45, 0.46), "turquoise": (0.2, 0.75, 0.75),
+    "blue": (0.12, 0.28, 0.72), "light blue": (0.58, 0.76, 0.93), "navy": (0.07, 0.1, 0.27),
+    "denim blue": (0.28, 0.4, 0.56), "purple": (0.4, 0.18, 0.55), "lilac": (0.74, 0.63, 0.86),
+    "pink": (0.95, 0.62, 0.72), "hot pink": (0.9, 0.15, 0.5), "brown": (0.36, 0.22, 0.13),
+    "tan": (0.72, 0.56, 0.4), "beige": (0.85, 0.78, 0.66), "cream": (0.96, 0.92, 0.82),
+    "khaki": (0.64, 0.58, 0.42),
+}  # fmt: skip
+"""Colour names and their sRGB in 0..1."""
+
+_REQUESTS = (
+    "in {c}", "make it {c}", "{c}", "the same in {c}", "a {c} {k}", "{c} {k}", "but {c}",
+    "in {c}, please", "I want it in {c}", "could I see it in {c}?", "change the colour to {c}",
+    "a {k} in {c}", "turn the {k} {c}",
+)  # fmt: skip
+
+
+def nearest_colour(rgb: np.ndarray) -> str:
+    """The name of the nearest colour to sRGB (3,) in 0..1."""
+    names = list(COLOURS)
+    table = np.array([COLOURS[name] for name in names])
+    return names[int(((table - np.asarray(rgb)) ** 2).sum(1).argmin())]
+
+
+def recolour_request(
+    attributes: Mapping[str, str], rng: np.random.Generator
+) -> tuple[str, tuple[float, float, float]]:
+    """A sentence asking for a colour, and that colour."""
+    name = str(rng.choice(list(COLOURS)))
+    sentence = str(rng.choice(_REQUESTS)).format(c=name, k=attributes.get("kind", "garment"))
+    return sentence, COLOURS[name]
+
+
+def sample_caption(attributes: Mapping[str, str], rng: np.random.Generator) -> str:
+    """The caption of a garment, in one of several wordings."""
+    if rng.random() < 0.4 and attributes.get("caption"):
+        return str(attributes["caption"])
+    colour, kind = attributes.get("colour", ""), attributes.get("kind", "garment")
+    pattern = attributes.get("pattern", "plain")
+    words = {"plain": "", "horizontal stripes": "striped", "vertical stripes": "pinstriped",
+             "checks": "checked", "dots": "dotted", "floral": "floral"}  # fmt: skip
+    middle = words.get(pattern, "")
+    second = attributes.get("second_colour", "")
+    start = " ".join(w for w in (colour, middle, kind) if w)
+    if middle and second and second != colour and rng.random() < 0.5:
+        start = f"{colour} and {second} {middle} {kind}"
+    if pattern in ("logo", "lettering"):
+        start += f" with {'a logo' if pattern == 'logo' else 'lettering'}"
+    sleeve = attributes.get("sleeve", "")
+    if sleeve and rng.random() < 0.5:
+        start += ", sleeveless" if sleeve == "sleeveless" else f", {sleeve} sleeves"
+    if rng.random() < 0.5:
+        start = f"a {start}"
+    return start
+
+
+class Vocabulary:
+    """Words of captions as integers; 0 pads, 1 starts, 2 ends, 3 is any other word."""
+
+    SPECIAL = ("<pad>", "<start>", "<end>", "<other>")
+
+    def __init__(self, words: Iterable[str]) -> None:
+        self.words = [*self.SPECIAL, *sorted(set(words) - set(self.SPECIAL))]
+        self.index = {word: i for i, word in enumerate(self.words)}
+
+    @staticmethod
+    def split(sentence: str) -> list[str]:
+        return re.findall(r"[a-z0-9]+", sentence.lower())
+
+    @classmethod
+    def of(cls, sentences: Iterable[str]) -> Vocabulary:
+        return cls(word for sentence in sentences for word in cls.split(sentence))
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def encode(self, sentence: str, length: int = 20) -> np.ndarray:
+        """int64 (length,): start, words, end, padding."""
+        ids = [self.index.get(w, 3) for w in self.split(sentence)][: length - 2]
+        row = np.zeros(length, np.int64)
+        row[: len(ids) + 2] = [1, *ids, 2]
+        return row
+
+    def to_json(self) -> str:
+        return json.dumps(self.words[len(self.SPECIAL) :])
+
+    @classmethod
+    def from_json(cls, text: str) -> Vocabulary:
+        return cls(json.loads(text))

@@ -1,0 +1,345 @@
+"""From a rendered scene's layers to one training pair, randomised region by region.
+
+Renders as they are teach the network renders. So every pair is composed anew: fabric cut from real
+photos onto the garments (through the true flow, so that the in-shop picture and the worn garment
+agree), real photos behind, tints of skin and hair, light, camera. What is the same before and after
+stays the same: garments are textured in their own in-shop coordinates.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from tryon.contract import CATEGORIES, LANDMARKS, NET_HEIGHT, NET_WIDTH, PARSE, POSE_SIZE
+from tryon.models.patterns import PATTERNS
+from training.captions import COLOURS, recolour_request, sample_caption
+from training.data.real_photos import RealPhotos
+from training.data.shards import Garment, Scene
+
+MARGIN = (POSE_SIZE - NET_WIDTH) // 2
+_SKIN = [PARSE.index(n) for n in ("face_neck", "arm_left", "arm_right", "leg_left", "leg_right")]
+_HAIR = PARSE.index("hair")
+_MIRROR = np.array([LANDMARKS.index(_m) for _m in (
+    (n[:-4] + "right") if n.endswith("left") else (n[:-5] + "left") if n.endswith("right") else n
+    for n in LANDMARKS)])  # fmt: skip
+_MIRROR_PARSE = np.arange(len(PARSE), dtype=np.uint8)
+for _a, _b in (("arm_left", "arm_right"), ("leg_left", "leg_right")):
+    _MIRROR_PARSE[[PARSE.index(_a), PARSE.index(_b)]] = PARSE.index(_b), PARSE.index(_a)
+
+OLD_GARMENTS = {"upper": ("upper",), "lower": ("lower",), "dress": ("upper", "lower", "dress")}
+"""What a garment of each category replaces."""
+
+
+@dataclass
+class Options:
+    """How strongly pairs are randomised; 0 leaves the renders as they are."""
+
+    strength: float = 1.0
+    text: float = 0.5
+    recolour: float = 0.5
+
+
+def _tint(rng: np.random.Generator, spread: float) -> np.ndarray:
+    return np.exp(rng.normal(0, spread, 3)).astype(np.float32)
+
+
+def _studio(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+    """A wall with a light falling off, sometimes a floor."""
+    base = rng.uniform(0.1, 1.0) * (1 + rng.normal(0, 0.06, 3))
+    if rng.random() < 0.3:
+        base = rng.uniform(0, 1, 3)
+    y, x = np.mgrid[0:height, 0:width].astype(np.float32)
+    cx, cy = rng.uniform(0, width), rng.uniform(0, height)
+    fall = 1 - rng.uniform(0, 0.5) * (((x - cx) / width) ** 2 + ((y - cy) / height) ** 2)
+    wall = base[None, None] * fall[..., None]
+    if rng.random() < 0.4:
+        wall[int(height * rng.uniform(0.6, 1.0)) :] *= rng.uniform(0.5, 1.2)
+    return np.clip(wall, 0, 1).astype(np.float32)
+
+
+def _backdrop(
+    rng: np.random.Generator, photos: RealPhotos | None, height: int, width: int, real: float
+) -> np.ndarray:
+    if photos is not None and rng.random() < real:
+        return photos.background(rng, height, width).astype(np.float32) / 255
+    return _studio(rng, height, width)
+
+
+def _garment_texture(
+    rng: np.random.Generator, garment: Garment, photos: RealPhotos | None, strength: float
+) -> np.ndarray | None:
+    """New fabric in in-shop coordinates, float32 (NET_HEIGHT, NET_WIDTH, 3), or None: as rendered."""
+    kind = rng.random()
+    if kind > 0.75 * strength:
+        return None
+    own = garment.shop_albedo.astype(np.float32) / 255
+    inside = garment.shop_alpha > 128
+    if not inside.any():
+        return None
+    if kind > 0.5 * strength or photos is None:  # another colour, the same drawing
+        mean = own[inside].mean(0)
+        colour = rng.uniform(0.02, 1, 3) if rng.random() < 0.6 else rng.uniform(0.02, 1) * np.ones(3)
+        return np.clip((own + 0.1) / (mean + 0.1) * colour, 0, 1).astype(np.float32)
+    ys, xs = np.nonzero(inside)
+    y0, y1, x0, x1 = ys.min(), ys.max() + 1, xs.min(), xs.max() + 1
+    fabric = photos.fabric(rng, y1 - y0, x1 - x0).astype(np.float32) / 255
+    if rng.random() < 0.4:
+        fabric = np.clip(fabric * _tint(rng, 0.25), 0, 1)
+    new = own.copy()
+    new[y0:y1, x0:x1] = fabric
+    if rng.random() < 0.5:  # keep seams, collar and buttons as drawn
+        level = own.mean(2, keepdims=True)
+        detail = np.clip((level + 0.1) / (np.median(level[inside]) + 0.1), 0.55, 1.5)
+        new = np.clip(new * detail, 0, 1)
+    return new
+
+
+def _dress_up(
+    albedo: np.ndarray, parse: np.ndarray, flows: dict[str, np.ndarray],
+    textures: dict[str, np.ndarray | None],
+) -> np.ndarray:  # fmt: skip
+    """The albedo with each garment's texture laid on through its flow."""
+    for name, texture in textures.items():
+        if texture is None or name not in flows:
+            continue
+        flow = flows[name].astype(np.float32)
+        x = flow[..., 0] * NET_WIDTH - 0.5
+        y = flow[..., 1] * NET_HEIGHT - 0.5
+        drawn = cv2.remap(texture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        mask = (parse == PARSE.index(name)).astype(np.float32)
+        soft = cv2.blur(mask, (3, 3))[..., None] * mask[..., None]
+        soft = np.where(soft > 0.999, 1.0, soft)
+        albedo = albedo * (1 - soft) + drawn * soft
+    return albedo
+
+
+class Camera:
+    """Light and camera of one picture pair: the same for both pictures."""
+
+    def __init__(self, rng: np.random.Generator, strength: float, size: tuple[int, int]) -> None:
+        s = strength
+        self.light = _tint(rng, 0.08 * s) * float(np.exp(rng.normal(0, 0.2 * s)))
+        self.gamma = float(np.exp(rng.normal(0, 0.2 * s)))
+        self.lift = float(rng.uniform(0, 0.06 * s))
+        self.blur = float(rng.uniform(0.3, 1.1)) if rng.random() < 0.4 * s else 0.0
+        self.noise = float(rng.uniform(0, 0.03 * s)) if rng.random() < 0.5 else 0.0
+        self.grain = rng.normal(0, 1, (*size, 1)).astype(np.float32)
+
+    def __call__(self, linear: np.ndarray) -> np.ndarray:
+        """Float (h, w, 3) about 0..1 to uint8."""
+        x = np.clip(linear * self.light, 0, 1) ** self.gamma
+        x = self.lift + (1 - self.lift) * x
+        if self.blur:
+            x = cv2.GaussianBlur(x, (0, 0), self.blur)
+        if self.noise:
+            x = x + self.noise * self.grain
+        return (np.clip(x, 0, 1) * 255 + 0.5).astype(np.uint8)
+
+
+def _shop_picture(
+    rng: np.random.Generator, garment: Garment, texture: np.ndarray | None,
+    photos: RealPhotos | None, strength: float,
+) -> np.ndarray:  # fmt: skip
+    """The in-shop picture before its own geometry is jittered, uint8 (NET_HEIGHT, NET_WIDTH, 3)."""
+    albedo = garment.shop_albedo.astype(np.float32) / 255
+    alpha = garment.shop_alpha.astype(np.float32)[..., None] / 255
+    worn = (garment.shop_parse > 0).any() and not garment.flat
+    if texture is not None:
+        own = garment.shop_parse == PARSE.index(garment.category)
+        soft = (alpha if garment.flat else own[..., None].astype(np.float32))
+        albedo = albedo * (1 - soft) + texture * soft
+    shade = garment.shop_shade.astype(np.float32)[..., None] / 128
+    shade = 1 + (shade - 1) * float(np.clip(rng.normal(1, 0.25 * strength), 0.3, 1.6))
+    picture = albedo * shade
+    cover = alpha
+    if worn:
+        cover = np.maximum(alpha, cv2.blur((garment.shop_parse > 0).astype(np.float32), (3, 3))[..., None])
+        back = _backdrop(rng, photos, NET_HEIGHT, NET_WIDTH, 0.5)
+    elif rng.random() < 0.5:
+        back = np.full_like(albedo, rng.uniform(0.82, 1.0))
+        shadow = np.roll(cv2.GaussianBlur(alpha, (0, 0), 5.0), int(rng.integers(0, 6)), 0)
+        back = back * (1 - rng.uniform(0, 0.4) * shadow[..., None])
+    else:
+        back = _backdrop(rng, photos, NET_HEIGHT, NET_WIDTH, 0.7)
+        shadow = cv2.GaussianBlur(alpha, (0, 0), 4.0)
+        shadow = np.roll(shadow, tuple(int(v) for v in rng.integers(-4, 5, 2)), (0, 1))
+        back = back * (1 - rng.uniform(0, 0.5) * shadow[..., None])
+    picture = picture * cover + back * (1 - cover)
+    return Camera(rng, strength, (NET_HEIGHT, NET_WIDTH))(picture)
+
+
+def _jitter_shop(
+    rng: np.random.Generator, picture: np.ndarray, mask: np.ndarray, landmarks: np.ndarray,
+    flow: np.ndarray, strength: float,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
+    """Scales, turns and shifts the in-shop picture, and its truth with it."""
+    scale = float(np.exp(rng.uniform(-0.3, 0.12) * strength))
+    angle = np.deg2rad(rng.normal(0, 5 * strength))
+    a, b = scale * np.cos(angle), scale * np.sin(angle)
+    centre = np.array([NET_WIDTH / 2, NET_HEIGHT / 2])
+    linear = np.array([[a, -b], [b, a]])
+    shift = centre - linear @ centre + rng.uniform(-0.06, 0.06, 2) * strength * NET_HEIGHT
+    # OpenCV counts from pixel centres at 0; the truth from pixel corners.
+    matrix = np.concatenate([linear, (linear @ [0.5, 0.5] + shift - 0.5)[:, None]], 1)
+    size = (NET_WIDTH, NET_HEIGHT)
+    picture = cv2.warpAffine(picture, matrix, size, flags=cv2.INTER_LINEAR,
+                             borderMode=cv2.BORDER_REPLICATE)  # fmt: skip
+    mask = cv2.warpAffine(mask, matrix, size, flags=cv2.INTER_LINEAR)
+    pixels = np.array([NET_WIDTH, NET_HEIGHT], np.float32)
+
+    def move(points: np.ndarray) -> np.ndarray:
+        return ((points * pixels) @ linear.T + shift) / pixels
+
+    landmarks = np.concatenate([move(landmarks[:, :2]), landmarks[:, 2:]], 1)
+    return picture, mask, landmarks, move(flow.astype(np.float32))
+
+
+def _words(garment: Garment, rng: np.random.Generator) -> dict[str, np.ndarray | str]:
+    """What the painter learns from: a sentence, and the garment as rendered."""
+    attributes = garment.attributes
+    first = COLOURS.get(str(attributes["colour"]), (0.5, 0.5, 0.5))
+    second = COLOURS.get(str(attributes.get("second_colour") or attributes["colour"]), first)
+    pattern = str(attributes["pattern"])
+    return {
+        "words": sample_caption(attributes, rng),
+        "words_mask": garment.shop_alpha,
+        "words_folds": garment.shop_shade,
+        "words_colours": np.array([*first, *second], np.float32),
+        "words_pattern": np.int64(PATTERNS.index(pattern) if pattern in PATTERNS else 0),
+        "words_flat": np.float32(garment.flat),
+    }  # type: ignore[dict-item]
+
+
+def pairs_of(scene: Scene) -> list[tuple[int, int, str]]:
+    """All (outfit before, outfit after, category) whose difference is one garment."""
+    found = []
+    for i, before in enumerate(scene.outfits):
+        for j, after in enumerate(scene.outfits):
+            if i == j:
+                continue
+            if "dress" in after:
+                found.append((i, j, "dress"))
+            elif "dress" in before:
+                continue
+            elif before["lower"] == after["lower"] and before["upper"] != after["upper"]:
+                found.append((i, j, "upper"))
+            elif before["upper"] == after["upper"] and before["lower"] != after["lower"]:
+                found.append((i, j, "lower"))
+    return found
+
+
+def compose(
+    scene: Scene, before: int, after: int, category: str, rng: np.random.Generator,
+    photos: RealPhotos | None, options: Options,
+) -> dict[str, np.ndarray | str]:  # fmt: skip
+    """One training pair.
+
+    Returns:
+        before, after: uint8 (256, 256, 3); shop uint8 (256, 192, 3), shop_mask uint8 (256, 192);
+        shop_landmarks, landmarks: float32 (K, 3) x, y in 0..1 of canvas and of the 3:4 view, and
+        whether there is one; flow float32 (2, 256, 192) in 0..1 of the canvas, valid uint8
+        (256, 192); parse_before, parse_after uint8 (256, 192); drawn uint8 (256, 192), where the
+        new garment is; old uint8 (256, 192), where what it replaces was; category int64;
+        caption (str, empty: none), truth_caption (str); restyle float32 (5,): strength, colour,
+        weight; first, second float32 (3,) colours, pattern int64, flat float32.
+    """
+    s = options.strength
+    worn: dict[str, int] = {**scene.outfits[before], **{f"new_{k}": v for k, v in scene.outfits[after].items()}}
+    textures_by_garment = {
+        g: _garment_texture(rng, scene.garments[g], photos, s) for g in set(worn.values())
+    }
+    garment = scene.garments[scene.outfits[after][category]]
+    skin, hair = _tint(rng, 0.12 * s), _tint(rng, 0.3 * s)
+    back = _backdrop(rng, photos, POSE_SIZE, POSE_SIZE, 0.6)
+    camera = Camera(rng, s, (POSE_SIZE, POSE_SIZE))
+    contrast = float(np.clip(rng.normal(1, 0.25 * s), 0.4, 1.7))
+    dim = float(np.exp(rng.normal(0, 0.25 * s)))
+    pictures = []
+    for outfit in (before, after):
+        parse = scene.parse[outfit]
+        albedo = scene.albedo[outfit].astype(np.float32) / 255
+        flows = {name: scene.flow[outfit][name] for name in scene.outfits[outfit]}
+        textures = {n: textures_by_garment[g] for n, g in scene.outfits[outfit].items()}
+        alpha = scene.alpha[outfit].astype(np.float32)[..., None] / 255
+        albedo = _dress_up(albedo, parse, flows, textures)
+        bare = np.isin(parse, _SKIN)[..., None]
+        albedo = np.where(bare, albedo * skin, np.where((parse == _HAIR)[..., None], albedo * hair, albedo))
+        shade = 1 + (scene.shade[outfit].astype(np.float32)[..., None] / 128 - 1) * contrast
+        pictures.append(albedo * np.clip(shade, 0.05, 2) * dim + back * (1 - alpha))
+    if rng.random() < 0.12 * s and photos is not None:  # something in front
+        h, w = (int(v) for v in rng.integers(24, 90, 2))
+        y, x = int(rng.integers(0, POSE_SIZE - h)), int(rng.integers(0, POSE_SIZE - w))
+        patch = photos.background(rng, h, w).astype(np.float32) / 255
+        cut = (slice(y, y + h), slice(x, x + w))
+        for picture in pictures:
+            picture[cut] = patch
+    else:
+        cut = None
+    shots = [camera(p) for p in pictures]
+
+    name = category
+    drawn = (scene.parse[after] == PARSE.index(name)).astype(np.uint8)
+    flow, valid = scene.flow[after][name], scene.valid[after][name]
+    texture = textures_by_garment[scene.outfits[after][category]]
+    shop = _shop_picture(rng, garment, texture, photos, s)
+    shop, shop_mask, shop_landmarks, flow = _jitter_shop(
+        rng, shop, garment.shop_alpha, garment.shop_landmarks, flow, s
+    )
+    landmarks = scene.landmarks[after][name].astype(np.float32).copy()
+    parses = [scene.parse[before].copy(), scene.parse[after].copy()]
+    if cut is not None:
+        drawn[cut] = 0
+        valid = valid.copy()
+        valid[cut] = 0
+        for parse in parses:
+            parse[cut] = PARSE.index("other")
+    old = np.isin(parses[0], [PARSE.index(n) for n in OLD_GARMENTS[category]]).astype(np.uint8)
+    if rng.random() < 0.5:  # mirror the person; left and right change places
+        shots = [shot[:, ::-1] for shot in shots]
+        parses = [_MIRROR_PARSE[parse[:, ::-1]] for parse in parses]
+        drawn, old, valid = drawn[:, ::-1], old[:, ::-1], valid[:, ::-1]
+        flow = flow[:, ::-1].copy()
+        flow[..., 0] = 1 - flow[..., 0]
+        landmarks[:, 0] = POSE_SIZE - landmarks[:, 0]
+        landmarks = landmarks[_MIRROR]
+        shop, shop_mask = shop[:, ::-1], shop_mask[:, ::-1]
+        shop_landmarks[:, 0] = 1 - shop_landmarks[:, 0]
+        shop_landmarks = shop_landmarks[_MIRROR]
+
+    inside = shop_mask > 128
+    mean = shop[inside].mean(0) / 255 if inside.any() else np.full(3, 0.5)
+    caption, restyle = "", np.zeros(5, np.float32)
+    truth = sample_caption(garment.attributes, rng) if texture is None else ""
+    if rng.random() < options.text:
+        if rng.random() < options.recolour:
+            caption, colour = recolour_request(garment.attributes, rng)
+            restyle[:] = (1, *colour, 1)
+        elif truth:
+            caption = truth
+            restyle[0], restyle[4] = 0, 1
+    view = slice(MARGIN, MARGIN + NET_WIDTH)
+    landmarks[:, 0] = (landmarks[:, 0] - MARGIN) / NET_WIDTH
+    landmarks[:, 1] = landmarks[:, 1] / NET_HEIGHT
+    return {
+        "before": np.ascontiguousarray(shots[0]),
+        "after": np.ascontiguousarray(shots[1]),
+        "shop": np.ascontiguousarray(shop),
+        "shop_mask": np.ascontiguousarray(shop_mask),
+        "shop_landmarks": shop_landmarks.astype(np.float32),
+        "landmarks": landmarks.astype(np.float32),
+        "flow": np.ascontiguousarray(flow[:, view].transpose(2, 0, 1)).astype(np.float32),
+        "valid": np.ascontiguousarray((valid * drawn)[:, view]),
+        "parse_before": np.ascontiguousarray(parses[0][:, view]),
+        "parse_after": np.ascontiguousarray(parses[1][:, view]),
+        "drawn": np.ascontiguousarray(drawn[:, view]),
+        "old": np.ascontiguousarray(old[:, view]),
+        "category": np.int64(CATEGORIES.index(category)),  # type: ignore[dict-item]
+        "caption": caption,
+        "truth_caption": truth,
+        "restyle": restyle,
+        "mean_colour": mean.astype(np.float32),
+        **_words(garment, rng),
+    }

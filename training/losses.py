@@ -1,0 +1,154 @@
+"""Every loss of the system, each a function of predictions and exact truth.
+
+L = alpha L^I + (1 - alpha) L^T. L^I holds the adversarial loss and, beside it, the terms with exact
+truth: landmarks, flow, masks, parse, picture, perceptual. L^T is the caption's cross-entropy given
+the picture (`Discriminator.caption_loss`), beside the terms that tie words to garments.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from tryon.contract import NET_HEIGHT, NET_WIDTH, PARSE
+from tryon.models.inpaint import class_index
+
+
+def landmark_loss(predicted: Tensor, truth: Tensor) -> Tensor:
+    """Mean distance in network pixels over the landmarks that exist.
+
+    Args:
+        predicted: (N, K, 2) in 0..1; truth: (N, K, 3) x, y in 0..1 and whether it exists.
+    """
+    size = predicted.new_tensor([NET_WIDTH, NET_HEIGHT])
+    error = ((predicted - truth[..., :2]) * size).square().sum(-1).add(1e-2).sqrt()
+    return (error * truth[..., 2]).sum() / truth[..., 2].sum().clamp(min=1.0)
+
+
+def visibility_loss(logits: Tensor, truth: Tensor) -> Tensor:
+    """Binary cross-entropy of which landmarks a garment has; (N, K) and (N, K, 3)."""
+    return F.binary_cross_entropy_with_logits(logits, truth[..., 2])
+
+
+def flow_loss(flow: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
+    """Mean end-point error in network pixels where the flow is true, robust to outliers.
+
+    Args:
+        flow: (N, 2, h, w) in 0..1 of the canvas, at any size.
+        truth: (N, 2, H, W); valid: (N, 1, H, W) in 0..1.
+    """
+    factor = truth.shape[2] // flow.shape[2]
+    if factor > 1:
+        weight = F.avg_pool2d(valid, factor)
+        truth = F.avg_pool2d(truth * valid, factor) / weight.clamp(min=1e-3)
+        valid = weight * (weight > 0.5)
+    size = flow.new_tensor([NET_WIDTH, NET_HEIGHT])[None, :, None, None]
+    error = ((flow - truth) * size).square().sum(1, keepdim=True).add(0.01).sqrt()
+    error = torch.where(error < 20, error, 20 + (error - 20) * 0.2)
+    return (error * valid).sum() / valid.sum().clamp(min=1.0)
+
+
+def mask_loss(logits: Tensor, truth: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Binary cross-entropy plus soft Dice (Milletari et al., 2016), (N, 1, H, W) each."""
+    bce = F.binary_cross_entropy_with_logits(logits, truth, weight)
+    p = logits.sigmoid()
+    overlap = 2 * (p * truth).sum((1, 2, 3)) + 1
+    dice = 1 - overlap / (p.sum((1, 2, 3)) + truth.sum((1, 2, 3)) + 1)
+    return bce + 0.5 * dice.mean()
+
+
+_CLASS_WEIGHT = torch.ones(len(PARSE))
+_CLASS_WEIGHT[PARSE.index("background")] = 0.6
+
+
+def parse_loss(logits: Tensor, parse: Tensor) -> Tensor:
+    """Cross-entropy of the person's parse at half size; logits (N, C, h, w), parse int64 (N, H, W)."""
+    return F.cross_entropy(logits, parse[:, ::2, ::2], _CLASS_WEIGHT.to(logits))
+
+
+def beneath_truth(parse_before: Tensor, parse_after: Tensor, drawn: Tensor, old: Tensor) -> Tensor:
+    """What is beneath the new garment: 0 keep, 1 + index of the paint, -1 unknown; int64 (N, H, W).
+
+    Where the old garment was and the new one now is, nobody knows what is beneath, except that it
+    isn't to be kept; `beneath_loss` treats that case by itself.
+    """
+    paint = class_index().to(parse_after.device)[parse_after]
+    same = (parse_before == parse_after) & ~old
+    target = torch.where(same, torch.zeros_like(paint), paint + 1)
+    target = torch.where(paint < 0, torch.full_like(paint, -1), target)
+    return torch.where(drawn, torch.full_like(paint, -1), target)
+
+
+def beneath_loss(logits: Tensor, truth: Tensor, drawn: Tensor, old: Tensor) -> Tensor:
+    """Cross-entropy of keep or paint where the new garment is not, and no keeping of the old one.
+
+    Args:
+        logits: (N, 1 + paints, H, W); truth: of `beneath_truth`; drawn, old: bool (N, H, W).
+    """
+    known = F.cross_entropy(logits, truth, ignore_index=-1, reduction="none")
+    weight = torch.where(truth > 0, 4.0, 1.0)  # few pixels, and the ones that show
+    known = (known * weight * (truth >= 0)).sum() / (weight * (truth >= 0)).sum().clamp(min=1)
+    away = -torch.log1p(-logits.softmax(1)[:, 0].clamp(max=0.999))
+    hidden = drawn & old
+    return known + 0.5 * (away * hidden).sum() / hidden.sum().clamp(min=1)
+
+
+def picture_loss(picture: Tensor, truth: Tensor, region: Tensor) -> Tensor:
+    """L1 over the picture, weighted to the region that changes; (N, 3, H, W), region (N, 1, H, W)."""
+    error = (picture - truth).abs().mean(1, keepdim=True)
+    inside = (error * region).sum() / region.sum().clamp(min=1.0)
+    return inside + 0.5 * error.mean()
+
+
+def gradient_loss(picture: Tensor, truth: Tensor, region: Tensor) -> Tensor:
+    """L1 of horizontal and vertical differences inside a region: stripes, letters, edges."""
+    total = picture.new_zeros(())
+    for axis in (2, 3):
+        error = (picture.diff(dim=axis) - truth.diff(dim=axis)).abs().mean(1, keepdim=True)
+        part = region.narrow(axis, 1, region.shape[axis] - 1)
+        total = total + (error * part).sum() / part.sum().clamp(min=1.0)
+    return total
+
+
+def perceptual_loss(ours: list[Tensor], truth: list[Tensor]) -> Tensor:
+    """L1 of normalised features of the ImageNet trunk (as LPIPS, with EfficientNet-Lite0)."""
+    total = ours[0].new_zeros((), dtype=torch.float32)
+    for a, b in zip(ours, truth, strict=True):
+        a, b = F.normalize(a.float(), dim=1), F.normalize(b.float(), dim=1)
+        total = total + (a - b).abs().sum(1).mean() / len(ours) ** 0.5
+    return total
+
+
+def smoothness_loss(flow: Tensor) -> Tensor:
+    """Second differences of a flow in network pixels: folds cost, stretching does not."""
+    scale = float(NET_HEIGHT)
+    return scale * (flow.diff(n=2, dim=2).abs().mean() + flow.diff(n=2, dim=3).abs().mean())
+
+
+def adversarial_losses(real: Tensor, fake: Tensor) -> Tensor:
+    """The discriminator's hinge loss (Lim and Ye, 2017)."""
+    return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
+
+
+def generator_adversarial(fake: Tensor) -> Tensor:
+    """The generator's side of the hinge loss."""
+    return -fake.mean()
+
+
+def contrastive_loss(z_image: Tensor, z_text: Tensor, weight: Tensor) -> Tensor:
+    """InfoNCE between E^I(I) and E^T(T) of the same garments (CLIP's, Radford et al., 2021).
+
+    Args:
+        z_image, z_text: (N, D); weight: (N,) 0 where a garment has no caption of its own.
+    """
+    a, b = F.normalize(z_image, dim=1), F.normalize(z_text, dim=1)
+    logits = a @ b.T / 0.1
+    keep = weight > 0
+    logits = logits[keep][:, keep]
+    if logits.shape[0] < 2:
+        return z_image.sum() * 0 + z_text.sum() * 0
+    target = torch.arange(logits.shape[0], device=logits.device)
+    return 0.5 * (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target))
+
+

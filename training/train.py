@@ -1,0 +1,230 @@
+"""Trains the whole system on rendered pairs; resumes where it stopped.
+
+    python -m training.train --pairs .cache/pairs --photos DIR --out runs/first --steps 6000
+    python -m training.train --out runs/first --pairs .cache/pairs --steps 9000   # goes on to 9000
+    tensorboard --logdir runs
+
+The first `--joint-at` share of the steps learns from exact truth alone; the rest is joint
+adversarial training with L = alpha L^I + (1 - alpha) L^T. Weights are an exponential moving average
+of the learned ones, written to `<out>/tryon.safetensors` at every checkpoint.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+from torch import nn
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+
+from training.captions import Vocabulary
+from training.data.compose import Options
+from training.data.shards import load_scene
+from training.dataset import Pairs, loader, scene_files
+from training.step import Networks, Sentences, Weights, discriminator_loss, run
+from tryon.assets import asset_path
+from tryon.models import system
+from tryon.models.discriminator import Discriminator
+
+CHECKPOINT = "last.pt"
+
+
+def parser() -> argparse.ArgumentParser:
+    text = __doc__ or ""
+    p = argparse.ArgumentParser(
+        prog="python -m training.train", description=text,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    p.add_argument("--pairs", type=Path, required=True, help="folder of rendered scenes (*.npz)")
+    p.add_argument("--photos", type=Path, help="folder of real garment photos with manifest.csv")
+    p.add_argument("--out", type=Path, required=True, help="folder of this run")
+    p.add_argument("--steps", type=int, default=6000, help="train up to this step")
+    p.add_argument("--batch", type=int, default=16)
+    p.add_argument("--rate", type=float, default=1.5e-3, help="peak learning rate")
+    p.add_argument("--alpha", type=float, default=0.7)
+    p.add_argument("--joint-at", type=float, default=0.75, help="share of steps before the GAN")
+    p.add_argument("--strength", type=float, default=1.0, help="of the randomisation, 0 to 1")
+    p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--workers", type=int, default=1)
+    p.add_argument("--save-every", type=int, default=200)
+    p.add_argument("--init", type=Path, help="folder of weights to begin from (fine-tuning)")
+    p.add_argument("--stop-after", type=float, default=0, help="stop after so many minutes")
+    p.add_argument("--float32", action="store_true", help="no bfloat16 autocast")
+    return p
+
+
+def vocabulary_of(scenes: list[Path]) -> Vocabulary:
+    """All words of the scenes' captions and of the wordings around them."""
+    from training import captions
+
+    rng = np.random.default_rng(0)
+    sentences: list[str] = list(captions.COLOURS)
+    for path in tqdm(scenes, desc="captions", leave=False):
+        for garment in load_scene(path, pictures=False).garments:
+            sentences += [captions.sample_caption(garment.attributes, rng) for _ in range(4)]
+    return Vocabulary.of(sentences)
+
+
+def networks(vocabulary: Vocabulary, init: Path | None) -> tuple[Networks, dict[str, nn.Module]]:
+    """All networks, trainable ones in training mode."""
+    models = system.build()
+    if init is not None:
+        models = system.load_models(init)
+    for module in models.values():
+        module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    tokenizer = Tokenizer.from_file(str(asset_path("minilm") / "tokenizer.json"))
+    tokenizer.no_padding()
+    nets = Networks(
+        pose=models["pose"], image_encoder=models["image_encoder"],
+        text_encoder=models["text_encoder"], generator=models["generator"],
+        discriminator=Discriminator(len(vocabulary)).to(memory_format=torch.channels_last),
+        sentences=Sentences(models["text_encoder"], tokenizer), vocabulary=vocabulary,
+    )  # type: ignore[arg-type]  # fmt: skip
+    for name in ("image_encoder", "text_encoder", "generator"):
+        models[name].train()
+    return nets, models
+
+
+class Average:
+    """Exponential moving average of the learned state."""
+
+    def __init__(self, models: dict[str, nn.Module], decay: float = 0.998) -> None:
+        self.models, self.decay = models, decay
+        self.state = {k: v.detach().clone() for k, v in system.trained_state(models).items()}
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        decay = min(self.decay, (1 + step) / (10 + step))
+        for key, value in system.trained_state(self.models).items():
+            if value.is_floating_point():
+                self.state[key].lerp_(value.detach(), 1 - decay)
+            else:
+                self.state[key].copy_(value)
+
+    def save(self, folder: Path, metadata: dict[str, str]) -> None:
+        kept = {k: v.detach().clone() for k, v in system.trained_state(self.models).items()}
+        system.load_state(self.models, self.state, "the moving average")
+        system.save(self.models, folder, metadata)
+        system.load_state(self.models, kept, "the learned weights")
+
+
+def rate_at(step: int, total: int, peak: float) -> float:
+    """Linear warm-up, then half a cosine to a fiftieth."""
+    warm = min(1.0, (step + 1) / 200)
+    return peak * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, step / total))))
+
+
+def write_whole(state: dict, path: Path) -> None:
+    """torch.save beside, then rename: an interrupted run leaves the last checkpoint."""
+    beside = path.with_suffix(".tmp")
+    torch.save(state, beside)
+    beside.replace(path)
+
+
+def train(args: argparse.Namespace) -> int:
+    """Runs the training; returns the exit status."""
+    torch.manual_seed(args.seed)
+    args.out.mkdir(parents=True, exist_ok=True)
+    scenes = scene_files(args.pairs, "train")
+    words = args.out / "vocabulary.json"
+    if words.is_file():
+        vocabulary = Vocabulary.from_json(words.read_text())
+    else:
+        vocabulary = vocabulary_of(scenes)
+        words.write_text(vocabulary.to_json())
+    nets, models = networks(vocabulary, args.init)
+    learned = [p for m in models.values() for p in m.parameters() if p.requires_grad]
+    optimiser = torch.optim.AdamW(learned, args.rate, betas=(0.9, 0.98), weight_decay=1e-4)
+    judge = torch.optim.AdamW(nets.discriminator.parameters(), 4e-4, betas=(0.5, 0.99))
+    average = Average(models)
+    checkpoint = args.out / CHECKPOINT
+    first = 0
+    if checkpoint.is_file():
+        saved = torch.load(checkpoint, weights_only=True)
+        system.load_state(models, saved["models"], str(checkpoint))
+        nets.discriminator.load_state_dict(saved["discriminator"])
+        optimiser.load_state_dict(saved["optimiser"])
+        judge.load_state_dict(saved["judge"])
+        average.state = saved["average"]
+        first = saved["step"]
+        print(f"resuming {checkpoint} at step {first}")
+    if first >= args.steps:
+        print(f"{args.out} has reached step {first} already; give a larger --steps to go on")
+        return 0
+    weights = Weights(alpha=args.alpha)
+    pairs = Pairs(scenes, args.photos, Options(strength=args.strength), args.seed)
+    batches = loader(pairs, args.batch, first * args.batch, args.steps - first, args.workers)
+    writer = SummaryWriter(str(args.out))
+    metadata = {"seed": str(args.seed), "batch": str(args.batch), "scenes": str(len(scenes)),
+                "strength": str(args.strength), "alpha": str(args.alpha)}  # fmt: skip
+
+    def save(step: int) -> None:
+        average.save(args.out, {**metadata, "steps": str(step)})
+        write_whole(
+            {"models": system.trained_state(models), "discriminator": nets.discriminator.state_dict(),
+             "optimiser": optimiser.state_dict(), "judge": judge.state_dict(),
+             "average": average.state, "step": step}, checkpoint,
+        )  # fmt: skip
+
+    began = time.monotonic()
+    step = first
+    log = (args.out / "log.jsonl").open("a")
+    bar = tqdm(batches, initial=first, total=args.steps, desc="train", mininterval=10)
+    for batch in bar:
+        joint = step >= args.joint_at * args.steps
+        for group in optimiser.param_groups:
+            group["lr"] = rate_at(step, args.steps, args.rate)
+        with torch.autocast("cpu", torch.bfloat16, enabled=not args.float32):
+            result = run(nets, batch, weights, "joint" if joint else "truth", step % 2 == 0)
+        optimiser.zero_grad(set_to_none=True)
+        result.total.backward()
+        norm = nn.utils.clip_grad_norm_(learned, 2.0)
+        if torch.isfinite(norm):
+            optimiser.step()
+        else:
+            print(f"step {step}: gradient is not finite, step left out", file=sys.stderr)
+        if joint:
+            with torch.autocast("cpu", torch.bfloat16, enabled=not args.float32):
+                verdict = discriminator_loss(nets, batch, result)
+            judge.zero_grad(set_to_none=True)
+            verdict.backward()
+            judge.step()
+            result.terms["discriminator"] = float(verdict.detach())
+        step += 1
+        average.update(step)
+        result.terms["total"] = float(result.total.detach())
+        if step % 10 == 0:
+            log.write(json.dumps({"step": step, **result.terms}) + "\n")
+            log.flush()
+            for name, value in result.terms.items():
+                writer.add_scalar(name, value, step)
+            bar.set_postfix(loss=f"{result.terms['total']:.3f}", iou=f"{result.terms['iou']:.2f}")
+        late = args.stop_after and time.monotonic() - began > args.stop_after * 60
+        if step % args.save_every == 0 or step == args.steps or late:
+            save(step)
+        if late:
+            break
+    writer.close()
+    return 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; returns the exit status."""
+    args = parser().parse_args(arguments)
+    try:
+        return train(args)
+    except (FileNotFoundError, system.WeightsError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
