@@ -20,7 +20,8 @@ def table(report: dict[str, Any]) -> str:
     where = report["machine"]
     lines = [
         f"{where['processor']}, {where['cores']} cores; Triton {report['versions'].get('triton')}, "
-        f"ONNX Runtime {report['versions']['onnxruntime']}; weights {report['weights']['all'][:12]}",
+        f"ONNX Runtime {report['versions']['onnxruntime']}, "
+        f"weights {report['weights']['all'][:12]}",
         "",
         f"{'size':>9} {'subject':18} {'p50':>7} {'p90':>7} {'p95':>7} {'p99':>7} {'per s':>6} "
         f"{'calls':>6}",
@@ -65,7 +66,7 @@ SUBJECTS = (("gRPC, 1 caller", "grpc_1"), ("gRPC, 2 callers", "grpc_2"), ("bare 
 
 
 def plot(report: dict[str, Any], path: Path) -> None:
-    """Left: latency of each subject and size, p50 as a bar and p99 as a whisker. Right: the steps."""
+    """Left: each subject's latency at each size, p50 as a bar, p99 as a whisker. Right: steps."""
     import matplotlib
 
     matplotlib.use("Agg")

@@ -88,8 +88,8 @@ def _check_prompt(prompt: str | None) -> str:
     return words
 
 
-def _finish(job: _Job, response: Any) -> tuple[Image.Image, np.ndarray, float, dict[str, float]]:
-    picture, mask, confidence, timings = wire.parse_response(response, job.small.shape)
+def _finish(job: _Job, response: Any) -> tuple[Image.Image, np.ndarray, float]:
+    picture, mask, confidence = wire.parse_response(response, job.small.shape)
     if job.small is job.own:
         mask = mask.copy()  # off the message's buffer, and writable
     else:
@@ -97,7 +97,7 @@ def _finish(job: _Job, response: Any) -> tuple[Image.Image, np.ndarray, float, d
     image = Image.fromarray(picture)
     if job.icc_profile:
         image.info["icc_profile"] = job.icc_profile
-    return image, mask, confidence, timings
+    return image, mask, confidence
 
 
 class _Deadline:
@@ -198,12 +198,12 @@ class TryOnClient:
         watch.skip()
         response = self._call(self._stub.ModelInfer, job.message, deadline)
         watch.lap("request")
-        image, mask, confidence, timings = _finish(job, response)
+        image, mask, confidence = _finish(job, response)
         watch.lap("finish")
         if stages:
             after = self._call(self._stub.ModelStatistics, wire.statistics_request(), deadline)
-            timings.update(wire.stage_means(after, before))
-        return TryOnResult(image, mask, confidence, {**watch.timings, **timings})
+            watch.timings.update(wire.stage_means(after, before))
+        return TryOnResult(image, mask, confidence, watch.timings)
 
     def server_stages(self) -> dict[str, float]:
         """Mean milliseconds of each served step since the server started."""
@@ -280,12 +280,12 @@ class AsyncTryOnClient:
         watch.skip()
         response = await self._call("ModelInfer", job.message, deadline)
         watch.lap("request")
-        image, mask, confidence, timings = await asyncio.to_thread(_finish, job, response)
+        image, mask, confidence = await asyncio.to_thread(_finish, job, response)
         watch.lap("finish")
         if stages:
             after = await self._call("ModelStatistics", wire.statistics_request(), deadline)
-            timings.update(wire.stage_means(after, before))
-        return TryOnResult(image, mask, confidence, {**watch.timings, **timings})
+            watch.timings.update(wire.stage_means(after, before))
+        return TryOnResult(image, mask, confidence, watch.timings)
 
     async def server_stages(self) -> dict[str, float]:
         """Mean milliseconds of each served step since the server started."""

@@ -19,9 +19,6 @@ CONTRACT_VERSION = "1"
 """The version of the contract that this client speaks."""
 CATEGORIES = ("upper", "lower", "dress")
 MAX_PROMPT_CHARACTERS = 512
-TIMING_PREFIX = "ms_"
-"""Response parameters of this prefix, where a server sends any, become timings."""
-
 _NO_GARMENT = np.zeros((1, 1, 1), np.uint8)
 _OUTPUTS = (("picture", np.uint8), ("mask", np.uint8), ("confidence", np.float32))
 
@@ -81,10 +78,8 @@ def infer_request(
     return request
 
 
-def parse_response(
-    response: Any, shape: tuple[int, ...]
-) -> tuple[np.ndarray, np.ndarray, float, dict[str, float]]:
-    """Picture uint8 `shape` (H, W, 3), mask uint8 (H, W), confidence, the server's timings in ms.
+def parse_response(response: Any, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, float]:
+    """Picture uint8 `shape` (H, W, 3), mask uint8 (H, W) and confidence of an answer.
 
     Raises TryOnError where the answer has other tensors than the contract's.
     """
@@ -106,21 +101,7 @@ def parse_response(
             )
         arrays.append(np.frombuffer(raw, dtype).reshape(expected[name])[0])
     confidence = min(max(float(arrays[2][0]), 0.0), 1.0)
-    return arrays[0], arrays[1], confidence, _timings(response)
-
-
-def _timings(response: Any) -> dict[str, float]:
-    timings = {}
-    for name, parameter in response.parameters.items():
-        if name.startswith(TIMING_PREFIX):
-            kind = parameter.WhichOneof("parameter_choice")
-            try:
-                value = float(getattr(parameter, kind)) if kind else None
-            except ValueError:
-                continue
-            if value is not None:
-                timings[f"server.{name[len(TIMING_PREFIX) :]}"] = value
-    return timings
+    return arrays[0], arrays[1], confidence
 
 
 def config_request() -> Any:

@@ -41,7 +41,7 @@ def test_stable_is_three_windows_within_ten_percent(values, stable):
 def rounds(ratio, noise=0.02, drift=0.0, count=8, calls=40, seed=1):
     rng = np.random.default_rng(seed)
     made = []
-    for i in range(count):
+    for _ in range(count):
         speed = 50 * (1 + drift * rng.standard_normal())
         b = speed * (1 + noise * rng.standard_normal(calls))
         a = ratio * speed * (1 + noise * rng.standard_normal(calls))
