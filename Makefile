@@ -1,0 +1,86 @@
+# Every entry point of the project. `make help` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3.11
+VENV ?= .venv
+TORCH_INDEX ?=
+TARGET ?= cpu
+PERSON ?=
+GARMENT ?=
+PROMPT ?=
+CATEGORY ?= upper
+OUT ?= out/tryon.png
+ARGS ?=
+
+PY := $(VENV)/bin/python
+# Through the environment, so that quotes and dollars in a prompt or path reach the program whole.
+export PERSON GARMENT PROMPT CATEGORY OUT
+
+.PHONY: help venv system assets export serve tryon test bench train pairs pairs-preview evaluate \
+	lint clean
+
+help: ## show this list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@printf '\nVariables:\n'
+	@printf '  PERSON=me.jpg GARMENT=shirt.jpg PROMPT="..." CATEGORY=upper|lower|dress OUT=out/tryon.png\n'
+	@printf '  TARGET=cpu|cuda|tensorrt     what `make export` writes\n'
+	@printf '  PYTHON=python3.11            the Python that makes the environment\n'
+	@printf '  TORCH_INDEX=URL              index for torch alone, for its CPU build\n'
+	@printf '  ARGS="..."                   further arguments of train, pairs, bench, test, evaluate\n'
+	@printf '\nThe first run downloads about 0.8 GB of packages with the CPU build of torch (200 MB) and\n'
+	@printf '240 MB of pretrained parts. Where pip takes torch from its usual index that is a CUDA build\n'
+	@printf 'of 3 to 5 GB: name the CPU index of the PyTorch install page in TORCH_INDEX to avoid it.\n'
+
+venv: $(VENV)/stamp ## make the environment (.venv) with the pinned packages
+
+$(VENV)/stamp: requirements.txt client/pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) is not there; install Python 3.11 (apt-get install -y python3.11-venv) or name it: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) deploy/make_venv.py $(VENV) --torch-index "$(TORCH_INDEX)"
+
+system: venv
+	@$(PY) deploy/check_system.py --install
+
+assets: venv ## fetch the pretrained parts and example pictures (.cache/assets)
+	@$(PY) -m tryon.assets >/dev/null
+
+export: assets ## trace, check and write model_repository/$(TARGET)
+	@$(PY) -m export --target $(TARGET)
+
+serve: assets ## run the embedded Triton server in the foreground (ports 8000, 8001, 8002)
+	@$(PY) deploy/check_system.py serve --install
+	@$(PY) -m deploy.embedded
+
+tryon: assets ## PERSON + GARMENT and/or PROMPT -> out/tryon.png, from nothing to the picture
+	@$(PY) deploy/check_system.py serve --install
+	@$(PY) -m export --target cpu --if-needed
+	@$(PY) -m deploy.tryon_demo --person "$$PERSON" --garment "$$GARMENT" --prompt "$$PROMPT" \
+		--category "$$CATEGORY" --out "$$OUT"
+
+test: system assets ## run every test, setting up first what they need
+	@$(PY) -m pytest $(ARGS)
+
+bench: assets ## measure the server against the bare chain (JSON, table, plot in out/)
+	@$(PY) -m benchmarks $(ARGS)
+
+train: assets ## train on rendered pairs; resumes from the last checkpoint
+	@$(PY) -m training.train $(ARGS)
+
+pairs: system ## render training pairs into shards
+	@$(PY) -m training.data.render $(ARGS)
+
+pairs-preview: system ## render a contact sheet of pairs into out/
+	@$(PY) -m training.data.preview $(ARGS)
+
+evaluate: assets ## metrics of the weights on rendered pairs and real photos
+	@$(PY) -m training.evaluate $(ARGS)
+
+lint: venv ## ruff and mypy
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/mypy
+
+clean: ## delete what was built (not .venv and not the fetched assets)
+	rm -rf out build dist .mypy_cache .ruff_cache .pytest_cache
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+	find model_repository -path '*/1/*' -type f ! -name model.py -delete 2>/dev/null || true
