@@ -1,0 +1,145 @@
+"""The networks' closed-form parts: transforms, composite, recolouring, inpainting, patterns."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from tryon.contract import LANDMARKS, NET_HEIGHT, NET_WIDTH, PARSE
+from tryon.models.blocks import pixel_coordinates, warp
+from tryon.models.composite import Maps, composite, recolour, to_bytes, view_coordinates
+from tryon.models.geometry import PARTS, LandmarkVote, PartTransforms
+from tryon.models.inpaint import PAINT, class_colours, class_index
+from tryon.models.patterns import PATTERNS, pattern_bank
+
+
+def test_warp_with_own_coordinates_is_the_identity() -> None:
+    image = torch.rand(2, 3, 24, 18)
+    flow = pixel_coordinates(24, 18, image).expand(2, -1, -1, -1)
+    assert torch.allclose(warp(image, flow), image, atol=1e-5)
+
+
+def test_parts_recover_a_similarity_of_all_landmarks() -> None:
+    torch.manual_seed(0)
+    person = torch.rand(1, len(LANDMARKS), 2) * 0.6 + 0.2
+    angle, scale = 0.3, 1.2
+    unit = torch.tensor([NET_WIDTH / NET_HEIGHT, 1.0])
+    turn = torch.tensor([[scale * torch.cos(torch.tensor(angle)), -scale * torch.sin(torch.tensor(angle))],
+                         [scale * torch.sin(torch.tensor(angle)), scale * torch.cos(torch.tensor(angle))]])  # fmt: skip
+    garment = ((person * unit) @ turn.T + 0.05) / unit
+    pixels = pixel_coordinates(32, 24, person)
+    flows, near = PartTransforms()(person, garment, torch.ones(1, len(LANDMARKS)), pixels)
+    expected = ((pixels[0].permute(1, 2, 0) * unit) @ turn.T + 0.05) / unit
+    assert flows.shape == (1, len(PARTS), 2, 32, 24)
+    error = (flows[0].permute(0, 2, 3, 1) - expected).abs().max()
+    assert error < 0.03, f"a similarity should come back whole, off by {error:.3f}"
+    assert near.shape == (1, len(PARTS), 32, 24)
+
+
+def test_a_part_without_landmarks_follows_the_garment_as_a_whole() -> None:
+    torch.manual_seed(0)
+    person = torch.rand(1, len(LANDMARKS), 2)
+    visible = torch.zeros(1, len(LANDMARKS))
+    for name in PARTS["torso_upper"]:
+        visible[0, LANDMARKS.index(name)] = 1
+    flows, near = PartTransforms()(person, person, visible, pixel_coordinates(16, 12, person))
+    assert torch.isfinite(flows).all()
+    legs = list(PARTS).index("leg_lower_left")
+    torso = list(PARTS).index("torso_upper")
+    assert near[0, legs].max() < near[0, torso].max() - 2
+
+
+def test_landmarks_may_lie_beyond_the_picture() -> None:
+    vote = LandmarkVote(4)
+    with torch.no_grad():
+        vote.offset.weight.zero_()
+        assert vote.offset.bias is not None
+        vote.offset.bias.fill_(2.0)
+    place = vote(torch.rand(1, 4, 8, 6), pixel_coordinates(8, 6, torch.zeros(1)))
+    assert (place > 1).all()
+
+
+def _maps(garment: float, keep: float, n: int = 1) -> Maps:
+    full = torch.ones(n, 1, NET_HEIGHT, NET_WIDTH)
+    return Maps(
+        flow=pixel_coordinates(NET_HEIGHT, NET_WIDTH, full).expand(n, -1, -1, -1),
+        garment=full * garment, keep=full * keep, paint=full.expand(-1, 3, -1, -1) * 0.25,
+        shade=torch.ones(n, 3, NET_HEIGHT, NET_WIDTH), strength=torch.zeros(n, 1),
+        colour=torch.zeros(n, 3), garment_mean=torch.full((n, 3), 0.5),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("size", [(256, 192), (100, 333), (65, 64)])
+def test_nothing_changed_leaves_every_byte(size: tuple[int, int]) -> None:
+    window = torch.randint(0, 256, (1, *size, 3), dtype=torch.uint8)
+    rgb = window.permute(0, 3, 1, 2).float() / 255
+    placement = torch.tensor([[0.1, 0.0, 0.9, 1.0]])
+    picture, mask = composite(rgb, placement, _maps(0.0, 1.0), torch.rand(1, 4, 64, 48))
+    shown, share = to_bytes(window, picture, mask)
+    assert torch.equal(shown, window)
+    assert share.max() == 0
+
+
+def test_garment_and_paint_replace_what_they_cover() -> None:
+    window = torch.zeros(1, 3, 256, 192)
+    whole = torch.tensor([[0.0, 0.0, 1.0, 1.0]])
+    canvas = torch.rand(1, 4, 256, 192)
+    canvas[:, 3] = 1
+    picture, mask = composite(window, whole, _maps(1.0, 1.0), canvas)
+    assert torch.allclose(picture, canvas[:, :3], atol=1e-4)
+    assert mask.min() == 1
+    picture, _ = composite(window, whole, _maps(0.0, 0.0), canvas)
+    assert torch.allclose(picture, torch.full_like(picture, 0.25), atol=1e-4)
+
+
+def test_transparent_canvas_shows_what_is_beneath() -> None:
+    window = torch.rand(1, 3, 64, 48)
+    canvas = torch.rand(1, 4, 64, 48)
+    canvas[:, 3] = 0
+    picture, mask = composite(window, torch.tensor([[0.0, 0, 1, 1]]), _maps(1.0, 1.0), canvas)
+    assert torch.equal(picture, window)
+    assert mask.max() == 0
+
+
+def test_view_coordinates_follow_the_placement() -> None:
+    where = view_coordinates(torch.zeros(1, 3, 4, 2), torch.tensor([[0.0, 0.5, 1.0, 1.0]]))
+    assert torch.allclose(where[0, 0, 0], torch.tensor([0.25, 0.75]))
+    assert torch.allclose(where[0, 1, :, 0], torch.tensor([0.5625, 0.6875, 0.8125, 0.9375]))
+
+
+def test_recolour_moves_the_mean_and_strength_zero_moves_nothing() -> None:
+    cloth = torch.rand(1, 3, 16, 16) * 0.2 + 0.4
+    mean = cloth.mean((2, 3))
+    red = torch.tensor([[0.8, 0.1, 0.1]])
+    out = recolour(cloth, torch.ones(1, 1), red, mean)
+    assert (out.mean((2, 3)) - red).abs().max() < 0.08
+    assert torch.equal(recolour(cloth, torch.zeros(1, 1), red, mean), cloth)
+
+
+def test_uncovered_skin_takes_the_persons_own_colour() -> None:
+    rgb = torch.zeros(1, 3, 256, 192)
+    rgb[:, 0, :, :96] = 0.8  # the left half is red skin, the right half black background
+    parse = torch.zeros(1, len(PARSE), 128, 96)
+    parse[:, PARSE.index("arm_left"), :, :48] = 1
+    parse[:, PARSE.index("background"), :, 48:] = 1
+    colours = class_colours(rgb, parse)
+    skin = list(PAINT).index("skin")
+    assert colours.shape == (1, len(PAINT), 3, 64, 48)
+    assert (colours[0, skin, 0] - 0.8).abs().max() < 0.1, "skin colour should spread everywhere"
+    background = list(PAINT).index("background")
+    assert colours[0, background, 0, :, 32:].max() < 0.1
+
+
+def test_every_parse_class_but_dress_has_a_paint() -> None:
+    missing = [n for n, i in zip(PARSE, class_index().tolist(), strict=True) if i < 0]
+    assert missing == ["dress"]
+
+
+def test_patterns_differ_from_each_other() -> None:
+    bank = pattern_bank(128, 96)
+    assert bank.shape == (len(PATTERNS), 128, 96)
+    assert bank.min() >= -1e-6 and bank.max() <= 1 + 1e-6
+    assert bank[0].max() == 0
+    for i in range(len(PATTERNS)):
+        for j in range(i):
+            assert (bank[i] - bank[j]).abs().mean() > 0.005
