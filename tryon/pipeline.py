@@ -1,0 +1,103 @@
+"""The whole try-on in torch, step by step as it is served: the reference that serving must equal."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from tryon.models.system import load_models
+from tryon.steps.crop import crop
+from tryon.steps.decode import decode
+from tryon.steps.paste import paste
+from tryon.steps.tokenizer import tokenize
+
+NO_GARMENT = np.zeros((1, 1, 1), np.uint8)
+
+
+@dataclass
+class TryOn:
+    """A try-on's outputs, and everything on the way to them.
+
+    Attributes:
+        picture: uint8 (H, W, 3), the person's own size.
+        mask: uint8 (H, W), 0 where the person's own bytes stand.
+        confidence: 0..1.
+        tensors: every tensor of the contract by name, with the batch axis.
+        milliseconds: time of each step.
+    """
+
+    picture: np.ndarray
+    mask: np.ndarray
+    confidence: float
+    tensors: dict[str, np.ndarray] = field(repr=False)
+    milliseconds: dict[str, float] = field(default_factory=dict)
+
+
+class TryOnPipeline:
+    """Runs every step of the ensemble in this process, the networks in torch (float32)."""
+
+    def __init__(self, weights: Path | None = None) -> None:
+        self.models = load_models(weights)
+
+    @torch.no_grad()
+    def _network(self, name: str, tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        from tryon.contract import model
+
+        served = model(name)
+        inputs = [torch.from_numpy(tensors[t.name]) for t in served.inputs]
+        outputs = self.models[name](*inputs)
+        return {t.name: o.numpy() for t, o in zip(served.outputs, outputs, strict=True)}
+
+    def __call__(
+        self, person: np.ndarray, garment: np.ndarray | None = None, prompt: str = "",
+        category: str = "upper",
+    ) -> TryOn:  # fmt: skip
+        """Dresses a person.
+
+        Args:
+            person: uint8 (H, W, 3) pixels, or a file's bytes as (1, 1, N).
+            garment: the same, or None.
+            prompt: empty for none.
+            category: "upper", "lower" or "dress".
+
+        Raises:
+            tryon.errors.RequestError: what is wrong with the request.
+        """
+        tensors: dict[str, np.ndarray] = {}
+        milliseconds: dict[str, float] = {}
+        began = time.perf_counter()
+
+        def done(name: str) -> None:
+            nonlocal began
+            now = time.perf_counter()
+            milliseconds[name] = (now - began) * 1e3
+            began = now
+
+        decoded = decode(
+            person, NO_GARMENT if garment is None else garment, prompt.encode(), category.encode()
+        )
+        tensors.update({k: v[None] for k, v in decoded._asdict().items()})
+        done("decode")
+        tensors |= self._network("detector", tensors)
+        done("detector")
+        cut = crop(
+            tensors["photo"][0], tensors["boxes"][0], tensors["scores"][0], tensors["condition"][0]
+        )
+        tensors.update({k: v[None] for k, v in cut._asdict().items()})
+        done("crop")
+        ids, attention = tokenize(prompt.encode())
+        tensors.update(input_ids=ids[None], attention_mask=attention[None])
+        done("tokenizer")
+        for name in ("pose", "text_encoder", "image_encoder", "generator"):
+            tensors |= self._network(name, tensors)
+            done(name)
+        picture, mask = paste(
+            tensors["photo"][0], tensors["window_picture"][0], tensors["window_mask"][0],
+            tensors["box"][0],
+        )  # fmt: skip
+        done("paste")
+        return TryOn(picture, mask, float(tensors["confidence"][0, 0]), tensors, milliseconds)
