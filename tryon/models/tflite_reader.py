@@ -12,6 +12,7 @@ keeps the file's order. The batch axis is free although the file says 1.
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+FLOAT32_SIDE = 4
+"""Convolutions with outputs of this side or less stay in float32 under autocast. They cost little,
+and among them are the heads: a coordinate of 200 pixels in bfloat16 is rounded to whole pixels."""
+
 _OPERATORS = {v: k for k, v in vars(tflite.BuiltinOperator).items() if isinstance(v, int)}
 _DTYPES = {
     tflite.TensorType.FLOAT32: np.float32,
@@ -30,6 +35,7 @@ _DTYPES = {
     tflite.TensorType.INT32: np.int32,
     tflite.TensorType.INT64: np.int64,
 }
+_REFETCH = "delete it and run `python -m tryon.assets`"
 _ACTIVATIONS = {
     tflite.ActivationFunctionType.NONE: "none",
     tflite.ActivationFunctionType.RELU: "relu",
@@ -64,13 +70,18 @@ class TfliteGraph(nn.Module):
     def __init__(self, path: str | os.PathLike[str]) -> None:
         super().__init__()
         self.path = Path(path)
-        model, graph = _open(self.path)
-        count = graph.TensorsLength()
-        self.shapes: list[tuple[int, ...]] = [_shape(graph.Tensors(i)) for i in range(count)]
-        self.inputs: list[int] = [int(i) for i in graph.InputsAsNumpy()]
-        self.outputs: list[int] = [int(i) for i in graph.OutputsAsNumpy()]
+        self.shapes: list[tuple[int, ...]] = []
+        self.inputs: list[int] = []
+        self.outputs: list[int] = []
         self.ops: list[Op] = []
-        self._read(model, graph)
+        try:
+            model, graph = _open(self.path)
+            self.shapes = [_shape(graph.Tensors(i)) for i in range(graph.TensorsLength())]
+            self.inputs = [int(i) for i in graph.InputsAsNumpy()]
+            self.outputs = [int(i) for i in graph.OutputsAsNumpy()]
+            self._read(model, graph)
+        except (struct.error, IndexError, KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"{self.path} is damaged ({error}); {_REFETCH}") from error
         self._fold_pads()
         self.eval()
 
@@ -117,7 +128,14 @@ class TfliteGraph(nn.Module):
                 y = F.pad(y, a["pad"])
             weight: Tensor = self.get_buffer(op.weights + "_weight")
             bias: Tensor = self.get_buffer(op.weights + "_bias")
-            y = F.conv2d(y, weight, bias, a["stride"], a["padding"], a["dilation"], a["groups"])
+            settings = (a["stride"], a["padding"], a["dilation"], a["groups"])
+            if self.shapes[op.output][1] <= FLOAT32_SIDE and torch.is_autocast_enabled(
+                y.device.type
+            ):
+                with torch.autocast(y.device.type, enabled=False):
+                    y = F.conv2d(y.float(), weight, bias, *settings)
+            else:
+                y = F.conv2d(y, weight, bias, *settings)
         elif op.kind == "add":
             y = x[0] + x[1]
         elif op.kind == "pad":
@@ -170,8 +188,8 @@ class TfliteGraph(nn.Module):
             op = self._operator(name, operator, inputs, output, constants)
             if op is None:
                 raise ValueError(
-                    f"{self.path}: operator {k} ({name}) is not one this reader supports; "
-                    "use the file that `python -m tryon.assets` fetches"
+                    f"{self.path}: operator {k} ({name}) is not one this reader supports, or not "
+                    "in this form; use the file that `python -m tryon.assets` fetches"
                 )
             if op.kind == "conv":
                 op.weights = f"conv_{k:03d}"
@@ -276,7 +294,7 @@ def _open(path: Path) -> tuple[Any, Any]:
             f"{path} is not there; `python -m tryon.assets {path.name}` fetches it"
         ) from None
     if data[4:8] != b"TFL3":
-        raise ValueError(f"{path} is not a tflite file; delete it and run `python -m tryon.assets`")
+        raise ValueError(f"{path} is not a tflite file; {_REFETCH}")
     model = tflite.Model.GetRootAsModel(data, 0)
     return model, model.Subgraphs(0)
 
