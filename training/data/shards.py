@@ -1,0 +1,128 @@
+"""Scenes on disk: one uncompressed npz each, `scene-SEED-INDEX.npz`."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+CATEGORY_NAMES = ("upper", "lower", "dress")
+
+
+@dataclass
+class Scene:
+    """One body, pose and camera in O outfits made of G garments; W garments are worn in all.
+
+    A picture is `albedo * shade / 128` over a background of one's choice by `alpha`. Pixel
+    positions count from the picture's left upper corner: the first pixel's centre is 0.5.
+
+    Attributes:
+        albedo: uint8 (O, 256, 256, 3), sRGB without light, black where nobody is.
+        shade: uint8 (O, 256, 256), light as a factor, 128 is 1.0.
+        alpha: uint8 (O, 256, 256), coverage by the person.
+        parse: uint8 (O, 256, 256), index into tryon.contract.PARSE.
+        joints: float32 (33, 2), BlazePose's order, pixels of the 256 picture.
+        outfit_upper, outfit_lower, outfit_dress: int16 (O,), index into garments or -1.
+        worn_outfit, worn_garment: int16 (W,), which outfit wears which garment.
+        worn_flow: float16 (W, 256, 256, 2), position in the in-shop picture, 0..1 (x, y).
+        worn_valid: uint8 (W, 256, 256), 1 where the garment is seen and the same point of its
+            surface is visible in the in-shop picture.
+        worn_landmarks: float32 (W, 23, 3), tryon.contract.LANDMARKS: x, y in pixels of the 256
+            picture (also where hidden or outside), and 1 where the garment has that landmark.
+        garment_category: uint8 (G,), index into CATEGORY_NAMES.
+        garment_shop_albedo: uint8 (G, 256, 192, 3), garment and, if worn, its wearer.
+        garment_shop_shade: uint8 (G, 256, 192). garment_shop_alpha: uint8 (G, 256, 192), coverage
+            by the garment alone. garment_shop_person_alpha: the same with its wearer.
+        garment_shop_parse: uint8 (G, 256, 192), PARSE of garment and wearer.
+        garment_shop_landmarks: float32 (G, 23, 3), x, y in 0..1 and existence.
+        garment_shop_worn: uint8 (G,), 1 where the in-shop picture shows a wearer.
+        meta: kind, seed, index, arms, legs, yaw, gender, hair, tucked (per outfit) and `garments`:
+            per garment category, kind, sleeve, neck, fit, length, colour, second_colour, pattern,
+            print, material, caption, shop_mode.
+    """
+
+    albedo: np.ndarray
+    shade: np.ndarray
+    alpha: np.ndarray
+    parse: np.ndarray
+    joints: np.ndarray
+    outfit_upper: np.ndarray
+    outfit_lower: np.ndarray
+    outfit_dress: np.ndarray
+    worn_outfit: np.ndarray
+    worn_garment: np.ndarray
+    worn_flow: np.ndarray
+    worn_valid: np.ndarray
+    worn_landmarks: np.ndarray
+    garment_category: np.ndarray
+    garment_shop_albedo: np.ndarray
+    garment_shop_shade: np.ndarray
+    garment_shop_alpha: np.ndarray
+    garment_shop_person_alpha: np.ndarray
+    garment_shop_parse: np.ndarray
+    garment_shop_landmarks: np.ndarray
+    garment_shop_worn: np.ndarray
+    meta: dict[str, Any]
+
+    def worn(self, outfit: int, garment: int) -> int:
+        """Index into the `worn_*` arrays. Raises KeyError if the outfit lacks that garment."""
+        found = np.flatnonzero((self.worn_outfit == outfit) & (self.worn_garment == garment))
+        if not len(found):
+            raise KeyError(f"outfit {outfit} does not wear garment {garment}")
+        return int(found[0])
+
+    def picture(self, outfit: int, background: float = 255.0) -> np.ndarray:
+        """The outfit as rendered over a plain background, uint8 (256, 256, 3)."""
+        return compose(self.albedo[outfit], self.shade[outfit], self.alpha[outfit], background)
+
+    def shop_picture(self, garment: int, background: float = 255.0) -> np.ndarray:
+        """The in-shop picture over a plain background, uint8 (256, 192, 3)."""
+        return compose(self.garment_shop_albedo[garment], self.garment_shop_shade[garment],
+                       self.garment_shop_person_alpha[garment], background)  # fmt: skip
+
+
+def compose(albedo: np.ndarray, shade: np.ndarray, alpha: np.ndarray, background: float) -> np.ndarray:
+    """Lit albedo (already weighted by coverage) over a plain background, uint8 (h, w, 3)."""
+    lit = albedo.astype(np.float32) * (shade.astype(np.float32)[..., None] / 128)
+    rest = 1 - alpha.astype(np.float32)[..., None] / 255
+    return np.clip(lit + background * rest, 0, 255).round().astype(np.uint8)
+
+
+def scene_path(folder: Path, seed: int, index: int) -> Path:
+    """Where scene `index` of the set `seed` lies in `folder`."""
+    return folder / f"scene-{seed}-{index:06d}.npz"
+
+
+def save_scene(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Writes beside `path` and renames, so that a file that is there is whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp.npz")
+    np.savez(temporary, **arrays)  # type: ignore[arg-type]
+    os.replace(temporary, path)
+
+
+def scene_from(arrays: dict[str, np.ndarray]) -> Scene:
+    """A Scene of the arrays that the renderer made."""
+    values = {f.name: arrays[f.name] for f in fields(Scene) if f.name != "meta"}
+    return Scene(**values, meta=json.loads(str(arrays["meta"])))
+
+
+def load_scene(path: str | Path) -> Scene:
+    """Reads one scene. Raises ValueError that names the file if it is not one."""
+    try:
+        with np.load(path) as file:
+            return scene_from({k: file[k] for k in file.files})
+    except (KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            f"{path} is no scene ({error}); delete it and run `python -m training.data.render` again"
+        ) from error
+
+
+def list_scenes(folder: str | Path) -> list[Path]:
+    """All scenes of a folder, sorted."""
+    return sorted(Path(folder).glob("scene-*.npz"))
