@@ -29,8 +29,8 @@ help: ## show this list
 	@printf '  PYTHON=python3.11            the Python that makes the environment\n'
 	@printf '  TORCH_INDEX=URL              index for torch alone, for its CPU build\n'
 	@printf '  ARGS="..."                   further arguments of train, pairs, bench, test, evaluate\n'
-	@printf '\nThe first run downloads about 0.8 GB of packages with the CPU build of torch (200 MB) and\n'
-	@printf '240 MB of pretrained parts. Where pip takes torch from its usual index that is a CUDA build\n'
+	@printf '\nThe first run downloads about 0.7 GB of packages with the CPU build of torch (200 MB) and\n'
+	@printf '220 MB of pretrained parts. Where pip takes torch from its usual index that is a CUDA build\n'
 	@printf 'of 3 to 5 GB: name the CPU index of the PyTorch install page in TORCH_INDEX to avoid it.\n'
 
 venv: $(VENV)/stamp ## make the environment (.venv) with the pinned packages

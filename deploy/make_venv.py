@@ -97,7 +97,7 @@ def main() -> int:
             return 1
     index = ["--index-url", options.torch_index] if options.torch_index else []
     print(f"venv: {torch_build(python, index)}", flush=True)
-    print(f"venv: the rest of {REQUIREMENTS.name}: about 600 MB; then 240 MB of pretrained parts "
+    print(f"venv: the rest of {REQUIREMENTS.name}: about 480 MB; then 220 MB of pretrained parts "
           "and pictures (`make assets`)", flush=True)  # fmt: skip
     steps = (
         ("torch", [*index, pinned("torch")]),
