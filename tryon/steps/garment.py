@@ -127,7 +127,7 @@ def _shadow(image: np.ndarray, colour: np.ndarray) -> np.ndarray:
 def _fill_from_border(background: np.ndarray) -> np.ndarray:
     """uint8 (H, W): 255 but for the background that is joined to the border, 0 there."""
     area = cv2.copyMakeBorder(background, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=(255,))
-    cv2.floodFill(area, None, (0, 0), (128,))  # type: ignore[call-overload]
+    cv2.floodFill(area, None, (0, 0), (128,))
     mask = np.where(area[1:-1, 1:-1] == 128, np.uint8(0), np.uint8(255))
     # Specks are noise of the background; the garment is one piece, or a few large ones.
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)

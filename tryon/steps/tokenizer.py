@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -42,3 +43,15 @@ class Tokenizer:
         """
         encoded = self._tokenizer.encode(read_prompt(prompt))
         return np.array(encoded.ids, np.int64), np.array(encoded.attention_mask, np.int64)
+
+
+@cache
+def _pretrained() -> Tokenizer:
+    from tryon.assets import asset_path  # the server's step has its own copy and needs no assets
+
+    return Tokenizer(asset_path("minilm"))
+
+
+def tokenize(prompt: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """`Tokenizer.__call__` with the text encoder's own vocabulary, fetched if need be."""
+    return _pretrained()(prompt)

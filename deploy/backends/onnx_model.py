@@ -1,0 +1,71 @@
+"""Triton Python backend: one ONNX file, run by ONNX Runtime on the CPU.
+
+`python -m export` copies this file into each model's version folder as `model.py`, beside the
+`model.onnx` it runs. Names, dtypes and shapes come from the model's configuration.
+
+Parameters (in config.pbtxt): `threads`, how many cores one inference may use.
+"""
+
+import json
+import os
+import traceback
+
+import numpy as np
+import onnxruntime
+import triton_python_backend_utils as pb_utils
+
+_WARM_UP_SIZE = 256  # for dimensions that vary
+
+
+class TritonPythonModel:
+    """Triton's interface: one instance per model instance, in a process of its own."""
+
+    def initialize(self, args):
+        config = json.loads(args["model_config"])
+        self._name = args["model_name"]
+        path = os.path.join(args["model_repository"], args["model_version"], "model.onnx")
+        if not os.path.isfile(path):
+            raise pb_utils.TritonModelException(f"{path} is missing: run `make export`")
+        parameters = config.get("parameters", {})
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = int(parameters["threads"]["string_value"])
+        options.inter_op_num_threads = 1
+        # Threads that spin between two requests take the cores from the other steps' processes.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = 3
+        self._session = onnxruntime.InferenceSession(
+            path, options, providers=["CPUExecutionProvider"]
+        )
+        self._inputs = [i["name"] for i in config["input"]]
+        self._outputs = [o["name"] for o in config["output"]]
+        self._warm_up(config)
+
+    def _warm_up(self, config):
+        """Runs once, so that the first request finds memory and kernels prepared."""
+        feeds = {}
+        for tensor in config["input"]:
+            shape = [1] + [_WARM_UP_SIZE if int(d) < 0 else int(d) for d in tensor["dims"]]
+            feeds[tensor["name"]] = np.zeros(
+                shape, pb_utils.triton_string_to_numpy(tensor["data_type"])
+            )
+        for _ in range(2):
+            self._session.run(self._outputs, feeds)
+
+    def execute(self, requests):
+        return [self._answer(request) for request in requests]
+
+    def _answer(self, request):
+        try:
+            # as_numpy is a view of shared memory, which ONNX Runtime reads in place: no copy.
+            feeds = {
+                name: pb_utils.get_input_tensor_by_name(request, name).as_numpy()
+                for name in self._inputs
+            }
+            values = self._session.run(self._outputs, feeds)
+            return pb_utils.InferenceResponse(
+                [pb_utils.Tensor(n, v) for n, v in zip(self._outputs, values, strict=True)]
+            )
+        except Exception as error:  # one request's failure must not end the process
+            pb_utils.Logger.log_error(f"{self._name}: {traceback.format_exc()}")
+            message = f"[INTERNAL] {self._name}: {str(error).splitlines()[0][:300]}"
+            return pb_utils.InferenceResponse(error=pb_utils.TritonError(message))

@@ -1,0 +1,1 @@
+"""From torch modules to a Triton model repository: trace, compare, configure, assemble."""

@@ -1,0 +1,119 @@
+"""`python -m export`: the networks as a Triton model repository.
+
+    python -m export                              model_repository/cpu, for the embedded server
+    python -m export --target cuda                for Triton's ONNX Runtime backend on a GPU
+    python -m export --only generate-configs      config.pbtxt of all targets, from the contract
+
+Does nothing where weights, code and packages are those of the last export.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import sys
+import time
+from pathlib import Path
+
+from export.config import TARGETS, profile, write_configs
+from export.repository import REPOSITORIES, assemble, is_current, source_hashes
+
+NO_TENSORRT = """\
+error: --target tensorrt: TensorRT is not installed here, and its libraries are not on the package
+index; nothing was written. Ways on:
+  - on a GPU machine, in the Triton or TensorRT container: `python -m export --target tensorrt`
+  - `python -m export --target tensorrt --onnx-only` writes the configurations and ONNX files, and
+    prints the trtexec commands that make the engines from them on that machine
+  - `python -m export --target cuda` serves the same networks on a GPU without TensorRT"""
+
+
+def trtexec_commands(repository: Path) -> list[str]:
+    """The commands that build each network's engine, with the contract's profiles."""
+    from tryon.contract import MODELS
+
+    commands = []
+    for model in MODELS:
+        if model.kind != "onnx":
+            continue
+        folder = repository / model.name / "1"
+        parts = ["trtexec", f"--onnx={folder}/model.onnx", f"--saveEngine={folder}/model.plan"]
+        for i, kind in enumerate(("minShapes", "optShapes", "maxShapes")):
+            shapes = ",".join(
+                f"{name}:{'x'.join(str(d) for d in triple[i])}"
+                for name, triple in profile(model).items()
+            )
+            parts.append(f"--{kind}={shapes}")
+        commands.append(" ".join(parts))
+    return commands
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m export",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--target", choices=TARGETS, default="cpu")
+    parser.add_argument("--only", choices=["generate-configs"])
+    parser.add_argument("--force", action="store_true", help="export even if nothing has changed")
+    parser.add_argument("--if-needed", action="store_true", help="say nothing if nothing changed")
+    parser.add_argument("--onnx-only", action="store_true", help="tensorrt: leave out the engines")
+    parser.add_argument("--repository", type=Path, default=REPOSITORIES, metavar="FOLDER",
+                        help="where the targets' folders lie (%(default)s)")  # fmt: skip
+    options = parser.parse_args(arguments)
+    if options.only == "generate-configs":
+        changed = [f for t in TARGETS for f in write_configs(options.repository / t, t)]
+        print("\n".join(str(f) for f in changed) or "all config.pbtxt are as the contract has them")
+        return 0
+    if options.target == "tensorrt" and not options.onnx_only:
+        if importlib.util.find_spec("tensorrt") is None:
+            print(NO_TENSORRT, file=sys.stderr)
+            return 1
+        print("error: --target tensorrt: this version builds no engines itself; nothing was "
+              "written. `--onnx-only` writes the ONNX files and prints the trtexec commands",
+              file=sys.stderr)  # fmt: skip
+        return 1
+    return _export(options.repository / options.target, options.target, options)
+
+
+def _export(repository: Path, target: str, options: argparse.Namespace) -> int:
+    hashes = source_hashes()
+    if not options.force and is_current(repository, hashes):
+        if not options.if_needed:
+            print(f"{repository} is up to date (`--force` exports it again)")
+        return 0
+    start = time.monotonic()
+    print(f"exporting to {repository} (about half a minute)", flush=True)
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+    from export.parity import DriftError
+    from export.samples import samples
+    from export.trace import TraceError
+    from tryon.assets import AssetError, asset_path
+    from tryon.models.system import WeightsError
+    from tryon.pipeline import TryOnPipeline
+
+    try:
+        pipeline = TryOnPipeline()
+        sets = {
+            s.name: pipeline(s.person, s.garment, s.prompt, s.category).tensors for s in samples()
+        }
+        assemble(repository, target, pipeline.models, sets, asset_path("minilm"), hashes,
+                 lambda line: print(line, flush=True))  # fmt: skip
+    except (AssetError, WeightsError, TraceError, DriftError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(f"exported to {repository} in {time.monotonic() - start:.0f} s")
+    if target != "cpu":
+        print("This machine can't run it: that takes Triton's container and a GPU. What was "
+              "checked here: the graphs against torch, on the CPU.")  # fmt: skip
+    if target == "tensorrt":
+        print("Make the engines on the machine that will serve them:")
+        print("\n".join(trtexec_commands(repository)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

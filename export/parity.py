@@ -1,0 +1,153 @@
+"""One comparator: a torch module against its ONNX file, tensor by tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import torch
+from torch import nn
+
+from tryon.contract import Model, Tensor
+
+LEVELS, SHARE = 2, 0.001
+"""Pictures: at most this share of the bytes may differ by more than so many levels."""
+RELATIVE = {"float32": 1e-3, "float16": 1e-2}
+"""Floats: the largest difference, in units of the tensor's own largest value (at least 1)."""
+
+
+class DriftError(RuntimeError):
+    """An ONNX file that answers otherwise than its module; the message names the tensor."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """How far one output tensor is off on one set of inputs.
+
+    `measure` is what `tolerance` bounds: the share of bytes over 2 levels for uint8, else the
+    largest absolute difference.
+    """
+
+    model: str
+    tensor: str
+    inputs: str
+    max_abs: float
+    mean_abs: float
+    measure: float
+    tolerance: float
+
+    @property
+    def ok(self) -> bool:
+        """Whether the difference is within the tolerance (one that is not a number isn't)."""
+        return self.measure <= self.tolerance
+
+    def as_dict(self) -> dict[str, object]:
+        """For JSON."""
+        return {**asdict(self), "ok": self.ok}
+
+
+def compare_tensor(
+    model: str, tensor: Tensor, inputs: str, expected: np.ndarray, found: np.ndarray
+) -> Row:
+    """The difference of one tensor. Another shape or dtype than expected is infinitely far off."""
+    same_kind = expected.shape == found.shape and expected.dtype == found.dtype
+    if not same_kind or str(expected.dtype) != tensor.dtype:
+        return Row(model, tensor.name, inputs, np.inf, np.inf, np.inf, 0.0)
+    one, two = expected.astype(np.float64), found.astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        difference = np.where(one == two, 0.0, np.abs(one - two))  # inf - inf is no difference
+    largest, mean = float(difference.max(initial=0)), float(difference.mean())
+    if tensor.dtype == "uint8":
+        over = float((difference > LEVELS).mean())
+        return Row(model, tensor.name, inputs, largest, mean, over, SHARE)
+    scale = max(1.0, float(np.abs(one).max(initial=0)))
+    return Row(model, tensor.name, inputs, largest, mean, largest, RELATIVE[tensor.dtype] * scale)
+
+
+def run_onnx(
+    model: Model, path: Path, sets: Mapping[str, Mapping[str, np.ndarray]]
+) -> dict[str, dict[str, np.ndarray]]:
+    """The ONNX file's outputs for every named set of inputs."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(str(path), options, ["CPUExecutionProvider"])
+    names = [t.name for t in model.outputs]
+    answers = {}
+    for label, tensors in sets.items():
+        values = session.run(names, {t.name: tensors[t.name] for t in model.inputs})
+        answers[label] = dict(zip(names, values, strict=True))
+    return answers
+
+
+def run_torch(
+    model: Model, module: nn.Module, sets: Mapping[str, Mapping[str, np.ndarray]]
+) -> dict[str, dict[str, np.ndarray]]:
+    """The module's outputs for every named set of inputs."""
+    answers = {}
+    for label, tensors in sets.items():
+        with torch.no_grad():
+            values = module(*(torch.from_numpy(tensors[t.name]) for t in model.inputs))
+        answers[label] = {
+            t.name: v.numpy() for t, v in zip(model.outputs, values, strict=True)
+        }  # fmt: skip
+    return answers
+
+
+def compare(
+    model: Model, module: nn.Module, path: Path, sets: Mapping[str, Mapping[str, np.ndarray]]
+) -> list[Row]:
+    """Runs module and file on the same inputs.
+
+    Args:
+        model: of the contract.
+        module: the network.
+        path: its ONNX file.
+        sets: name -> tensors (the model's inputs among them), batch in front.
+
+    Returns:
+        A row for each output and set.
+    """
+    expected, found = run_torch(model, module, sets), run_onnx(model, path, sets)
+    return [
+        compare_tensor(model.name, t, label, expected[label][t.name], found[label][t.name])
+        for label in sets
+        for t in model.outputs
+    ]
+
+
+def require(rows: list[Row]) -> None:
+    """Raises DriftError, naming model, tensor and inputs, unless every row is within tolerance."""
+    bad = [row for row in rows if not row.ok]
+    if bad:
+        worst = bad[0]
+        what = f"{worst.measure:.4g} (allowed {worst.tolerance:.4g})"
+        raise DriftError(
+            f"{worst.model}: tensor {worst.tensor!r} of the ONNX file differs from torch by {what} "
+            f"on inputs {worst.inputs!r}"
+            + (f"; {len(bad) - 1} more tensors drift" if len(bad) > 1 else "")
+            + ". Nothing was exported: the last good repository is still there"
+        )
+
+
+def table(rows: list[Row]) -> str:
+    """The worst of each tensor over all inputs, as text."""
+    worst: dict[tuple[str, str], Row] = {}
+    for row in rows:
+        key = (row.model, row.tensor)
+        if key not in worst or not row.measure / (row.tolerance or 1) <= worst[key].measure / (
+            worst[key].tolerance or 1
+        ):
+            worst[key] = row
+    lines = [f"{'model':14}{'tensor':19}{'max abs':>10}{'mean abs':>10}{'measure':>10}"
+             f"{'allowed':>10}  worst on"]  # fmt: skip
+    for row in worst.values():
+        mark = "" if row.ok else "  DRIFTS"
+        lines.append(
+            f"{row.model:14}{row.tensor:19}{row.max_abs:10.2g}{row.mean_abs:10.2g}"
+            f"{row.measure:10.2g}{row.tolerance:10.2g}  {row.inputs}{mark}"
+        )
+    return "\n".join(lines)

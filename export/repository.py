@@ -1,0 +1,174 @@
+"""Assembles a Triton model repository beside the old one and swaps the two at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import hashlib
+import importlib.metadata
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from export.config import write_configs
+from tryon.contract import CONTRACT_VERSION, ENSEMBLE, MODELS
+
+if TYPE_CHECKING:  # the check whether anything is to be done runs without torch
+    from torch import nn
+
+ROOT = Path(__file__).resolve().parents[1]
+REPOSITORIES = ROOT / "model_repository"
+BACKENDS = ROOT / "deploy" / "backends"
+STAMP = "export.json"
+VERSION = "1"
+"""Triton's version folder of every model."""
+_PACKAGES = ("torch", "onnx", "onnxruntime", "numpy", "transformers")
+_SOURCES = ("tryon/contract.py", "tryon/preprocess.py", "tryon/models", "tryon/steps", "export",
+            "deploy/backends")  # fmt: skip
+
+
+def source_hashes(root: Path = ROOT, weights: Path | None = None) -> dict[str, str]:
+    """What an exported repository depends on, by name: code, weights, assets, versions."""
+    from tryon.assets import PACKAGES
+
+    digest = hashlib.sha256()
+    for source in _SOURCES:
+        path = root / source
+        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+            digest.update(str(file.relative_to(root)).encode() + b"\0" + file.read_bytes() + b"\0")
+    weights = weights or root / "tryon" / "weights" / "tryon.safetensors"
+    hashes = {"code": digest.hexdigest()}
+    hashes["weights"] = _sha256(weights) if weights.is_file() else "none"
+    for name in ("mediapipe", "minilm", "efficientnet"):
+        hashes[name] = PACKAGES[name].sha256
+    for name in _PACKAGES:
+        hashes[name] = importlib.metadata.version(name)
+    return hashes
+
+
+def is_current(repository: Path, hashes: dict[str, str]) -> bool:
+    """Whether `repository` is whole and was exported from exactly these sources."""
+    try:
+        stamp = json.loads((repository / STAMP).read_text())
+        whole = all((repository / f).stat().st_size == n for f, n in stamp["files"].items())
+        return bool(whole and stamp["files"] and stamp["sources"] == hashes)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
+def assemble(
+    repository: Path,
+    target: str,
+    modules: Mapping[str, nn.Module],
+    sets: Mapping[str, Mapping[str, np.ndarray]],
+    tokenizer: Path,
+    hashes: dict[str, str],
+    say: Callable[[str], None] = print,
+) -> None:
+    """Writes a whole repository: all of it, or nothing.
+
+    Args:
+        repository: `model_repository/<target>`; replaced at the very end.
+        target: "cpu", "cuda" or "tensorrt".
+        modules: networks by served name.
+        sets: named tensors of whole requests (`TryOn.tensors`), the first also traces.
+        tokenizer: folder with `tokenizer.json`.
+        hashes: of `source_hashes`, recorded in `export.json`.
+        say: takes a line of progress.
+
+    Raises:
+        export.parity.DriftError, export.trace.TraceError: the last good repository is untouched.
+    """
+    from export.parity import compare, require, table
+    from export.trace import trace
+
+    repository.parent.mkdir(parents=True, exist_ok=True)
+    with _staging(repository) as staging:
+        write_configs(staging, target)
+        rows = []
+        for model in MODELS:
+            folder = staging / model.name / VERSION
+            folder.mkdir()
+            if model.kind == "python":
+                shutil.copyfile(BACKENDS / "step_model.py", folder / "model.py")
+                continue
+            say(f"{model.name}: tracing and comparing with torch")
+            file = folder / "model.onnx"
+            trace(model, modules[model.name], dict(next(iter(sets.values()))), file)
+            found = compare(model, modules[model.name], file, sets)
+            rows += found
+            if not all(row.ok for row in found):
+                say(table(rows))
+            require(found)
+            if target == "cpu":
+                shutil.copyfile(BACKENDS / "onnx_model.py", folder / "model.py")
+        shutil.copyfile(
+            tokenizer / "tokenizer.json", staging / "tokenizer" / VERSION / "tokenizer.json"
+        )
+        # An ensemble has no file, but Triton wants its version folder.
+        (staging / ENSEMBLE / VERSION).mkdir()
+        say(table(rows))
+        files = {
+            str(f.relative_to(staging)): f.stat().st_size
+            for f in sorted(staging.rglob("*"))
+            if f.is_file()
+        }
+        stamp = {
+            "contract_version": CONTRACT_VERSION,
+            "target": target,
+            "sources": hashes,
+            "onnx": {
+                m.name: _sha256(staging / m.name / VERSION / "model.onnx")
+                for m in MODELS
+                if m.kind == "onnx"
+            },
+            "parity": [row.as_dict() for row in rows],
+            "files": files,
+        }
+        (staging / STAMP).write_text(json.dumps(stamp, indent=1) + "\n")
+        _swap(staging, repository)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def _staging(repository: Path) -> Iterator[Path]:
+    """A folder beside `repository`, deleted afterwards with whatever is in it then."""
+    prefix = f".{repository.name}.tmp-"
+    with (repository.parent / f".{repository.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # a second export waits for the first
+        for left in repository.parent.glob(prefix + "*"):  # by a process that was killed
+            shutil.rmtree(left, ignore_errors=True)
+        staging = Path(tempfile.mkdtemp(prefix=prefix, dir=repository.parent))
+        staging.chmod(0o755)  # the server may run as another user
+        try:
+            yield staging
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+
+
+def _swap(new: Path, old: Path) -> None:
+    """Puts `new` in the place of `old` and what was there in the place of `new`."""
+    if not old.exists():
+        new.rename(old)
+        return
+    exchange, here = 2, -100  # RENAME_EXCHANGE, AT_FDCWD
+    with contextlib.suppress(AttributeError, OSError):
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.renameat2(here, os.fsencode(new), here, os.fsencode(old), exchange) == 0:
+            return
+    # A file system that can't exchange: for an instant there is no repository.
+    aside = new.with_name(new.name + "-old")
+    old.rename(aside)
+    new.rename(old)
+    shutil.rmtree(aside, ignore_errors=True)

@@ -1,0 +1,47 @@
+"""Requests on which export compares torch with ONNX: photoreal pictures, and drawn ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from tryon.assets import asset_path
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A named request."""
+
+    name: str
+    person: np.ndarray
+    garment: np.ndarray | None
+    prompt: str
+    category: str
+
+
+def _photo(path: str, package: str, longest: int) -> np.ndarray:
+    image = Image.open(asset_path(package) / path).convert("RGB")
+    image.thumbnail((longest, longest), Image.Resampling.LANCZOS)
+    return np.asarray(image)
+
+
+def samples() -> list[Sample]:
+    """All categories, all sizes, with and without garment and words."""
+
+    def person(number: str, longest: int) -> np.ndarray:
+        return _photo(f"{number}/assets/studio_posture.jpg", "openpeople", longest)
+
+    def cloth(name: str) -> np.ndarray:
+        return _photo(f"clothes/{name}_front.jpg", "openvto", 1024)
+
+    return [
+        Sample("photo, upper", person("P002", 512), cloth("shirts/2"), "", "upper"),
+        Sample("photo, upper, words", person("P005", 1024), cloth("jackets/1"),
+               "sleeves rolled", "upper"),
+        Sample("photo, lower", person("P004", 512), cloth("pants/1"), "", "lower"),
+        Sample("photo, words alone", person("P001", 512), None, "a red striped dress", "dress"),
+        Sample("photo, odd size", _photo("P003/assets/amateur_posture.jpg", "openpeople", 731),
+               cloth("shirts/3"), "", "upper"),
+    ]  # fmt: skip
