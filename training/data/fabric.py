@@ -184,7 +184,7 @@ def make_tile(
                                                      * np.pi) * 0.4  # fmt: skip
         image = image * (1 + 0.07 * v[..., None])
     elif texture == "melange":
-        image = image * (1 + 0.07 * noise(rng, TILE, 64, 1)[..., None])
+        image = image * (1 + 0.045 * noise(rng, TILE, 64, 1)[..., None])
     else:
         image = image + noise(rng, TILE, 64, 1)[..., None] * 1.2
     return np.clip(image, 0, 255).astype(np.uint8), tile_m

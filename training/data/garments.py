@@ -58,7 +58,10 @@ def _arc_lengths(pos: np.ndarray) -> np.ndarray:
     step = np.hypot(a * np.cos(t), b * np.sin(t))
     length = np.concatenate([[0], np.cumsum((step[1:] + step[:-1]) / 2 * (t[1] - t[0]))])
     angle = np.arctan2(np.abs(pos[:, 0]) / a, -(pos[:, 1] - TORSO_AXIS_Y) / b)
-    return np.interp(angle, t, length).astype(np.float32)
+    # On the shoulders the section is no ellipse: prints run straight down from them instead.
+    w = np.clip((pos[:, 2] - 0.48) / 0.12, 0, 1)
+    w = w * w * (3 - 2 * w)
+    return ((1 - w) * np.interp(angle, t, length) + w * 1.03 * np.abs(pos[:, 0])).astype(np.float32)
 
 
 def _along(pos: np.ndarray, joints: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -85,6 +88,15 @@ class Template:
         self.smooth = tights.smoother()
         soften = self.smooth @ self.smooth @ self.smooth @ self.smooth
         self.weights = (soften @ tights.weights).tocsr()
+        # A top's hem hangs from the pelvis: legs move it little, or it would split between them.
+        legs = [model.bone[b] for b in LEG_BONES["L"] + LEG_BONES["R"]]
+        carried = np.asarray(self.weights[:, legs].sum(1)).ravel()
+        keep = np.ones(len(model.bones))
+        keep[legs] = 0.2
+        top = (self.weights @ sparse.diags(keep)).tolil()
+        top[:, model.bone["root"]] = top[:, [model.bone["root"]]].toarray().ravel()[
+            :, None] + 0.8 * carried[:, None]
+        self.top_weights = top.tocsr()
         pos = tights.rest.astype(np.float64)
         left = pos[:, 0] >= 0
         arm = np.zeros(len(pos))
@@ -230,12 +242,13 @@ def fields(template: Template, cut: Cut, c: Canonical) -> Fields:
     if cut.category == "lower":
         waist = np.where(c.arm > 0.25, -FAR, cut.waist - z)
         if cut.join is not None:
-            return Fields(np.minimum(waist, z - cut.join), np.full(len(z), FAR),
+            return Fields(np.minimum(waist, z - cut.join + 0.025), np.full(len(z), FAR),
                           np.full(len(z), FAR))  # fmt: skip
         return Fields(waist, np.full(len(z), FAR), cut.leg - c.s_leg + FAR * (c.leg < 0.02))
     arm_gate = np.clip((c.arm - 0.12) / 0.15, 0, 1)
     side = np.clip(c.u / 0.2, 0, 1)
-    edge = cut.join if cut.join is not None else cut.hem + cut.hem_curve * np.sin(
+    # Under a grid the shell goes on a little, so that no gap shows at the join.
+    edge = cut.join - 0.025 if cut.join is not None else cut.hem + cut.hem_curve * np.sin(
         np.pi * side) ** 2  # fmt: skip
     hem = z - edge + arm_gate * FAR
     if cut.sleeve < 0:
@@ -349,7 +362,7 @@ class Wearer:
         """The garment's posed shell, and its grid. `beneath`: posed points a grid must enclose."""
         t, c = self.template, self.template.canon
         f = fields(t, cut, c)
-        base = cut.thickness + 0.0
+        base = cut.thickness - 0.003  # the tights already lie about 5 mm above the skin
         points = self.rest + self.soft * base
         if cut.category != "lower":
             points = self._hang(points, cut)
@@ -359,7 +372,7 @@ class Wearer:
             cuffed = np.clip((cut.sleeve - c.s_arm) / 0.05, 0.25, 1) if cut.sleeve > 0.4 else 1.0
             points = points + unit * (ramp * cut.sleeve_ease * cuffed)[:, None]
             shoulder = np.exp(-((c.s_arm - 0.02) / 0.06) ** 2) * np.clip(c.arm * 2, 0, 1)
-            points = points + self.soft * (0.35 * min(cut.ease, 0.03) * shoulder)[:, None]
+            points = points + self.soft * (0.2 * min(cut.ease, 0.03) * shoulder)[:, None]
             near = np.clip(1 - f.neck / 0.045, 0, 1) * (c.pos[:, 2] > 0.5)
             if cut.collar:
                 points = points + self.soft * (0.011 * np.sqrt(near))[:, None]
@@ -379,7 +392,8 @@ class Wearer:
             points = points + unit * grow[:, None]
             seat = np.clip(1 - np.abs(c.pos[:, 2] - 0.1) / 0.12, 0, 1) * cut.leg_ease * 0.4
             points = points + self.soft * seat[:, None]
-        shell = t.model.skin(points, t.weights, self.transforms)
+        weights = t.weights if cut.category == "lower" else t.top_weights
+        shell = t.model.skin(points, weights, self.transforms)
         grid = None
         if cut.join is not None:
             grid = self._grid(cut, shell, f, beneath or [])

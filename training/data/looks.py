@@ -140,7 +140,7 @@ class Dresser:
             jaw = np.clip((self.mouth[2] + 0.012 - z) / 0.01, 0, 1) * (z > self.mouth[2] - 0.065)
             jaw = np.maximum(jaw, np.exp(-(((z - self.mouth[2] - 0.014) / 0.007) ** 2))
                              * (x < 0.03))  # fmt: skip
-            jaw = np.maximum(jaw, np.clip((x - 0.055) / 0.01, 0, 1) * (z < self.eye[2] - 0.01))
+            jaw = np.maximum(jaw, np.clip((x - 0.055) / 0.01, 0, 1) * (z < self.mouth[2] + 0.035))
             jaw = jaw * (z > self.mouth[2] - 0.07) * (1 - np.clip(lip, 0, 1))
             paint(jaw, looks.hair * 0.9, looks.beard)
         socket = np.exp(-((((x - self.eye[0]) / 0.019) ** 2 + ((z - self.eye[2]) / 0.010) ** 2) ** 2))

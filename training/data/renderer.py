@@ -219,8 +219,8 @@ class Renderer:
         from training.data.fabric import noise
 
         rng = np.random.default_rng(7)
-        h = noise(rng, 256, 6, 3)
-        h = h + 0.6 * (1 - np.abs(noise(rng, 256, 5, 2)))
+        # Ridges where smooth noise crosses zero read as folds; fine octaves would read as dirt.
+        h = 0.7 * noise(rng, 256, 3, 2) + np.exp(-(noise(rng, 256, 3, 1) ** 2) / 0.12)
         gx, gy = np.roll(h, -2, 1) - np.roll(h, 2, 1), np.roll(h, -2, 0) - np.roll(h, 2, 0)
         g = np.stack([gx, gy], -1)
         g = np.clip(g / (2.2 * g.std()) * 0.5 + 0.5, 0, 1)

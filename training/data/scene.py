@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from dataclasses import dataclass
 
@@ -205,7 +206,7 @@ class Studio:
                 g = g.copy()
                 g[:, 8] = grid_cover
             u = dict(uniforms)
-            u["ribs"] = (uniforms["ribs"][0], uniforms["ribs"][0], 0.0)
+            u["ribs"] = (0.015, uniforms["ribs"][0], 0.0)
             if item.cut.category == "dress":
                 u["ribs"] = (0.012, 0.0, 0.0)
             r.cloth(draped.grid, _grid_normals(t, draped.grid), g, t.grid_tri, item.textures, u,
@@ -251,7 +252,12 @@ class Studio:
         shaped = model.shape(person)
         poser = Poser(model, shaped)
         r: dict[str, np.ndarray] = {}
-        angle = np.radians(rng.uniform(15, 80))
+        # Cloth that lies flat is wider than on a round body: half its circumference.
+        cut = dataclasses.replace(
+            cut, ease=cut.ease + rng.uniform(0.0, 0.015), taper=cut.taper * rng.uniform(0.5, 1.0),
+            sleeve_ease=cut.sleeve_ease + rng.uniform(0.004, 0.018),
+            leg_ease=cut.leg_ease + rng.uniform(0.002, 0.014))  # fmt: skip
+        angle = np.radians(rng.uniform(15, 80) if cut.sleeve > 0 else rng.uniform(15, 40))
         spread = rng.uniform(0.0, 0.09)
         bent = rng.uniform(0.93, 0.998)
         for s, x in (("L", 1.0), ("R", -1.0)):

@@ -70,10 +70,10 @@ def random_upper(rng: np.random.Generator) -> Garment:
     fit = str(rng.choice(["tight", "regular", "loose"], p=[0.25, 0.45, 0.3]))
     i = ("tight", "regular", "loose").index(fit)
     cut = Cut("upper")
-    cut.ease = float((rng.uniform(0, 0.004), rng.uniform(0.004, 0.014), rng.uniform(0.018, 0.04))[i])
+    cut.ease = float((rng.uniform(0, 0.004), rng.uniform(0.004, 0.014), rng.uniform(0.015, 0.032))[i])
     cut.taper = float((rng.uniform(0.7, 1.0), rng.uniform(0.2, 0.5), rng.uniform(0, 0.15))[i])
-    cut.sleeve_ease = float((rng.uniform(0, 0.003), rng.uniform(0.006, 0.014),
-                             rng.uniform(0.016, 0.034))[i])  # fmt: skip
+    cut.sleeve_ease = float((rng.uniform(0, 0.002), rng.uniform(0.003, 0.008),
+                             rng.uniform(0.009, 0.018))[i])  # fmt: skip
     cut.hem = float(rng.choice([rng.uniform(0.09, 0.16), rng.uniform(0.26, 0.36),
                                 rng.uniform(0.075, 0.09)], p=[0.72, 0.13, 0.15]))  # fmt: skip
     cut.neck = str(rng.choice(["crew", "V", "scoop", "high"], p=[0.58, 0.18, 0.2, 0.04]))
@@ -86,7 +86,7 @@ def random_upper(rng: np.random.Generator) -> Garment:
     if kind == "long-sleeve top":
         cut.sleeve = long if rng.random() < 0.75 else elbow_long
     elif kind == "tank top":
-        cut.sleeve, cut.armhole = -1.0, float(rng.uniform(0.16, 0.55))
+        cut.sleeve, cut.armhole = -1.0, float(rng.uniform(0.16, 0.45))
         cut.neck = str(rng.choice(["scoop", "V", "crew"], p=[0.6, 0.2, 0.2]))
         cut.rib_cuff = 0.01
         detail = ""
@@ -102,17 +102,17 @@ def random_upper(rng: np.random.Generator) -> Garment:
         cut.sleeve, texture, detail = long, str(rng.choice(["knit", "melange"])), ""
         cut.neck = str(rng.choice(["crew", "V", "high"], p=[0.6, 0.2, 0.2]))
         cut.thickness, cut.rib_neck, cut.rib_cuff, cut.rib_hem = 0.011, 0.025, 0.05, 0.05
-        cut.sleeve_ease += 0.006
+        cut.sleeve_ease += 0.003
     elif kind == "hoodie":
         cut.sleeve, cut.hood, cut.neck = long, True, "crew"
         detail = "hoodie" if rng.random() < 0.6 else "zip hoodie"
         cut.thickness, cut.rib_cuff, cut.rib_hem = 0.012, 0.06, 0.06
-        cut.sleeve_ease += 0.01
+        cut.sleeve_ease += 0.005
         cut.ease += 0.01
     elif kind == "jacket":
         cut.sleeve, cut.neck, cut.collar, detail = long, "collar", True, "jacket"
         cut.thickness, cut.rib_hem, cut.rib_cuff = 0.013, 0.05, 0.05
-        cut.sleeve_ease += 0.008
+        cut.sleeve_ease += 0.004
         cut.ease += 0.006
         prints = False
         texture = str(rng.choice(["denim", "", "knit"], p=[0.4, 0.4, 0.2]))
@@ -203,7 +203,7 @@ def random_dress(rng: np.random.Generator) -> Garment:
     cut = Cut("dress", join=float(rng.uniform(0.24, 0.33)))
     cut.ease = float((0.001, rng.uniform(0.002, 0.008), rng.uniform(0.01, 0.025))[i])
     cut.taper = float((0.9, rng.uniform(0.5, 0.9), rng.uniform(0, 0.3))[i])
-    cut.sleeve_ease = float((0.001, rng.uniform(0.004, 0.012), rng.uniform(0.012, 0.03))[i])
+    cut.sleeve_ease = float((0.001, rng.uniform(0.003, 0.008), rng.uniform(0.009, 0.018))[i])
     sleeve = str(rng.choice(["sleeveless", "short", "elbow", "long"], p=[0.42, 0.33, 0.08, 0.17]))
     cut.sleeve = {"sleeveless": -1.0, "short": rng.uniform(0.10, 0.25),
                   "elbow": rng.uniform(0.30, 0.4), "long": rng.uniform(0.47, 0.54)}[sleeve]

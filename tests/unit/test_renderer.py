@@ -1,0 +1,156 @@
+"""One rendered scene, and its truths checked against each other."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import cv2
+import numpy as np
+import pytest
+
+from training.data.preview import strip, warp
+from training.data.shards import Scene, load_scene, save_scene, scene_from
+from tryon.contract import LANDMARKS, PARSE
+
+SEED = 5
+
+
+@pytest.fixture(scope="module")
+def studio():
+    from training.data.scene import Studio
+
+    return Studio()
+
+
+@pytest.fixture(scope="module", params=["upper", "lower", "dress"])
+def arrays(request, studio) -> dict[str, np.ndarray]:
+    return studio.scene(SEED, 1, kind=request.param, outfits=2, legs="standing", arms="away")
+
+
+@pytest.fixture(scope="module")
+def scene(arrays) -> Scene:
+    return scene_from(arrays)
+
+
+def _garment_class(scene: Scene, garment: int) -> int:
+    return PARSE.index(scene.meta["garments"][garment]["category"])
+
+
+def test_shapes_and_types(scene: Scene) -> None:
+    o, g, w = 2, len(scene.garment_category), len(scene.worn_outfit)
+    want = {
+        "albedo": ((o, 256, 256, 3), np.uint8), "shade": ((o, 256, 256), np.uint8),
+        "alpha": ((o, 256, 256), np.uint8), "parse": ((o, 256, 256), np.uint8),
+        "joints": ((33, 2), np.float32), "worn_flow": ((w, 256, 256, 2), np.float16),
+        "worn_valid": ((w, 256, 256), np.uint8), "worn_landmarks": ((w, 23, 3), np.float32),
+        "garment_shop_albedo": ((g, 256, 192, 3), np.uint8),
+        "garment_shop_alpha": ((g, 256, 192), np.uint8),
+        "garment_shop_landmarks": ((g, 23, 3), np.float32),
+    }  # fmt: skip
+    for name, (shape, dtype) in want.items():
+        value = getattr(scene, name)
+        assert (value.shape, value.dtype) == (shape, dtype), name
+
+
+def test_the_same_seed_gives_the_same_scene(studio, arrays, scene: Scene) -> None:
+    again = studio.scene(SEED, 1, kind=scene.meta["kind"], outfits=2, legs="standing", arms="away")
+    for name, value in arrays.items():
+        assert np.array_equal(again[name], value), name
+
+
+def test_parse_agrees_with_alpha(scene: Scene) -> None:
+    for o in range(len(scene.albedo)):
+        assert scene.parse[o].max() < len(PARSE)
+        solid, empty = scene.alpha[o] == 255, scene.alpha[o] == 0
+        assert (scene.parse[o][solid] > 0).all()
+        assert (scene.parse[o][empty] == 0).all()
+        assert 0.03 < solid.mean() < 0.8
+        assert not scene.albedo[o][empty].any()
+
+
+def test_flow_carries_the_shop_picture_onto_the_person(scene: Scene) -> None:
+    for k in range(len(scene.worn_outfit)):
+        o, g = int(scene.worn_outfit[k]), int(scene.worn_garment[k])
+        seen = scene.parse[o] == _garment_class(scene, g)
+        valid = scene.worn_valid[k] > 0
+        assert not (valid & ~seen).any()
+        if seen.sum() < 500:
+            continue
+        assert valid.sum() > 0.5 * seen.sum()
+        flow = scene.worn_flow[k].astype(np.float32)
+        assert flow[valid].min() >= 0 and flow[valid].max() <= 1
+        # Away from edges the flow is smooth, and hits the garment in the in-shop picture.
+        covered = warp(np.repeat(scene.garment_shop_alpha[g][..., None], 3, 2), flow)[..., 0]
+        assert np.median(covered[valid]) > 250
+        difference = np.abs(warp(scene.garment_shop_albedo[g], flow) - scene.albedo[o]).mean(-1)
+        inner = cv2.erode(valid.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+        plain = scene.meta["garments"][g]["pattern"] == "plain"
+        assert difference[inner].mean() < (4 if plain else 25)
+
+
+def test_flow_and_landmarks_agree(scene: Scene) -> None:
+    """Where a landmark is seen, the flow there leads to the same landmark in the shop picture."""
+    errors = []
+    for k in range(len(scene.worn_outfit)):
+        g = int(scene.worn_garment[k])
+        on_person, in_shop = scene.worn_landmarks[k], scene.garment_shop_landmarks[g]
+        assert np.array_equal(on_person[:, 2], in_shop[:, 2])
+        valid = scene.worn_valid[k] > 0
+        for name in ("neck_front", "hem_front", "waist_left", "waist_right", "hip_left"):
+            i = LANDMARKS.index(name)
+            x, y = on_person[i, :2]
+            if not (on_person[i, 2] and 2 < x < 253 and 2 < y < 253):
+                continue
+            ys, xs = np.nonzero(valid)
+            near = np.argmin((xs + 0.5 - x) ** 2 + (ys + 0.5 - y) ** 2)
+            if np.hypot(xs[near] + 0.5 - x, ys[near] + 0.5 - y) > 3:
+                continue
+            flow = scene.worn_flow[k][ys[near], xs[near]].astype(np.float32)
+            errors.append(np.abs((flow - in_shop[i, :2]) * [192, 256]).max())
+    assert errors and np.median(errors) < 8, errors
+
+
+def test_landmarks_lie_on_the_garment_in_the_shop_picture(scene: Scene) -> None:
+    for g in range(len(scene.garment_category)):
+        marks = scene.garment_shop_landmarks[g]
+        exists = marks[:, 2] > 0
+        assert exists.sum() >= 6
+        grown = cv2.dilate(scene.garment_shop_alpha[g], np.ones((13, 13), np.uint8))
+        inside = 0
+        for x, y in marks[exists, :2]:
+            px, py = int(np.clip(x * 192, 0, 191)), int(np.clip(y * 256, 0, 255))
+            inside += grown[py, px] > 0
+        assert inside >= 0.8 * exists.sum()
+        left = marks[LANDMARKS.index("hip_left")]
+        right = marks[LANDMARKS.index("hip_right")]
+        if left[2] and right[2]:
+            assert left[0] > right[0]  # the wearer's left is at the picture's right
+
+
+def test_joints_lie_inside_the_silhouette(scene: Scene) -> None:
+    joints = scene.joints
+    inside = ((joints > 0) & (joints < 256)).all(1)
+    grown = cv2.dilate(scene.alpha[0], np.ones((5, 5), np.uint8))
+    x, y = joints[inside].astype(int).T
+    assert inside.sum() >= 12
+    assert (grown[y, x] > 0).mean() > 0.9
+    assert joints[11, 0] > joints[12, 0]
+
+
+def test_attributes_name_what_is_there(scene: Scene) -> None:
+    for a in scene.meta["garments"]:
+        assert a["category"] in ("upper", "lower", "dress")
+        assert a["colour"] and a["pattern"] and a["kind"] and len(a["caption"].split()) >= 2
+
+
+def test_saved_scenes_come_back(arrays, scene: Scene, tmp_path) -> None:
+    path = tmp_path / "scene-5-000001.npz"
+    save_scene(path, arrays)
+    back = load_scene(path)
+    for field in dataclasses.fields(Scene):
+        if field.name != "meta":
+            assert np.array_equal(getattr(back, field.name), getattr(scene, field.name))
+    assert strip(back, 0).shape[0] == 256
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(ValueError, match="scene-5-000001"):
+        load_scene(path)
