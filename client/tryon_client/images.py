@@ -46,7 +46,7 @@ def load_person(source: Picture) -> Pixels:
     Transparency is laid on white. RGB pixels keep their bytes and their colour profile (so that the
     answer can carry it); other modes with a profile are converted to sRGB.
     """
-    pixels = _load(source, "person", keep_profile=True)
+    pixels = _load(source, "person", is_person=True)
     array = pixels.array
     if array.shape[2] == 4:
         image = Image.fromarray(array)
@@ -57,7 +57,7 @@ def load_person(source: Picture) -> Pixels:
 
 def load_garment(source: Picture) -> np.ndarray:
     """The garment's pixels in sRGB, uint8 (H, W, 3), or (H, W, 4) where some are transparent."""
-    array = _load(source, "garment", keep_profile=False).array
+    array = _load(source, "garment", is_person=False).array
     if array.shape[2] == 4 and array[..., 3].min() == 255:
         array = array[..., :3]
     return np.ascontiguousarray(array)
@@ -82,14 +82,14 @@ def shrink(array: np.ndarray, what: str, longest: int = MAX_SIDE) -> np.ndarray:
     return np.asarray(image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0))
 
 
-def _load(source: Picture, what: str, keep_profile: bool) -> Pixels:
+def _load(source: Picture, what: str, is_person: bool) -> Pixels:
     if isinstance(source, np.ndarray):
         pixels = Pixels(_from_array(source, what))
     elif isinstance(source, Image.Image):
         _check_size(source.size, what)
-        pixels = _from_image(source, what, keep_profile)
+        pixels = _from_image(source, what, is_person)
     else:
-        pixels = _from_file(source, what, keep_profile)
+        pixels = _from_file(source, what, is_person)
     height, width = pixels.array.shape[:2]
     _check_size((width, height), what)
     return pixels
@@ -144,7 +144,7 @@ def _from_16_bit(array: np.ndarray) -> np.ndarray:
     return ((array.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
 
 
-def _from_file(source: Any, what: str, keep_profile: bool) -> Pixels:
+def _from_file(source: Any, what: str, is_person: bool) -> Pixels:
     if isinstance(source, (str, os.PathLike)):
         path = Path(source)
         if not path.is_file():
@@ -182,7 +182,10 @@ def _from_file(source: Any, what: str, keep_profile: bool) -> Pixels:
         ) from None
     with image:
         _check_size(image.size, what)
-        return _from_image(image, f"{what}: {name}", keep_profile)
+        if not is_person:
+            # A garment is scaled down anyway: a JPEG decoder halves while it decodes, for less.
+            image.draft(None, (MAX_SIDE, MAX_SIDE))
+        return _from_image(image, f"{what}: {name}", is_person)
 
 
 def _known_formats() -> list[str]:
@@ -190,7 +193,7 @@ def _known_formats() -> list[str]:
     return [name for name in _FORMATS if name in Image.OPEN]
 
 
-def _from_image(image: Image.Image, what: str, keep_profile: bool) -> Pixels:
+def _from_image(image: Image.Image, what: str, is_person: bool) -> Pixels:
     """Decodes, turns upright, and converts to 8-bit RGB or RGBA."""
     try:
         image.load()
@@ -201,7 +204,7 @@ def _from_image(image: Image.Image, what: str, keep_profile: bool) -> Pixels:
         upright = ImageOps.exif_transpose(image)
     except Exception:  # a broken EXIF block says nothing about the pixels
         upright = image
-    if keep_profile and upright.mode == "RGB" and "transparency" not in upright.info:
+    if is_person and upright.mode == "RGB" and "transparency" not in upright.info:
         return Pixels(np.array(upright), profile)
     if profile:
         upright = _to_srgb(upright, profile)

@@ -8,10 +8,12 @@ import time
 
 import numpy as np
 import pytest
+from fake_triton import FakeTriton, answer, serve
 from PIL import Image
 from tritonclient.grpc import service_pb2
 
-from benchmarks import inputs, load, machine, report, stats, triton
+from benchmarks import __main__ as command
+from benchmarks import chain, inputs, load, machine, report, stats, triton
 
 
 def test_percentiles_of_known_latencies():
@@ -228,3 +230,67 @@ def test_report_as_json_table_and_plot(tmp_path):
     with Image.open(tmp_path / "bench.png") as image:
         assert image.width > 800
     assert sorted(p.name for p in tmp_path.iterdir()) == ["bench.json", "bench.png"]
+
+
+def toy_chain():
+    """Paints as the fake server does, in two steps."""
+
+    def paint(values):
+        picture, mask = answer(values["person"][0])
+        return {"painted": picture[None], "mask": mask[None]}
+
+    def finish(values):
+        time.sleep(0.002)
+        return {"picture": values["painted"], "confidence": np.array([[0.75]], np.float32)}
+
+    return chain.Chain([("paint", paint), ("finish", finish)], threads=1)
+
+
+def test_chain_runs_its_steps_in_order_and_times_them():
+    toy = toy_chain()
+    person = np.full((80, 64, 3), 200, np.uint8)
+    picture, mask, confidence = toy.try_on(inputs.Inputs(person, person))
+    assert np.array_equal(picture, answer(person)[0]) and mask.any() and confidence == 0.75
+    assert list(toy.mean_times()) == ["paint", "finish"] and toy.mean_times()["finish"] >= 2
+    toy.reset_times()
+    assert toy.mean_times()["finish"] == 0
+
+
+def test_missing_network_names_the_command(tmp_path):
+    with pytest.raises(FileNotFoundError, match="make export"):
+        chain.served_chain(tmp_path, 1)
+
+
+def test_whole_run_against_a_fake_server(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(command, "served_chain", lambda repository, threads: toy_chain())
+    for name in ("p.png", "g.png"):
+        Image.new("RGB", (300, 400), "green").save(tmp_path / name)
+    with serve(FakeTriton()) as (_, url):
+        arguments = ["--url", url, "--sizes", "80x64", "96x72", "--window", "0.05", "--cap", "0.3",
+                     "--person", str(tmp_path / "p.png"), "--garment", str(tmp_path / "g.png"),
+                     "--repository", str(tmp_path), "--out", str(tmp_path / "out")]  # fmt: skip
+        assert command.main(arguments) == 0
+    made = json.loads((tmp_path / "out" / "bench.json").read_text())
+    assert [r["size"] for r in made["results"]] == ["80x64", "96x72"]
+    assert made["versions"]["triton"] == "2.51.0" and not made["settings"]["server_started_here"]
+    one = made["results"][0]
+    assert one["agreement"] == {"max_difference": 0, "share_within_2": 1.0, "masks_equal": True}
+    # The fake counts 50 ms a call; its earlier, slow call is not in the windows.
+    assert one["steps"]["tryon"]["total"] == pytest.approx(50)
+    assert one["steps"]["tryon"]["count"] == one["grpc_1"]["count"]
+    assert one["chain_steps"]["finish"] >= 2 and one["grpc_2"]["throughput"] > 0
+    assert "gRPC / bare chain" in capsys.readouterr().out
+    assert (tmp_path / "out" / "bench.png").stat().st_size > 5000
+
+
+def test_errors_are_one_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(command, "served_chain", lambda repository, threads: toy_chain())
+    Image.new("RGB", (300, 400), "green").save(tmp_path / "p.png")
+    fake = FakeTriton()
+    fake.version = "0"
+    with serve(fake) as (_, url):
+        arguments = ["--url", url, "--person", str(tmp_path / "p.png"), "--garment",
+                     str(tmp_path / "p.png"), "--out", str(tmp_path / "out")]  # fmt: skip
+        assert command.main(arguments) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("benchmarks: ") and said.count("\n") == 1 and "contract version" in said

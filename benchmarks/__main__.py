@@ -1,0 +1,218 @@
+"""`python -m benchmarks`: the server's latency and throughput, and the bare chain beside it.
+
+For each size, windows of gRPC calls and of the bare ONNX Runtime chain take turns in one run on the
+same inputs (A B A B ...), until three windows in a row agree within 10%, or the time is up. Then
+two callers at once. Writes out/bench/bench.json and bench.png, and prints a table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+from tritonclient.grpc import service_pb2
+
+from benchmarks import report
+from benchmarks.chain import Chain, served_chain
+from benchmarks.inputs import Inputs, make_inputs
+from benchmarks.load import Window, until_stable
+from benchmarks.machine import ROOT, machine, versions, weights_hash
+from benchmarks.stats import ratio_interval
+from benchmarks.triton import StepTimes, add_difference, breakdown
+from tryon.assets import asset_path
+from tryon.contract import OUTPUT_SIZES
+from tryon_client import ServerUnavailable, TryOnClient, TryOnError, wire
+
+DEFAULT_PERSON = ("openpeople", "P001/assets/studio_posture.jpg")
+DEFAULT_GARMENT = ("openvto", "clothes/shirts/1_front.jpg")
+
+
+class Server:
+    """A try-on server as the benchmark calls it: arrays in, arrays out, over gRPC."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._channel = grpc.insecure_channel(url, options=wire.channel_options(url))
+        self._stub = wire.stub(self._channel)
+
+    def try_on(self, inputs: Inputs) -> tuple[np.ndarray, np.ndarray, float]:
+        """Picture uint8 (H, W, 3), mask uint8 (H, W), confidence."""
+        message = wire.infer_request(inputs.person, inputs.garment, inputs.prompt, inputs.category)
+        response = self._stub.ModelInfer(message, timeout=60)
+        return wire.parse_response(response, inputs.person.shape)
+
+    def statistics(self) -> Any:
+        """All models' statistics since the server started."""
+        return self._stub.ModelStatistics(wire.statistics_request(), timeout=10)
+
+    def version(self) -> str:
+        """Triton's version."""
+        request = service_pb2.ServerMetadataRequest()
+        return str(self._stub.ServerMetadata(request, timeout=10).version)
+
+    def close(self) -> None:
+        """Closes the channel."""
+        self._channel.close()
+
+
+@contextlib.contextmanager
+def server_at(url: str) -> Iterator[tuple[Server, bool]]:
+    """The server at `url`, or an embedded one for the while; and whether it was started here."""
+    with contextlib.ExitStack() as stack:
+        with TryOnClient(url) as client:
+            try:
+                client.check()
+                started = False
+            except ServerUnavailable:
+                started = True
+        if started:
+            from deploy.embedded import EmbeddedServer
+
+            print("no server there: starting the embedded one", file=sys.stderr)
+            embedded = stack.enter_context(EmbeddedServer())
+            url = f"localhost:{embedded.grpc_port}"
+        server = Server(url)
+        stack.callback(server.close)
+        yield server, started
+
+
+def measure(
+    server: Server, chain: Chain, inputs: Inputs, *, window: float, cap: float
+) -> dict[str, Any]:
+    """All figures of one size."""
+    served, bare = server.try_on(inputs), chain.try_on(inputs)
+    steps: dict[str, StepTimes] = {}
+
+    def around(name: str, run: Any) -> Window:
+        if name != "grpc":
+            return run()
+        before = server.statistics()
+        result: Window = run()
+        add_difference(steps, before, server.statistics())
+        return result
+
+    chain.reset_times()
+    alone = until_stable(
+        {"grpc": lambda: server.try_on(inputs), "chain": lambda: chain.try_on(inputs)},
+        window=window, cap=cap, around=around,
+    )  # fmt: skip
+    pair = until_stable(
+        {"grpc": lambda: server.try_on(inputs)}, window=window, cap=cap / 2, concurrency=2
+    )
+    rounds = [
+        (a.latencies, b.latencies)
+        for a, b in zip(alone["grpc"].windows, alone["chain"].windows, strict=True)
+    ]
+    difference = np.abs(served[0].astype(int) - bare[0])
+    height, width = inputs.person.shape[:2]
+    return {
+        "size": f"{height}x{width}",
+        "inputs": {"person": inputs.person.shape, "garment": inputs.garment.shape,
+                   "prompt": inputs.prompt, "category": inputs.category},
+        "grpc_1": alone["grpc"].summary(),
+        "grpc_2": pair["grpc"].summary(),
+        "chain": alone["chain"].summary(),
+        "ratios": {
+            "p50": ratio_interval(rounds, np.median),
+            "mean": ratio_interval(rounds, np.mean),
+            "p95": ratio_interval(rounds, lambda v: float(np.percentile(v, 95))),
+        },
+        "agreement": {
+            "max_difference": int(difference.max()),
+            "share_within_2": float((difference <= 2).mean()),
+            "masks_equal": bool(np.array_equal(served[1], bare[1])),
+        },
+        "steps": breakdown(steps),
+        "chain_steps": chain.mean_times(),
+    }  # fmt: skip
+
+
+def _size(text: str) -> tuple[int, int]:
+    height, cross, width = text.partition("x")
+    if not (cross and height.isdigit() and width.isdigit()):
+        raise argparse.ArgumentTypeError(f"{text!r}: give height x width, like 512x384")
+    return int(height), int(width)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the benchmark; 0, or 2 after an error of one line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument(
+        "--sizes",
+        nargs="+",
+        type=_size,
+        default=list(OUTPUT_SIZES),
+        metavar="HxW",
+        help="person sizes; default: the contract's three",
+    )
+    parser.add_argument("--url", default="localhost:8001", help="default: localhost:8001")
+    parser.add_argument("--window", type=float, default=2.0, help="seconds a window; default: 2")
+    parser.add_argument(
+        "--cap",
+        type=float,
+        default=60.0,
+        help="seconds a size at most, half as much again for two callers; default: 60",
+    )
+    parser.add_argument("--person", type=Path, help="a photo; default: one of openpeople")
+    parser.add_argument("--garment", type=Path, help="a photo; default: one of openvto")
+    parser.add_argument(
+        "--repository",
+        type=Path,
+        default=ROOT / "model_repository" / "cpu",
+        help="whose ONNX files the bare chain runs",
+    )
+    parser.add_argument(
+        "--threads",
+        type=int,
+        default=len(os.sched_getaffinity(0)),
+        help="of the bare chain's sessions; default: the cores there are",
+    )
+    parser.add_argument("--out", type=Path, default=ROOT / "out" / "bench", help="folder")
+    options = parser.parse_args(arguments)  # fmt: skip
+    person = options.person or asset_path(DEFAULT_PERSON[0]) / DEFAULT_PERSON[1]
+    garment = options.garment or asset_path(DEFAULT_GARMENT[0]) / DEFAULT_GARMENT[1]
+    options.out.mkdir(parents=True, exist_ok=True)
+    try:
+        chain = served_chain(options.repository, options.threads)
+        with server_at(options.url) as (server, started):
+            made: dict[str, Any] = {
+                "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+                "machine": machine(),
+                "versions": versions(server.version()),
+                "weights": weights_hash(options.repository),
+                "settings": {"window_s": options.window, "cap_s": options.cap,
+                             "threads": chain.threads, "server_started_here": started},
+                "results": [],
+            }  # fmt: skip
+            for size in options.sizes:
+                print(f"measuring {size[0]}x{size[1]} ...", file=sys.stderr, flush=True)
+                inputs = make_inputs(person, garment, size)
+                made["results"].append(
+                    measure(server, chain, inputs, window=options.window, cap=options.cap)
+                )
+    except (TryOnError, FileNotFoundError) as error:
+        print(f"benchmarks: {error}", file=sys.stderr)
+        return 2
+    except grpc.RpcError as error:
+        print(f"benchmarks: {error.details()}", file=sys.stderr)
+        return 2
+    report.write_json(made, options.out / "bench.json")
+    report.plot(made, options.out / "bench.png")
+    print(report.table(made))
+    print(f"\n{options.out / 'bench.json'}, {options.out / 'bench.png'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,96 @@
+"""The bare chain: the served ONNX files and the served Python steps, in this process, no server.
+
+It is what any server could at best be as fast as: the same files, the same numpy functions, the
+same number of threads, no copies between processes and nothing on the wire.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+
+from benchmarks.inputs import Inputs
+from tryon.contract import ENSEMBLE_STEPS, Model, model
+from tryon.steps.served import load_step
+
+Values = dict[str, np.ndarray]
+Step = Callable[[Values], Values]
+"""Takes and returns a model's tensors by name, with the batch axis in front."""
+
+
+class Chain:
+    """Steps that run one after the other in this process; each sees the tensors of those before.
+
+    Args:
+        steps: (name, step), in their order.
+        threads: of each ONNX Runtime session, for the record.
+    """
+
+    def __init__(self, steps: Iterable[tuple[str, Step]], threads: int) -> None:
+        self._steps = list(steps)
+        self.threads = threads
+        self.reset_times()
+
+    def try_on(self, inputs: Inputs) -> tuple[np.ndarray, np.ndarray, float]:
+        """Picture uint8 (H, W, 3), mask uint8 (H, W), confidence."""
+        values: Values = {
+            "person": inputs.person[None],
+            "garment": inputs.garment[None],
+            "prompt": np.array([[inputs.prompt.encode()]], object),
+            "category": np.array([[inputs.category.encode()]], object),
+        }
+        last = time.perf_counter()
+        for name, step in self._steps:
+            values.update(step(values))
+            now = time.perf_counter()
+            self._times[name] += now - last
+            last = now
+        self._calls += 1
+        return values["picture"][0], values["mask"][0], float(values["confidence"][0, 0])
+
+    def reset_times(self) -> None:
+        """Forgets the steps' times."""
+        self._times = dict.fromkeys((name for name, _ in self._steps), 0.0)
+        self._calls = 0
+
+    def mean_times(self) -> dict[str, float]:
+        """Mean milliseconds of each step, since the last reset."""
+        return {name: s * 1e3 / max(self._calls, 1) for name, s in self._times.items()}
+
+
+def served_chain(repository: Path, threads: int) -> Chain:
+    """The ensemble's steps, as they are served from a model repository of target `cpu`.
+
+    Raises FileNotFoundError where it lacks a model's file.
+    """
+    steps: list[tuple[str, Step]] = []
+    for step in ENSEMBLE_STEPS:
+        served, folder = model(step.model), repository / step.model / "1"
+        if served.kind == "onnx":
+            steps.append((served.name, network(served, folder / "model.onnx", threads)))
+        else:
+            steps.append((served.name, load_step(served.name, folder)))
+    return Chain(steps, threads)
+
+
+def network(served: Model, path: Path, threads: int) -> Step:
+    """An ONNX file as a step."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing: run `make export`")
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    session: Any = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    makes = [t.name for t in served.outputs]
+    # A tensor that the trace found unused is not among the file's inputs.
+    takes = [i.name for i in session.get_inputs()]
+
+    def run(values: Values) -> Values:
+        found = session.run(makes, {name: values[name] for name in takes})
+        return dict(zip(makes, found, strict=True))
+
+    return run
