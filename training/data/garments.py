@@ -47,8 +47,12 @@ class Canonical:
 
     def carried(self, matrix: sparse.csr_matrix) -> Canonical:
         """The same at other points, through sparse (m, n)."""
-        return Canonical(*(np.asarray(matrix @ getattr(self, f)).astype(np.float32) for f in (
-            "pos", "arm", "leg", "s_arm", "s_leg", "u", "limb_u", "neck")))  # fmt: skip
+        return Canonical(
+            *(
+                np.asarray(matrix @ getattr(self, f)).astype(np.float32)
+                for f in ("pos", "arm", "leg", "s_arm", "s_leg", "u", "limb_u", "neck")
+            )
+        )
 
 
 def _arc_lengths(pos: np.ndarray) -> np.ndarray:
@@ -94,8 +98,9 @@ class Template:
         keep = np.ones(len(model.bones))
         keep[legs] = 0.2
         top = (self.weights @ sparse.diags(keep)).tolil()
-        top[:, model.bone["root"]] = top[:, [model.bone["root"]]].toarray().ravel()[
-            :, None] + 0.8 * carried[:, None]
+        top[:, model.bone["root"]] = (
+            top[:, [model.bone["root"]]].toarray().ravel()[:, None] + 0.8 * carried[:, None]
+        )
         self.top_weights = top.tocsr()
         pos = tights.rest.astype(np.float64)
         left = pos[:, 0] >= 0
@@ -110,13 +115,18 @@ class Template:
             arm[mask], leg[mask] = wa[mask], wl[mask]
             ja = [head[f"{b}.{s}"] for b in ("upperarm01", "lowerarm01", "wrist")]
             jl = [head[f"{b}.{s}"] for b in ("upperleg01", "lowerleg01", "foot")]
-            for joints, out, t_out, radius, w in ((ja, s_arm, t_arm, 0.045, wa),
-                                                  (jl, s_leg, t_leg, 0.075, wl)):  # fmt: skip
+            for joints, out, t_out, radius, w in (
+                (ja, s_arm, t_arm, 0.045, wa),
+                (jl, s_leg, t_leg, 0.075, wl),
+            ):
                 t1, t2, along = _along(pos, joints)
                 out[mask] = along[mask]
                 t_out[mask, 0], t_out[mask, 1] = t1[mask], t2[mask]
-                axis = (joints[0] + t1[:, None] * (joints[1] - joints[0])
-                        + t2[:, None] * (joints[2] - joints[1]))  # fmt: skip
+                axis = (
+                    joints[0]
+                    + t1[:, None] * (joints[1] - joints[0])
+                    + t2[:, None] * (joints[2] - joints[1])
+                )
                 radial = pos - axis
                 outer = np.array([1.0 if s == "L" else -1.0, 0, 0.6 if radius < 0.05 else 0.0])
                 direction = joints[2] - joints[0]
@@ -129,14 +139,19 @@ class Template:
                 chosen = mask & (w > 0.3)
                 limb_u[chosen] = value[chosen]
         self.t_arm, self.t_leg = t_arm, t_leg
-        neck_bones = [b for b in ("neck01", "neck02", "neck03", "head") if b in model.bone]
+        neck_bones: list[str] = ["neck01", "neck02", "neck03", "head"]
         neck = soften @ group_weight(model, tights.weights, neck_bones)
         gate = np.clip((arm - 0.2) / 0.5, 0, 1)
         self.canon = Canonical(
-            tights.rest, arm.astype(np.float32), leg.astype(np.float32),
-            (s_arm * gate - 0.06 * (1 - gate)).astype(np.float32), s_leg.astype(np.float32),
-            _arc_lengths(pos), limb_u.astype(np.float32), neck.astype(np.float32),
-        )  # fmt: skip
+            tights.rest,
+            arm.astype(np.float32),
+            leg.astype(np.float32),
+            (s_arm * gate - 0.06 * (1 - gate)).astype(np.float32),
+            s_leg.astype(np.float32),
+            _arc_lengths(pos),
+            limb_u.astype(np.float32),
+            neck.astype(np.float32),
+        )
         self.to_body = nearest(tights.rest, self.body.rest)
         self.body_canon = self.canon.carried(self.to_body)
         self.body_canon.pos = self.body.rest
@@ -153,7 +168,8 @@ class Template:
         a, b = index[:-1, :-1].ravel(), index[:-1, 1:].ravel()
         c, d = index[1:, 1:].ravel(), index[1:, :-1].ravel()
         self.grid_tri = np.concatenate([np.stack([a, d, c], 1), np.stack([a, c, b], 1)]).astype(
-            np.int32)  # fmt: skip
+            np.int32
+        )
         self.theta = np.linspace(-np.pi, np.pi, SECTORS + 1)
 
 
@@ -224,8 +240,9 @@ def neck_field(cut: Cut, c: Canonical) -> np.ndarray:
     if cut.neck == "high":
         return np.where(c.neck > 0.02, cut.neck_depth + 0.72 - z, FAR)
     front = y < -0.02
-    bottom = np.where(front, SHOULDER_LINE_Z - cut.neck_depth,
-                      SHOULDER_LINE_Z - 0.012 - cut.back_depth)  # fmt: skip
+    bottom = np.where(
+        front, SHOULDER_LINE_Z - cut.neck_depth, SHOULDER_LINE_Z - 0.012 - cut.back_depth
+    )
     t = np.clip((z - bottom) / (SHOULDER_LINE_Z - bottom), 0, 1)
     v_shape = t if cut.neck in ("V", "collar") else np.sqrt(1 - (1 - t) ** 2)
     opening = np.where(front, v_shape, np.sqrt(1 - (1 - t) ** 2)) * cut.neck_width
@@ -242,14 +259,18 @@ def fields(template: Template, cut: Cut, c: Canonical) -> Fields:
     if cut.category == "lower":
         waist = np.where(c.arm > 0.25, -FAR, cut.waist - z)
         if cut.join is not None:
-            return Fields(np.minimum(waist, z - cut.join + 0.025), np.full(len(z), FAR),
-                          np.full(len(z), FAR))  # fmt: skip
+            return Fields(
+                np.minimum(waist, z - cut.join + 0.025), np.full(len(z), FAR), np.full(len(z), FAR)
+            )
         return Fields(waist, np.full(len(z), FAR), cut.leg - c.s_leg + FAR * (c.leg < 0.02))
     arm_gate = np.clip((c.arm - 0.12) / 0.15, 0, 1)
     side = np.clip(c.u / 0.2, 0, 1)
     # Under a grid the shell goes on a little, so that no gap shows at the join.
-    edge = cut.join - 0.025 if cut.join is not None else cut.hem + cut.hem_curve * np.sin(
-        np.pi * side) ** 2  # fmt: skip
+    edge = (
+        cut.join - 0.025
+        if cut.join is not None
+        else cut.hem + cut.hem_curve * np.sin(np.pi * side) ** 2
+    )
     hem = z - edge + arm_gate * FAR
     if cut.sleeve < 0:
         cuff = (cut.armhole - c.arm) * 0.14
@@ -279,8 +300,9 @@ class Draped:
 class Wearer:
     """One shaped body in one pose; drapes cuts on it."""
 
-    def __init__(self, template: Template, shaped: Shaped, transforms: np.ndarray,
-                 sitting: bool = False):  # fmt: skip
+    def __init__(
+        self, template: Template, shaped: Shaped, transforms: np.ndarray, sitting: bool = False
+    ):
         self.template, self.shaped, self.transforms = template, shaped, transforms
         self.sitting = sitting
         model = template.model
@@ -290,7 +312,8 @@ class Wearer:
         for _ in range(3):
             soft = template.smooth @ soft
         self.soft = (soft / np.maximum(np.linalg.norm(soft, axis=1, keepdims=True), 1e-6)).astype(
-            np.float32)  # fmt: skip
+            np.float32
+        )
         self.skinned = model.skin(self.rest, template.weights, transforms)
         head = {b: shaped.heads[model.bone[b]].astype(np.float32) for b in model.bones}
         c = template.canon
@@ -322,8 +345,9 @@ class Wearer:
         use = torso & (c.leg < 0.9)
         np.maximum.at(table, (level[use], sector[use]), radius[use])
         for _ in range(2):
-            table = np.maximum(table, 0.25 * (np.roll(table, 1, 1) + np.roll(table, -1, 1))
-                               + 0.5 * table)  # fmt: skip
+            table = np.maximum(
+                table, 0.25 * (np.roll(table, 1, 1) + np.roll(table, -1, 1)) + 0.5 * table
+            )
         envelope = table.copy()
         step = float(levels[1] - levels[0])
         for i in range(len(levels) - 2, -1, -1):
@@ -342,8 +366,7 @@ class Wearer:
         wz = fz - zi
 
         def sample(i: np.ndarray) -> np.ndarray:
-            return (envelope[i, low % count] * (1 - weight)
-                    + envelope[i, (low + 1) % count] * weight)  # fmt: skip
+            return envelope[i, low % count] * (1 - weight) + envelope[i, (low + 1) % count] * weight
 
         wanted = sample(zi) * (1 - wz) + sample(np.minimum(zi + 1, len(levels) - 1)) * wz
         wanted = wanted + cut.ease * ramp
@@ -371,7 +394,7 @@ class Wearer:
             unit = arm_out / np.maximum(np.linalg.norm(arm_out, axis=1, keepdims=True), 1e-3)
             cuffed = np.clip((cut.sleeve - c.s_arm) / 0.05, 0.25, 1) if cut.sleeve > 0.4 else 1.0
             points = points + unit * (ramp * cut.sleeve_ease * cuffed)[:, None]
-            shoulder = np.exp(-((c.s_arm - 0.02) / 0.06) ** 2) * np.clip(c.arm * 2, 0, 1)
+            shoulder = np.exp(-(((c.s_arm - 0.02) / 0.06) ** 2)) * np.clip(c.arm * 2, 0, 1)
             points = points + self.soft * (0.2 * min(cut.ease, 0.03) * shoulder)[:, None]
             near = np.clip(1 - f.neck / 0.045, 0, 1) * (c.pos[:, 2] > 0.5)
             if cut.collar:
@@ -387,8 +410,9 @@ class Wearer:
             # Trouser legs hang from thigh and calf: fill up where the leg recedes.
             recede = np.clip(0.075 - np.linalg.norm(leg_out, axis=1), 0, 0.05)
             loose = np.clip(cut.leg_ease / 0.02, 0, 1)
-            grow = ramp * (cut.leg_ease + cut.flare * np.clip(c.s_leg / 0.8, 0, 1) + recede
-                           * 0.6 * loose)  # fmt: skip
+            grow = ramp * (
+                cut.leg_ease + cut.flare * np.clip(c.s_leg / 0.8, 0, 1) + recede * 0.6 * loose
+            )
             points = points + unit * grow[:, None]
             seat = np.clip(1 - np.abs(c.pos[:, 2] - 0.1) / 0.12, 0, 1) * cut.leg_ease * 0.4
             points = points + self.soft * seat[:, None]
@@ -396,10 +420,10 @@ class Wearer:
         shell = t.model.skin(points, weights, self.transforms)
         grid = None
         if cut.join is not None:
-            grid = self._grid(cut, shell, f, beneath or [])
+            grid = self._grid(cut, shell, beneath or [])
         return Draped(shell, grid)
 
-    def _grid(self, cut: Cut, shell: np.ndarray, f: Fields, beneath: list[np.ndarray]) -> np.ndarray:
+    def _grid(self, cut: Cut, shell: np.ndarray, beneath: list[np.ndarray]) -> np.ndarray:
         """Rings from the join to the hem, each the convex hull of what lies inside, and looser."""
         t, c = self.template, self.template.canon
         join = float(cut.join or 0.0)
@@ -436,11 +460,7 @@ class Wearer:
                 d = up0
             side = lateral0 - d * float(lateral0 @ d)
             side /= np.linalg.norm(side)
-            depth = np.cross(side, d)  # points to the back
-            if not self.sitting and depth[1] < 0:
-                depth = -depth
-            elif self.sitting and float(depth @ (pelvis @ np.array([0, 1.0, 0.4]))) < 0:
-                depth = -depth
+            depth = np.cross(side, d)  # to the back: the path runs down, then along the thighs
             points = np.concatenate(rings[i]) - smooth[i]
             flat = np.stack([points @ side, points @ depth], 1)
             radius = _hull_radius(angles[:-1], flat) + cut.thickness
@@ -450,7 +470,9 @@ class Wearer:
                 top = _hull_radius(angles[:-1], flat)
             fraction = i / (RINGS - 1)
             fall = levels[0] - levels[i]
-            loose = cut.leg_ease * min(1.0, fall / 0.15) + cut.flare * fall
+            # Over a lap a wide skirt falls in folds beside the legs; it does not stand out.
+            flare = min(cut.flare, 0.12) * 0.4 if self.sitting else cut.flare
+            loose = cut.leg_ease * min(1.0, fall / 0.15) + flare * fall
             radius = radius + loose
             if i < 3 and top is not None:
                 w = i / 3
@@ -461,24 +483,31 @@ class Wearer:
             for _ in range(2):
                 radius = (np.roll(radius, 1) + 2 * radius + np.roll(radius, -1)) / 4
             previous = radius
-            wave = 1 + cut.folds * fraction * np.cos(9 * angles[:-1] + cut.phase
-                                                     + np.sin(2 * angles[:-1]))  # fmt: skip
+            folds = cut.folds * (0.4 if self.sitting else 1.0)
+            wave = 1 + folds * fraction * np.cos(
+                9 * angles[:-1] + cut.phase + np.sin(2 * angles[:-1])
+            )
             r = np.append(radius * wave, (radius * wave)[0])
-            grid[i] = smooth[i] + r[:, None] * (np.sin(angles)[:, None] * side
-                                                - np.cos(angles)[:, None] * depth)  # fmt: skip
+            grid[i] = smooth[i] + r[:, None] * (
+                np.sin(angles)[:, None] * side - np.cos(angles)[:, None] * depth
+            )
         return grid.reshape(-1, 3).astype(np.float32)
 
 
 def grid_canonical(template: Template, cut: Cut) -> dict[str, np.ndarray]:
-    """The grid's canonical values: u, sign, v (z) and hem distance, each (RINGS * (SECTORS + 1),)."""
+    """The grid's canonical u, sign, z, hem and waist distance, each (RINGS * (SECTORS + 1),)."""
     levels = np.linspace(float(cut.join or 0), cut.hem, RINGS)
     theta = np.tile(template.theta, RINGS)
     z = np.repeat(levels, SECTORS + 1)
     angle_u = np.abs(theta) * 0.15 * (1 + 0.8 * cut.flare * (levels[0] - z))
     waist = (cut.waist - z) if cut.category == "lower" else np.full(len(z), FAR)
-    return {"u": angle_u.astype(np.float32), "x": theta.astype(np.float32),
-            "z": z.astype(np.float32), "hem": (z - cut.hem).astype(np.float32),
-            "waist": waist.astype(np.float32)}  # fmt: skip
+    return {
+        "u": angle_u.astype(np.float32),
+        "x": theta.astype(np.float32),
+        "z": z.astype(np.float32),
+        "hem": (z - cut.hem).astype(np.float32),
+        "waist": waist.astype(np.float32),
+    }
 
 
 # ---- landmarks ---------------------------------------------------------------------------------
@@ -587,9 +616,10 @@ def anchors(template: Template, cut: Cut) -> Anchors:
         levels = np.linspace(cut.join, cut.hem, RINGS)
 
         def cell(name: str, level: float, theta: float) -> None:
-            row = float(np.clip((levels[0] - level) / max(levels[0] - levels[-1], 1e-6), 0, 1)
-                        * (RINGS - 1))  # fmt: skip
-            column = int(round((theta + np.pi) / (2 * np.pi) * SECTORS))
+            row = float(
+                np.clip((levels[0] - level) / max(levels[0] - levels[-1], 1e-6), 0, 1) * (RINGS - 1)
+            )
+            column = round((theta + np.pi) / (2 * np.pi) * SECTORS)
             r0 = min(int(row), RINGS - 2)
             w = row - r0
             at = np.array([r0, r0 + 1]) * (SECTORS + 1) + column

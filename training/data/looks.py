@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -11,12 +12,30 @@ from training.data.garments import Template, Wearer
 from training.data.renderer import Renderer
 from tryon.contract import PARSE
 
-_HAIR = {"black": (24, 20, 18), "dark brown": (52, 36, 26), "brown": (88, 60, 40),
-         "light brown": (128, 94, 62), "blond": (196, 162, 108), "red": (140, 70, 40),
-         "grey": (150, 148, 146), "white": (214, 212, 208)}  # fmt: skip
+_HAIR = {
+    "black": (24, 20, 18),
+    "dark brown": (52, 36, 26),
+    "brown": (88, 60, 40),
+    "light brown": (128, 94, 62),
+    "blond": (196, 162, 108),
+    "red": (140, 70, 40),
+    "grey": (150, 148, 146),
+    "white": (214, 212, 208),
+}
 # Skin from the lightest to the darkest, sRGB.
-_SKIN = np.array([(246, 216, 196), (236, 196, 170), (224, 176, 144), (204, 152, 118),
-                  (178, 124, 92), (142, 94, 68), (104, 68, 50), (72, 48, 38)], float)  # fmt: skip
+_SKIN = np.array(
+    [
+        (246, 216, 196),
+        (236, 196, 170),
+        (224, 176, 144),
+        (204, 152, 118),
+        (178, 124, 92),
+        (142, 94, 68),
+        (104, 68, 50),
+        (72, 48, 38),
+    ],
+    float,
+)
 HAIR_STYLES = ("bald", "buzz", "short", "quiff", "bob", "long", "bun", "afro")
 EYE_Z = 0.90
 
@@ -42,8 +61,11 @@ class Looks:
 
 def random_looks(rng: np.random.Generator, person: Person) -> Looks:
     """Looks that go with the body's build."""
-    tone = float(np.clip(rng.beta(1.1, 1.2) * 7 * 0.75 + person.race[0] * 2.4 - person.race[2] * 0.8
-                         + 0.2, 0, 7))  # fmt: skip
+    tone = float(
+        np.clip(
+            rng.beta(1.1, 1.2) * 7 * 0.75 + person.race[0] * 2.4 - person.race[2] * 0.8 + 0.2, 0, 7
+        )
+    )
     i = int(min(tone, 6.99))
     skin = _SKIN[i] + (_SKIN[i + 1] - _SKIN[i]) * (tone - i) + rng.normal(0, 5, 3)
     names = list(_HAIR)
@@ -54,14 +76,29 @@ def random_looks(rng: np.random.Generator, person: Person) -> Looks:
         p = p + np.array([0, 0, 0, 0, 0, 0, 0.5, 0.3])
     hair = np.array(_HAIR[str(rng.choice(names, p=p / p.sum()))], float) * rng.uniform(0.85, 1.2)
     male = person.gender < 0.5
-    weights = ([0.08, 0.18, 0.34, 0.2, 0.06, 0.06, 0.02, 0.06] if male
-               else [0.01, 0.03, 0.08, 0.05, 0.2, 0.42, 0.14, 0.07])  # fmt: skip
+    weights = (
+        [0.08, 0.18, 0.34, 0.2, 0.06, 0.06, 0.02, 0.06]
+        if male
+        else [0.01, 0.03, 0.08, 0.05, 0.2, 0.42, 0.14, 0.07]
+    )
     style = str(rng.choice(HAIR_STYLES, p=np.array(weights) / np.sum(weights)))
-    beard = float(rng.choice([0, rng.uniform(0.2, 0.5), rng.uniform(0.6, 0.95)],
-                             p=[0.5, 0.25, 0.25])) if male else 0.0  # fmt: skip
-    shoes = np.array([(30, 30, 32), (235, 235, 232), (90, 60, 40), (60, 64, 76), (150, 150, 150),
-                      (180, 40, 44), (40, 60, 110)], float)[
-        rng.choice(7, p=[0.34, 0.28, 0.14, 0.08, 0.08, 0.04, 0.04])]  # fmt: skip
+    beard = (
+        float(rng.choice([0, rng.uniform(0.2, 0.5), rng.uniform(0.6, 0.95)], p=[0.5, 0.25, 0.25]))
+        if male
+        else 0.0
+    )
+    shoes = np.array(
+        [
+            (30, 30, 32),
+            (235, 235, 232),
+            (90, 60, 40),
+            (60, 64, 76),
+            (150, 150, 150),
+            (180, 40, 44),
+            (40, 60, 110),
+        ],
+        float,
+    )[rng.choice(7, p=[0.34, 0.28, 0.14, 0.08, 0.08, 0.04, 0.04])]
     sole = np.array([(240, 240, 238), (30, 28, 28), (120, 90, 60)][rng.choice(3)], float)
     socks = None
     if rng.random() < 0.4:
@@ -69,15 +106,30 @@ def random_looks(rng: np.random.Generator, person: Person) -> Looks:
     hat = np.clip(rng.normal(100, 60, 3), 15, 240) / 255 if rng.random() < 0.06 else None
     red = skin * np.array([0.82, 0.62, 0.62]) if rng.random() < 0.75 else np.array([150, 40, 50])
     return Looks(
-        np.clip(skin, 10, 250) / 255, np.clip(hair, 8, 250) / 255, style, beard, shoes / 255,
-        sole / 255, float(rng.choice([-0.02, 0.0, 0.08, 0.16], p=[0.3, 0.4, 0.2, 0.1])), socks, hat,
-        red / 255, np.array([(60, 40, 26), (40, 28, 20), (80, 110, 140), (70, 96, 66)][
-            rng.choice(4, p=[0.45, 0.3, 0.15, 0.1])]) / 255, float(rng.uniform(0.36, 0.68)),
+        np.clip(skin, 10, 250) / 255,
+        np.clip(hair, 8, 250) / 255,
+        style,
+        beard,
+        shoes / 255,
+        sole / 255,
+        float(rng.choice([-0.02, 0.0, 0.08, 0.16], p=[0.3, 0.4, 0.2, 0.1])),
+        socks,
+        hat,
+        red / 255,
+        np.array(
+            [(60, 40, 26), (40, 28, 20), (80, 110, 140), (70, 96, 66)][
+                rng.choice(4, p=[0.45, 0.3, 0.15, 0.1])
+            ]
+        )
+        / 255,
+        float(rng.uniform(0.36, 0.68)),
         int(rng.integers(1 << 30)),
-    )  # fmt: skip
+    )
 
 
-def _smooth_noise(rng: np.random.Generator, pos: np.ndarray, scale: float, count: int = 6) -> np.ndarray:
+def _smooth_noise(
+    rng: np.random.Generator, pos: np.ndarray, scale: float, count: int = 6
+) -> np.ndarray:
     out = np.zeros(len(pos))
     for _ in range(count):
         k = rng.normal(0, 1, 3)
@@ -109,10 +161,14 @@ class Dresser:
                 head += group_weight(model, template.body.weights, [b])
         self.head = head
         y, z, x = pos[:, 1], pos[:, 2], np.abs(pos[:, 0])
-        line = np.interp(y, [-0.16, -0.125, -0.10, -0.085, -0.06, -0.04, 0.0, 0.05, 0.1],
-                         [0.985, 0.972, 0.955, 0.90, 0.885, 0.905, 0.865, 0.835, 0.825])  # fmt: skip
-        self.scalp = np.where(head > 0.5, z - line - 0.15 * np.maximum(x - 0.03, 0) * (y < -0.1),
-                              -1.0)  # fmt: skip
+        line = np.interp(
+            y,
+            [-0.16, -0.125, -0.10, -0.085, -0.06, -0.04, 0.0, 0.05, 0.1],
+            [0.985, 0.972, 0.955, 0.90, 0.885, 0.905, 0.865, 0.835, 0.825],
+        )
+        self.scalp = np.where(
+            head > 0.5, z - line - 0.15 * np.maximum(x - 0.03, 0) * (y < -0.1), -1.0
+        )
         self.scalp = np.where(x > 0.082, -1.0, self.scalp)
         self.scalp_tri = template.body.tri[(self.scalp[template.body.tri] > -0.03).any(1)]
         self.crown = np.where((head > 0.5), z - 0.925 - 0.03 * (y < -0.05) - 0.0 * x, -1.0)
@@ -138,15 +194,18 @@ class Dresser:
         paint(lip, looks.lips, 0.85)
         if looks.beard:
             jaw = np.clip((self.mouth[2] + 0.012 - z) / 0.01, 0, 1) * (z > self.mouth[2] - 0.065)
-            jaw = np.maximum(jaw, np.exp(-(((z - self.mouth[2] - 0.014) / 0.007) ** 2))
-                             * (x < 0.03))  # fmt: skip
+            jaw = np.maximum(
+                jaw, np.exp(-(((z - self.mouth[2] - 0.014) / 0.007) ** 2)) * (x < 0.03)
+            )
             jaw = np.maximum(jaw, np.clip((x - 0.055) / 0.01, 0, 1) * (z < self.mouth[2] + 0.035))
             jaw = jaw * (z > self.mouth[2] - 0.07) * (1 - np.clip(lip, 0, 1))
             paint(jaw, looks.hair * 0.9, looks.beard)
-        socket = np.exp(-((((x - self.eye[0]) / 0.019) ** 2 + ((z - self.eye[2]) / 0.010) ** 2) ** 2))
+        socket = np.exp(
+            -((((x - self.eye[0]) / 0.019) ** 2 + ((z - self.eye[2]) / 0.010) ** 2) ** 2)
+        )
         paint(socket, looks.skin * 0.55, 0.6)
         arch = self.eye[2] + 0.021 - 6.0 * (x - 0.036) ** 2
-        brow = (np.clip(1.5 - np.abs(z - arch) / 0.0038, 0, 1) * (x > 0.012) * (x < 0.054))
+        brow = np.clip(1.5 - np.abs(z - arch) / 0.0038, 0, 1) * (x > 0.012) * (x < 0.054)
         paint(brow, looks.hair * 0.75, 0.85)
         nostril = np.exp(-(((x - 0.009) / 0.006) ** 2 + ((z - self.mouth[2] - 0.021) / 0.005) ** 2))
         paint(nostril, looks.skin * 0.5, 0.55)
@@ -158,8 +217,9 @@ class Dresser:
             c = c * (1 - m) + looks.hair * m
         return np.clip(c, 0, 1)
 
-    def draw(self, r: Renderer, wearer: Wearer, looks: Looks, covered: np.ndarray,
-             skin: np.ndarray) -> None:  # fmt: skip
+    def draw(
+        self, r: Renderer, wearer: Wearer, looks: Looks, covered: np.ndarray, skin: np.ndarray
+    ) -> None:
         """Draws body, eyes, hair, shoes and hat.
 
         `covered`: (n body vertices,), above 0.004 where a garment hides the body.
@@ -192,14 +252,16 @@ class Dresser:
         keep = top - z
         use = t.tights.tri[(keep[t.tights.tri] > -0.02).any(1)]
         push = 0.006 + 0.006 * np.clip((-0.79 - z) / 0.02, 0, 1)
-        points = t.model.skin(wearer.rest + wearer.normals * push[:, None], t.tights.weights,
-                              wearer.transforms)  # fmt: skip
+        points = t.model.skin(
+            wearer.rest + wearer.normals * push[:, None], t.tights.weights, wearer.transforms
+        )
         colours = np.where((z < -0.803)[:, None], looks.sole, looks.shoes)
         part = np.stack([np.zeros(len(z)), np.zeros(len(z)), z * 0 + 1, keep], 1)
         r.skin(points, t.tights.normals(points), colours, part, use, PARSE.index("shoes"))
 
-    def _hair(self, r: Renderer, wearer: Wearer, looks: Looks, rest: np.ndarray,
-              points: np.ndarray) -> None:  # fmt: skip
+    def _hair(
+        self, r: Renderer, wearer: Wearer, looks: Looks, rest: np.ndarray, points: np.ndarray
+    ) -> None:
         t, model = self.template, self.template.model
         rng = np.random.default_rng(looks.seed + 1)
         body = t.body
@@ -214,14 +276,24 @@ class Dresser:
 
         def strands(pos: np.ndarray) -> np.ndarray:
             a = np.arctan2(pos[:, 0], -(pos[:, 1] + 0.03))
-            s = (np.sin(a * 37 + 3 * _smooth_noise(rng, pos, 8)) * 0.10
-                 + np.sin(a * 71 + pos[:, 2] * 30) * 0.07 + 0.12 * _smooth_noise(rng, pos, 9))  # fmt: skip
+            s = (
+                np.sin(a * 37 + 3 * _smooth_noise(rng, pos, 8)) * 0.10
+                + np.sin(a * 71 + pos[:, 2] * 30) * 0.07
+                + 0.12 * _smooth_noise(rng, pos, 9)
+            )
             return np.clip(looks.hair * (1 + s[:, None]), 0, 1)
 
         field = self.scalp + 0.006 * _smooth_noise(rng, canon, 18)
         rise = np.clip(field / 0.03, 0, 1)
-        thick = {"buzz": 0.003, "short": 0.012, "quiff": 0.02, "afro": 0.055, "bob": 0.01,
-                 "long": 0.008, "bun": 0.007}.get(looks.style, 0.0)  # fmt: skip
+        thick = {
+            "buzz": 0.003,
+            "short": 0.012,
+            "quiff": 0.02,
+            "afro": 0.055,
+            "bob": 0.01,
+            "long": 0.008,
+            "bun": 0.007,
+        }.get(looks.style, 0.0)
         if thick and looks.hat is None:
             push = thick * (0.25 + 0.75 * rise) * (1 + 0.18 * _smooth_noise(rng, canon, 12))
             if looks.style == "quiff":
@@ -233,8 +305,12 @@ class Dresser:
             low = 0.755 if looks.style == "bob" else looks.hair_length
             x, y, z = np.abs(pos[:, 0]), pos[:, 1], pos[:, 2]
             length = z - low + 0.012 * _smooth_noise(rng, pos * np.array([1, 1, 0.1]), 30)
-            opening = np.where((y < -0.075) & (z < 0.975), x - np.interp(
-                z, [0.35, 0.75, 0.84, 0.93, 0.975], [0.05, 0.055, 0.062, 0.066, 0.03]), 1.0)  # fmt: skip
+            opening = np.where(
+                (y < -0.075) & (z < 0.975),
+                x
+                - np.interp(z, [0.35, 0.75, 0.84, 0.93, 0.975], [0.05, 0.055, 0.062, 0.066, 0.03]),
+                1.0,
+            )
             move = s.matrix @ wearer.shaped.vertices
             out = np.clip((0.78 - z) / 0.1, 0, 1) * 0.028 - 0.004
             n = s.normals(move)
@@ -248,10 +324,14 @@ class Dresser:
             shade = 1 - 0.25 * ((self.crown < 0.035) & (self.crown > 0.03))
             shell(self.crown, push, np.clip(looks.hat * shade[:, None], 0, 1), PARSE.index("other"))
 
-    def _ball(self, r: Renderer, wearer: Wearer, strands, centre: np.ndarray, radius: float) -> None:  # noqa: ANN001
+    def _ball(
+        self, r: Renderer, wearer: Wearer, strands: Any, centre: np.ndarray, radius: float
+    ) -> None:
         model = self.template.model
         a, b = np.meshgrid(np.linspace(0, 2 * np.pi, 17), np.linspace(0, np.pi, 9))
-        unit = np.stack([np.cos(a) * np.sin(b), np.sin(a) * np.sin(b), np.cos(b)], -1).reshape(-1, 3)
+        unit = np.stack([np.cos(a) * np.sin(b), np.sin(a) * np.sin(b), np.cos(b)], -1).reshape(
+            -1, 3
+        )
         bone = model.bone["head"]
         offset = wearer.shaped.heads[bone] - model.average.heads[bone]
         g = wearer.transforms[bone]
@@ -260,5 +340,11 @@ class Dresser:
         i = np.arange(8 * 17).reshape(8, 17)[:, :-1].ravel()
         tri = np.concatenate([np.stack([i, i + 1, i + 18], 1), np.stack([i, i + 18, i + 17], 1)])
         part = np.tile([0.0, 0, 1, 1], (len(points), 1))
-        r.skin(points, (unit @ g[:3, :3].T).astype(np.float32), strands(unit * 0.1 + 0.1), part,
-               tri.astype(np.int32), PARSE.index("hair"))  # fmt: skip
+        r.skin(
+            points,
+            (unit @ g[:3, :3].T).astype(np.float32),
+            strands(unit * 0.1 + 0.1),
+            part,
+            tri.astype(np.int32),
+            PARSE.index("hair"),
+        )

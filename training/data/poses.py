@@ -9,11 +9,23 @@ import numpy as np
 from training.data.bodies import BodyModel, Shaped
 
 ARM_KINDS = {
-    "hanging": 0.40, "away": 0.12, "hips": 0.09, "one_hip": 0.06, "bent": 0.08, "crossed": 0.06,
-    "phone": 0.06, "raised": 0.05, "pockets": 0.08,
-}  # fmt: skip
-LEG_KINDS = {"standing": 0.50, "contrapposto": 0.16, "walking": 0.14, "sitting": 0.14,
-             "crossed_legs": 0.06}  # fmt: skip
+    "hanging": 0.40,
+    "away": 0.12,
+    "hips": 0.09,
+    "one_hip": 0.06,
+    "bent": 0.08,
+    "crossed": 0.06,
+    "phone": 0.06,
+    "raised": 0.05,
+    "pockets": 0.08,
+}
+LEG_KINDS = {
+    "standing": 0.50,
+    "contrapposto": 0.16,
+    "walking": 0.14,
+    "sitting": 0.14,
+    "crossed_legs": 0.06,
+}
 
 
 @dataclass(frozen=True)
@@ -49,8 +61,9 @@ def _two_bones(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Directions of both bones so that the chain ends at `target`, bent towards `pole`."""
     reach = target - start
-    distance = float(np.clip(np.linalg.norm(reach), abs(first - second) + 1e-3,
-                             (first + second) * 0.998))  # fmt: skip
+    distance = float(
+        np.clip(np.linalg.norm(reach), abs(first - second) + 1e-3, (first + second) * 0.998)
+    )
     d = _unit(reach)
     along = (first**2 - second**2 + distance**2) / (2 * distance)
     out = np.sqrt(max(first**2 - along**2, 0.0))
@@ -84,13 +97,20 @@ class Poser:
         return float(self._torso[near, 1].min()) if near.any() else -0.12
 
     def _limb(
-        self, rotations: dict[str, np.ndarray], upper: str, lower: str, end: str,
-        target: np.ndarray, pole: np.ndarray, forward_hinge: np.ndarray,
-    ) -> None:  # fmt: skip
-        """Adds the two rotations that put the limb's end at `target` (in the parent's rest axes)."""
+        self,
+        rotations: dict[str, np.ndarray],
+        upper: str,
+        lower: str,
+        end: str,
+        target: np.ndarray,
+        pole: np.ndarray,
+        forward_hinge: np.ndarray,
+    ) -> None:
+        """Adds both rotations that put the limb's end at `target` (in the parent's rest axes)."""
         s, m, e = self.head(upper), self.head(lower), self.head(end)
-        d1, d2 = _two_bones(s, target, float(np.linalg.norm(m - s)), float(np.linalg.norm(e - m)),
-                            pole)  # fmt: skip
+        d1, d2 = _two_bones(
+            s, target, float(np.linalg.norm(m - s)), float(np.linalg.norm(e - m)), pole
+        )
         rest_hinge = np.cross(m - s, e - m)
         if np.linalg.norm(_unit(rest_hinge)) < 0.5:
             rest_hinge = forward_hinge
@@ -103,9 +123,13 @@ class Poser:
         rotations[lower] = first.T @ second
 
     def arm(
-        self, rotations: dict[str, np.ndarray], side: str, target: np.ndarray, pole: np.ndarray,
+        self,
+        rotations: dict[str, np.ndarray],
+        side: str,
+        target: np.ndarray,
+        pole: np.ndarray,
         pronation: float = 0.0,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Places a wrist; the shoulder girdle follows raised arms."""
         s = 1.0 if side == "L" else -1.0
         shoulder = self.head(f"upperarm01.{side}")
@@ -116,24 +140,40 @@ class Poser:
         pivot = self.head(f"clavicle.{side}")
         inverse = girdle.T
         local = inverse @ (target - pivot) + pivot
-        self._limb(rotations, f"upperarm01.{side}", f"lowerarm01.{side}", f"wrist.{side}", local,
-                   inverse @ pole, np.array([s, 0.0, 0.0]))  # fmt: skip
+        self._limb(
+            rotations,
+            f"upperarm01.{side}",
+            f"lowerarm01.{side}",
+            f"wrist.{side}",
+            local,
+            inverse @ pole,
+            np.array([s, 0.0, 0.0]),
+        )
         axis = self.head(f"wrist.{side}") - self.head(f"lowerarm01.{side}")
         if pronation:
             rotations[f"lowerarm02.{side}"] = rotation(axis, s * pronation * 0.5)
             rotations[f"wrist.{side}"] = rotation(axis, s * pronation * 0.5)
 
-    def leg(self, rotations: dict[str, np.ndarray], side: str, ankle: np.ndarray,
-            pole: np.ndarray) -> None:  # fmt: skip
+    def leg(
+        self, rotations: dict[str, np.ndarray], side: str, ankle: np.ndarray, pole: np.ndarray
+    ) -> None:
         """Places an ankle; the knee bends towards `pole`."""
-        self._limb(rotations, f"upperleg01.{side}", f"lowerleg01.{side}", f"foot.{side}", ankle,
-                   pole, np.array([1.0, 0.0, 0.0]))  # fmt: skip
+        self._limb(
+            rotations,
+            f"upperleg01.{side}",
+            f"lowerleg01.{side}",
+            f"foot.{side}",
+            ankle,
+            pole,
+            np.array([1.0, 0.0, 0.0]),
+        )
         # The foot stays level: undo what hip and knee did, but for its outward turn.
         turned = rotations[f"upperleg01.{side}"] @ rotations[f"lowerleg01.{side}"]
         rotations[f"foot.{side}"] = turned.T
 
-    def random(self, rng: np.random.Generator, legs: str | None = None,
-               arms: str | None = None) -> Pose:  # fmt: skip
+    def random(
+        self, rng: np.random.Generator, legs: str | None = None, arms: str | None = None
+    ) -> Pose:
         """A random pose; `legs` and `arms` fix its kinds (keys of LEG_KINDS, ARM_KINDS)."""
         legs = legs or str(rng.choice(list(LEG_KINDS), p=list(LEG_KINDS.values())))
         arms = arms or str(rng.choice(list(ARM_KINDS), p=list(ARM_KINDS.values())))
@@ -144,12 +184,18 @@ class Poser:
         if legs == "contrapposto":
             side += rng.choice([-1, 1]) * 4
         for bone in ("spine04", "spine03", "spine02", "spine01"):
-            r[bone] = (rotation((0, 0, 1), twist / 4) @ rotation((0, 1, 0), side / 4)
-                       @ rotation((1, 0, 0), bend / 4))  # fmt: skip
+            r[bone] = (
+                rotation((0, 0, 1), twist / 4)
+                @ rotation((0, 1, 0), side / 4)
+                @ rotation((1, 0, 0), bend / 4)
+            )
         yaw, nod, tilt = n(0, 14), n(3, 7), n(0, 5)
         for bone in ("neck01", "neck02", "head"):
-            r[bone] = (rotation((0, 0, 1), yaw / 3) @ rotation((0, 1, 0), tilt / 3)
-                       @ rotation((1, 0, 0), nod / 3))  # fmt: skip
+            r[bone] = (
+                rotation((0, 0, 1), yaw / 3)
+                @ rotation((0, 1, 0), tilt / 3)
+                @ rotation((1, 0, 0), nod / 3)
+            )
         self._arms(r, rng, arms, legs)
         for s in "LR":
             curl = rng.uniform(5, 35)
@@ -168,15 +214,25 @@ class Poser:
         for s, x in (("L", 1.0), ("R", -1.0)):
             hip, ankle = self.head(f"upperleg01.{s}"), self.head(f"foot.{s}")
             length = float(np.linalg.norm(ankle - hip))
-            target = np.array([hip[0] + x * rng.uniform(-0.02, 0.10), hip[1] + n(0, 0.02) + 0.01,
-                               hip[2] - length * rng.uniform(0.985, 0.997)])  # fmt: skip
+            target = np.array(
+                [
+                    hip[0] + x * rng.uniform(-0.02, 0.10),
+                    hip[1] + n(0, 0.02) + 0.01,
+                    hip[2] - length * rng.uniform(0.985, 0.997),
+                ]
+            )
             pole = forward + np.array([x * rng.uniform(0.0, 0.35), 0, 0])
             if kind == "contrapposto" and s == "L":
                 target += np.array([x * 0.05, -rng.uniform(0.02, 0.14), rng.uniform(0.01, 0.05)])
             elif kind == "walking":
                 step = rng.uniform(0.10, 0.26) * (1 if s == "L" else -1)
-                target = np.array([hip[0] - x * 0.03, hip[1] + step, hip[2] - length
-                                   * (0.955 if step > 0 else 0.975)])  # fmt: skip
+                target = np.array(
+                    [
+                        hip[0] - x * 0.03,
+                        hip[1] + step,
+                        hip[2] - length * (0.955 if step > 0 else 0.975),
+                    ]
+                )
             elif kind == "sitting":
                 thigh = float(np.linalg.norm(self.head(f"lowerleg01.{s}") - hip))
                 drop = rng.uniform(-0.02, 0.10)
@@ -186,8 +242,13 @@ class Poser:
                 target = knee + np.array([x * n(0, 0.03), n(0.03, 0.07), -shin * 0.98])
                 pole = np.array([x * 0.15, -0.6, 0.8])
             elif kind == "crossed_legs":
-                target = np.array([-x * rng.uniform(0.0, 0.05), hip[1] + (-0.07 if s == "L"
-                                   else 0.06), hip[2] - length * 0.985])  # fmt: skip
+                target = np.array(
+                    [
+                        -x * rng.uniform(0.0, 0.05),
+                        hip[1] + (-0.07 if s == "L" else 0.06),
+                        hip[2] - length * 0.985,
+                    ]
+                )
             self.leg(r, s, target, pole)
         if kind == "contrapposto":
             r["root"] = rotation((0, 1, 0), rng.uniform(2, 5)) @ rotation((0, 0, 1), n(0, 5))
@@ -195,8 +256,9 @@ class Poser:
         if kind == "sitting":
             r["root"] = rotation((1, 0, 0), -rng.uniform(0, 10))
 
-    def _arms(self, r: dict[str, np.ndarray], rng: np.random.Generator, kind: str,
-              legs: str) -> None:  # fmt: skip
+    def _arms(
+        self, r: dict[str, np.ndarray], rng: np.random.Generator, kind: str, legs: str
+    ) -> None:
         sides = list("LR")
         rng.shuffle(sides)
         plan = dict.fromkeys(sides, kind)
@@ -206,8 +268,9 @@ class Poser:
         if kind == "one_hip":
             plan[sides[0]] = "hips"
         if legs == "sitting":
-            plan = {s: ("lap" if k in ("hanging", "pockets", "away") else k)
-                    for s, k in plan.items()}  # fmt: skip
+            plan = {
+                s: ("lap" if k in ("hanging", "pockets", "away") else k) for s, k in plan.items()
+            }
         swing = rng.uniform(0.05, 0.2) if legs == "walking" else 0.0
         height = rng.uniform(0, 1)
         for i, s in enumerate(sides):
@@ -235,27 +298,33 @@ class Poser:
                 pole, turn = out + rng.uniform(0.0, 0.5) * back, rng.uniform(20, 60)
             elif k == "pockets":
                 z = hip_z + rng.uniform(-0.0, 0.08)
-                target = np.array([x * (self.half_width(z) + 0.02), rng.uniform(-0.03, 0.02),
-                                   z + 0.05])  # fmt: skip
+                target = np.array(
+                    [x * (self.half_width(z) + 0.02), rng.uniform(-0.03, 0.02), z + 0.05]
+                )
                 pole, turn = 0.9 * out + back, 30.0
             elif k == "bent":
                 z = waist_z + (chest_z - waist_z) * rng.uniform(0, 0.8)
-                target = np.array([x * rng.uniform(0.0, 0.16), self.front(z) - rng.uniform(0.08, 0.2),
-                                   z])  # fmt: skip
+                target = np.array(
+                    [x * rng.uniform(0.0, 0.16), self.front(z) - rng.uniform(0.08, 0.2), z]
+                )
                 pole = 0.4 * out + 0.6 * back - np.array([0, 0, 0.5])
             elif k == "crossed":
                 z = chest_z - rng.uniform(0.10, 0.14) + 0.03 * i
-                target = np.array([-x * rng.uniform(0.06, 0.11), self.front(z) - 0.07 - 0.06 * i, z])
+                target = np.array(
+                    [-x * rng.uniform(0.06, 0.11), self.front(z) - 0.07 - 0.06 * i, z]
+                )
                 pole = out - np.array([0, 0.3, 0.7])
             elif k == "phone":
                 z = chest_z + rng.uniform(-0.05, 0.16)
-                target = np.array([x * rng.uniform(0.02, 0.12),
-                                   self.front(z) - rng.uniform(0.12, 0.25), z])  # fmt: skip
+                target = np.array(
+                    [x * rng.uniform(0.02, 0.12), self.front(z) - rng.uniform(0.12, 0.25), z]
+                )
                 pole = 0.5 * out - np.array([0, 0, 1.0])
             elif k == "raised":
                 z = sh[2] + reach * (0.35 + 0.55 * height)
-                target = np.array([x * (abs(sh[0]) + rng.uniform(0.0, 0.22)),
-                                   rng.uniform(-0.08, 0.10), z])  # fmt: skip
+                target = np.array(
+                    [x * (abs(sh[0]) + rng.uniform(0.0, 0.22)), rng.uniform(-0.08, 0.10), z]
+                )
                 pole = out - 0.2 * back
             else:  # lap
                 z = hip_z + rng.uniform(0.08, 0.14)
@@ -265,8 +334,11 @@ class Poser:
 
 
 _FINGERS = [f"finger{i}-{j}" for i in range(1, 6) for j in range(1, 4)]
-_ARM = ["upperarm01", "upperarm02", "lowerarm01", "lowerarm02", "wrist"] + [
-    f"metacarpal{i}" for i in range(1, 5)] + _FINGERS  # fmt: skip
+_ARM = (
+    ["upperarm01", "upperarm02", "lowerarm01", "lowerarm02", "wrist"]
+    + [f"metacarpal{i}" for i in range(1, 5)]
+    + _FINGERS
+)
 _TOES = [f"toe{i}-{j}" for i in range(1, 6) for j in range(1, 4) if (i, j) != (1, 3)]
 _LEG = ["upperleg01", "upperleg02", "lowerleg01", "lowerleg02", "foot"] + _TOES
 ARM_BONES = {s: [f"{b}.{s}" for b in _ARM] for s in "LR"}

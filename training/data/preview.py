@@ -1,4 +1,4 @@
-"""Draws a contact sheet of scenes with their truth: `python -m training.data.preview DIR --out X.png`.
+"""Draws scenes with their truth: `python -m training.data.preview DIR --out X.png`.
 
 A row: picture with joints, parse, garment warped by the true flow over the picture with the
 landmarks, in-shop picture with its landmarks.
@@ -14,17 +14,36 @@ import numpy as np
 
 from training.data.shards import Scene, list_scenes, load_scene
 
-_COLOURS = np.array([(255, 255, 255), (90, 60, 30), (255, 190, 150), (255, 120, 60), (200, 60, 160),
-                     (60, 160, 255), (60, 60, 200), (60, 200, 90), (240, 220, 60), (230, 80, 80),
-                     (60, 60, 60), (150, 150, 150)], np.uint8)  # fmt: skip
+_COLOURS = np.array(
+    [
+        (255, 255, 255),
+        (90, 60, 30),
+        (255, 190, 150),
+        (255, 120, 60),
+        (200, 60, 160),
+        (60, 160, 255),
+        (60, 60, 200),
+        (60, 200, 90),
+        (240, 220, 60),
+        (230, 80, 80),
+        (60, 60, 60),
+        (150, 150, 150),
+    ],
+    np.uint8,
+)
 
 
 def warp(picture: np.ndarray, flow: np.ndarray) -> np.ndarray:
     """Samples (h, w, 3) at flow (H, W, 2), 0..1; float32 (H, W, 3)."""
     h, w = picture.shape[:2]
     f = flow.astype(np.float32)
-    return cv2.remap(picture.astype(np.float32), f[..., 0] * w - 0.5, f[..., 1] * h - 0.5,
-                     cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # fmt: skip
+    return cv2.remap(
+        picture.astype(np.float32),
+        f[..., 0] * w - 0.5,
+        f[..., 1] * h - 0.5,
+        cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
 
 
 def _dots(image: np.ndarray, points: np.ndarray, colour: tuple[int, int, int], r: int = 2) -> None:
@@ -38,8 +57,15 @@ def strip(scene: Scene, outfit: int, truth: bool = True) -> np.ndarray:
     """One outfit's row, uint8 (256, W, 3)."""
     picture = scene.picture(outfit, 225)
     tiles = [picture.copy()]
-    garments = [int(g) for g in (scene.outfit_upper[outfit], scene.outfit_lower[outfit],
-                                 scene.outfit_dress[outfit]) if g >= 0]  # fmt: skip
+    garments = [
+        int(g)
+        for g in (
+            scene.outfit_upper[outfit],
+            scene.outfit_lower[outfit],
+            scene.outfit_dress[outfit],
+        )
+        if g >= 0
+    ]
     if truth:
         _dots(tiles[0], scene.joints, (0, 255, 255))
         tiles.append(_COLOURS[scene.parse[outfit]])

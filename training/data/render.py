@@ -51,8 +51,11 @@ def main() -> None:
 
     load_body_model()  # built once, before the processes need it
     wanted = range(args.first, args.first + args.scenes)
-    jobs = [(str(args.out), args.seed, i) for i in wanted
-            if not scene_path(args.out, args.seed, i).is_file()]  # fmt: skip
+    jobs = [
+        (str(args.out), args.seed, i)
+        for i in wanted
+        if not scene_path(args.out, args.seed, i).is_file()
+    ]
     args.out.mkdir(parents=True, exist_ok=True)
     bar = tqdm(total=args.scenes, initial=args.scenes - len(jobs), unit="scene")
     if args.processes <= 1:

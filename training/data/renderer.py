@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -34,7 +35,9 @@ out vec3 p; out vec3 n; out vec3 c; out vec4 q;
 void main() { p = pos; n = nrm; c = col; q = part; gl_Position = projection * vec4(pos, 1.0); }
 """
 
-_SKIN_FRAGMENT = _COMMON + """
+_SKIN_FRAGMENT = (
+    _COMMON
+    + """
 uniform float kind; uniform vec3 eye;
 in vec3 p; in vec3 n; in vec3 c; in vec4 q;
 void main() {
@@ -44,13 +47,17 @@ void main() {
   float facing = dot(m, view);
   if (facing < 0.0) m = -m;
   float cls = kind;
-  if (kind < 0.0) cls = q.x > 0.5 ? (q.z > 0.0 ? 3.0 : 4.0) : (q.y > 0.5 ? (q.z > 0.0 ? 5.0 : 6.0) : 2.0);
+  if (kind < 0.0) {
+    float right = q.z > 0.0 ? 0.0 : 1.0;
+    cls = q.x > 0.5 ? 3.0 + right : q.y > 0.5 ? 5.0 + right : 2.0;
+  }
   float l = lit(m) * mix(0.86, 1.0, clamp(abs(facing) * 2.0, 0.0, 1.0));
   o_albedo = vec4(c, 1.0);
   o_shade = vec4(clamp(l * 128.0 / 255.0, 0.0, 1.0), cls / 255.0, 0.0, 1.0);
   o_flow = vec4(0.0, 0.0, 0.0, p.z);
 }
 """
+)
 
 _CLOTH_VERTEX = """
 #version 330
@@ -63,7 +70,9 @@ void main() {
 }
 """
 
-_CLOTH_FRAGMENT = _COMMON + """
+_CLOTH_FRAGMENT = (
+    _COMMON
+    + """
 uniform mat4 shop_projection; uniform sampler2D tile; uniform sampler2D atlas;
 uniform sampler2D wrinkle;
 uniform float tile_m; uniform vec4 atlas_box; uniform vec2 lod; uniform vec3 ribs;
@@ -105,10 +114,12 @@ void main() {
   if (inner) l *= 0.62;
   vec4 clip = shop_projection * vec4(s, 1.0);
   o_albedo = vec4(colour, 1.0);
-  o_shade = vec4(clamp(l * 128.0 / 255.0, 0.0, 1.0), cls / 255.0, (code + (inner ? 8.0 : 0.0)) / 255.0, 1.0);
+  float seen = code + (inner ? 8.0 : 0.0);
+  o_shade = vec4(clamp(l * 128.0 / 255.0, 0.0, 1.0), cls / 255.0, seen / 255.0, 1.0);
   o_flow = vec4(clip.xy / clip.w * 0.5 + 0.5, s.z, p.z);
 }
 """
+)
 
 
 @dataclass
@@ -167,8 +178,12 @@ def random_light(rng: np.random.Generator) -> Light:
     """A light from above and the front, soft or hard."""
     d = np.array([rng.normal(0, 0.6), -rng.uniform(0.15, 1.0), -rng.uniform(0.5, 1.2)])
     ambient = rng.uniform(0.35, 0.75)
-    return Light(d / np.linalg.norm(d), float(ambient), float(rng.uniform(1.0, 1.2) - ambient * 0.75),
-                 float(rng.uniform(0.0, 0.5)))  # fmt: skip
+    return Light(
+        d / np.linalg.norm(d),
+        float(ambient),
+        float(rng.uniform(1.0, 1.2) - ambient * 0.75),
+        float(rng.uniform(0.0, 0.5)),
+    )
 
 
 @dataclass
@@ -202,7 +217,7 @@ class Renderer:
 
         self._gl = moderngl
         try:
-            self.ctx = moderngl.create_context(standalone=True, backend="egl")
+            self.ctx = moderngl.create_context(standalone=True, backend="egl")  # type: ignore[arg-type]
         except Exception as error:
             raise RuntimeError(
                 "cannot create an EGL context for rendering; run "
@@ -210,12 +225,16 @@ class Renderer:
             ) from error
         self.ctx.enable(moderngl.DEPTH_TEST)
         self.ctx.disable(moderngl.CULL_FACE)
-        self._skin = self.ctx.program(vertex_shader=_SKIN_VERTEX, fragment_shader=_SKIN_FRAGMENT)
-        self._cloth = self.ctx.program(vertex_shader=_CLOTH_VERTEX, fragment_shader=_CLOTH_FRAGMENT)
-        self._targets: dict[tuple[int, int], tuple] = {}
+        self._skin: Any = self.ctx.program(
+            vertex_shader=_SKIN_VERTEX, fragment_shader=_SKIN_FRAGMENT
+        )
+        self._cloth: Any = self.ctx.program(
+            vertex_shader=_CLOTH_VERTEX, fragment_shader=_CLOTH_FRAGMENT
+        )
+        self._targets: dict[tuple[int, int], tuple[Any, Any]] = {}
         self._wrinkles = self._wrinkle_texture()
 
-    def _wrinkle_texture(self):  # noqa: ANN202 (moderngl is imported late)
+    def _wrinkle_texture(self) -> Any:
         from training.data.fabric import noise
 
         rng = np.random.default_rng(7)
@@ -228,10 +247,11 @@ class Renderer:
         texture.build_mipmaps()
         return texture
 
-    def texture(self, image: np.ndarray, mipmaps: bool = True):  # noqa: ANN201
+    def texture(self, image: np.ndarray, mipmaps: bool = True) -> Any:
         """Uploads uint8 (h, w, 3); release it with `.release()`."""
-        t = self.ctx.texture((image.shape[1], image.shape[0]), 3,
-                             np.ascontiguousarray(image).tobytes(), alignment=1)  # fmt: skip
+        t = self.ctx.texture(
+            (image.shape[1], image.shape[0]), 3, np.ascontiguousarray(image).tobytes(), alignment=1
+        )
         if mipmaps:
             t.build_mipmaps()
         return t
@@ -240,8 +260,11 @@ class Renderer:
         """Starts a picture of the given final size."""
         size = (width * SUPERSAMPLE, height * SUPERSAMPLE)
         if size not in self._targets:
-            colours = [self.ctx.texture(size, 4), self.ctx.texture(size, 4),
-                       self.ctx.texture(size, 4, dtype="f4")]  # fmt: skip
+            colours = [
+                self.ctx.texture(size, 4),
+                self.ctx.texture(size, 4),
+                self.ctx.texture(size, 4, dtype="f4"),
+            ]
             depth = self.ctx.depth_renderbuffer(size)
             self._targets[size] = (self.ctx.framebuffer(colours, depth), colours)
         self._size, self._view, self._light = size, view, light
@@ -255,8 +278,9 @@ class Renderer:
             program["wrap"].value = light.wrap
             program["eye"].value = (0.0, 0.0, 1.0 if view.orthographic else 0.0)
 
-    def _draw(self, program: object, data: np.ndarray, layout: str, names: list[str],
-              tri: np.ndarray) -> None:  # fmt: skip
+    def _draw(
+        self, program: Any, data: np.ndarray, layout: str, names: list[str], tri: np.ndarray
+    ) -> None:
         vbo = self.ctx.buffer(np.ascontiguousarray(data, np.float32).tobytes())
         ibo = self.ctx.buffer(np.ascontiguousarray(tri, np.int32).tobytes())
         vao = self.ctx.vertex_array(program, [(vbo, layout, *names)], ibo)
@@ -265,8 +289,15 @@ class Renderer:
         vbo.release()
         ibo.release()
 
-    def skin(self, points: np.ndarray, normals: np.ndarray, colours: np.ndarray, part: np.ndarray,
-             tri: np.ndarray, kind: int = -1) -> None:  # fmt: skip
+    def skin(
+        self,
+        points: np.ndarray,
+        normals: np.ndarray,
+        colours: np.ndarray,
+        part: np.ndarray,
+        tri: np.ndarray,
+        kind: int = -1,
+    ) -> None:
         """Draws a surface with a colour at each vertex.
 
         `points`, `normals` (n, 3) world; `colours` (n, 3) 0..1; `part` (n, 4): arm, leg, side,
@@ -278,9 +309,16 @@ class Renderer:
         self._draw(self._skin, data, "3f 3f 3f 4f", ["pos", "nrm", "col", "part"], tri)
 
     def cloth(
-        self, points: np.ndarray, normals: np.ndarray, attributes: np.ndarray, tri: np.ndarray,
-        textures: tuple, uniforms: dict, shop: np.ndarray, shop_view: View,
-    ) -> None:  # fmt: skip
+        self,
+        points: np.ndarray,
+        normals: np.ndarray,
+        attributes: np.ndarray,
+        tri: np.ndarray,
+        textures: tuple,
+        uniforms: dict,
+        shop: np.ndarray,
+        shop_view: View,
+    ) -> None:
         """Draws a garment. `attributes` (n, 12) as the shader names them; `shop` (n, 3) the same
         points in the in-shop picture's world, seen there by `shop_view`."""
         v, program = self._view, self._cloth
@@ -291,17 +329,22 @@ class Renderer:
         for name, value in uniforms.items():
             program[name].value = value
         program["shop_projection"].write(shop_view.projection.T.astype("f4").tobytes())
-        data = np.concatenate([v.camera(points), normals @ v.rotation.T, shop_view.camera(shop),
-                               attributes], 1)  # fmt: skip
+        data = np.concatenate(
+            [v.camera(points), normals @ v.rotation.T, shop_view.camera(shop), attributes], 1
+        )
         self._draw(program, data, "3f 3f 3f 4f 4f 4f", ["pos", "nrm", "shop", "a", "b", "d"], tri)
 
     def finish(self) -> Layers:
         """Reads the picture back and resolves it to its final size."""
         w, h = self._size
         fbo = self._targets[self._size][0]
-        read = [np.frombuffer(fbo.read(components=4, attachment=i), np.uint8).reshape(h, w, 4)
-                for i in range(2)]  # fmt: skip
-        flow = np.frombuffer(fbo.read(components=4, attachment=2, dtype="f4"), np.float32).reshape(h, w, 4)
+        read = [
+            np.frombuffer(fbo.read(components=4, attachment=i), np.uint8).reshape(h, w, 4)
+            for i in range(2)
+        ]
+        flow = np.frombuffer(fbo.read(components=4, attachment=2, dtype="f4"), np.float32).reshape(
+            h, w, 4
+        )
         k = SUPERSAMPLE
         fh, fw = h // k, w // k
         depth = flow[..., 3]
@@ -312,7 +355,8 @@ class Renderer:
         alpha = cv2.resize(alpha4, half, interpolation=area)
         albedo = cv2.resize(read[0][..., :3], half, interpolation=area)
         cover = np.maximum(alpha, 1e-3)
-        shade_linear = cv2.resize(read[1][..., 0].astype(np.float32), half, interpolation=area) / cover
+        lit = read[1][..., 0].astype(np.float32)
+        shade_linear = cv2.resize(lit, half, interpolation=area) / cover
         shade_linear *= self._occlusion(cv2.resize(depth, half, interpolation=cv2.INTER_NEAREST))
         shade = np.where(alpha > 0, np.clip(shade_linear, 0, 255), 128)
         samples = [(slice(a, None, k), slice(b, None, k)) for a in range(k) for b in range(k)]
@@ -328,9 +372,17 @@ class Renderer:
             total += flow[s][..., :3] * same[..., None]
             count += same
         total /= np.maximum(count, 1)[..., None]
-        return Layers(albedo, shade.round().astype(np.uint8), (alpha * 255).round().astype(np.uint8),
-                      parse, final_code, total[..., :2], total[..., 2], code.copy(),
-                      depth.copy())  # fmt: skip
+        return Layers(
+            albedo,
+            shade.round().astype(np.uint8),
+            (alpha * 255).round().astype(np.uint8),
+            parse,
+            final_code,
+            total[..., :2],
+            total[..., 2],
+            code.copy(),
+            depth.copy(),
+        )
 
     def _occlusion(self, depth: np.ndarray) -> np.ndarray:
         """Darkening where something nearer stands beside or above, float32 (h, w), 0.5..1."""
@@ -343,8 +395,8 @@ class Renderer:
         out = np.ones_like(d)
         for radius, strength in ((4.0, 0.20), (11.0, 0.20)):
             shift = radius * 0.9
-            m = np.float32([[1, 0, -light[0] * shift], [0, 1, -light[1] * shift]])
-            moved = cv2.warpAffine(d, m, (d.shape[1], d.shape[0]), borderValue=far)
+            m = np.array([[1, 0, -light[0] * shift], [0, 1, -light[1] * shift]], np.float32)
+            moved = cv2.warpAffine(d, m, (d.shape[1], d.shape[0]), borderValue=[far])
             near = cv2.GaussianBlur(np.minimum(moved, far), (0, 0), radius * 0.5)
             out *= 1 - strength * np.clip((d - near - 0.006) / 0.08, 0, 1)
         return out

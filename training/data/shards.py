@@ -82,11 +82,17 @@ class Scene:
 
     def shop_picture(self, garment: int, background: float = 255.0) -> np.ndarray:
         """The in-shop picture over a plain background, uint8 (256, 192, 3)."""
-        return compose(self.garment_shop_albedo[garment], self.garment_shop_shade[garment],
-                       self.garment_shop_person_alpha[garment], background)  # fmt: skip
+        return compose(
+            self.garment_shop_albedo[garment],
+            self.garment_shop_shade[garment],
+            self.garment_shop_person_alpha[garment],
+            background,
+        )
 
 
-def compose(albedo: np.ndarray, shade: np.ndarray, alpha: np.ndarray, background: float) -> np.ndarray:
+def compose(
+    albedo: np.ndarray, shade: np.ndarray, alpha: np.ndarray, background: float
+) -> np.ndarray:
     """Lit albedo (already weighted by coverage) over a plain background, uint8 (h, w, 3)."""
     lit = albedo.astype(np.float32) * (shade.astype(np.float32)[..., None] / 128)
     rest = 1 - alpha.astype(np.float32)[..., None] / 255
@@ -102,7 +108,7 @@ def save_scene(path: Path, arrays: dict[str, np.ndarray]) -> None:
     """Writes beside `path` and renames, so that a file that is there is whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp.npz")
-    np.savez(temporary, **arrays)  # type: ignore[arg-type]
+    np.savez(temporary, **arrays)
     os.replace(temporary, path)
 
 
@@ -119,8 +125,15 @@ def load_scene(path: str | Path) -> Scene:
             return scene_from({k: file[k] for k in file.files})
     except (KeyError, ValueError, zipfile.BadZipFile) as error:
         raise ValueError(
-            f"{path} is no scene ({error}); delete it and run `python -m training.data.render` again"
+            f"{path} is no scene ({error}); delete it and render again: "
+            "`python -m training.data.render --out FOLDER`"
         ) from error
+
+
+def load_meta(path: str | Path) -> dict[str, Any]:
+    """A scene's `meta` alone."""
+    with np.load(path) as file:
+        return dict(json.loads(str(file["meta"])))
 
 
 def list_scenes(folder: str | Path) -> list[Path]:

@@ -10,11 +10,30 @@ from training.data import fabric as fab
 from training.data.garments import Cut
 
 _DENIM = {"navy": 3.0, "blue": 3.0, "light blue": 3.0, "black": 2.0, "dark grey": 1.0}
-_DENIM_RGB = {"navy": (44, 54, 84), "blue": (74, 102, 146), "light blue": (140, 168, 200),
-              "black": (38, 39, 43), "dark grey": (82, 84, 90)}  # fmt: skip
-_LOWER = {"black": 6.0, "navy": 3.0, "grey": 2.0, "dark grey": 2.5, "beige": 2.0, "khaki": 1.5,
-          "white": 1.2, "olive": 1.2, "brown": 1.0, "burgundy": 0.5, "light grey": 1.0, "red": 0.5,
-          "green": 0.5, "pink": 0.6, "cream": 0.6}  # fmt: skip
+_DENIM_RGB = {
+    "navy": (44, 54, 84),
+    "blue": (74, 102, 146),
+    "light blue": (140, 168, 200),
+    "black": (38, 39, 43),
+    "dark grey": (82, 84, 90),
+}
+_LOWER = {
+    "black": 6.0,
+    "navy": 3.0,
+    "grey": 2.0,
+    "dark grey": 2.5,
+    "beige": 2.0,
+    "khaki": 1.5,
+    "white": 1.2,
+    "olive": 1.2,
+    "brown": 1.0,
+    "burgundy": 0.5,
+    "light grey": 1.0,
+    "red": 0.5,
+    "green": 0.5,
+    "pink": 0.6,
+    "cream": 0.6,
+}
 
 
 @dataclass
@@ -29,8 +48,16 @@ class Garment:
 
 
 def _pattern(rng: np.random.Generator, prints: bool) -> str:
-    table = {"plain": 0.45, "horizontal stripes": 0.11, "vertical stripes": 0.05, "checks": 0.08,
-             "dots": 0.05, "floral": 0.08, "logo": 0.10, "lettering": 0.08}  # fmt: skip
+    table = {
+        "plain": 0.45,
+        "horizontal stripes": 0.11,
+        "vertical stripes": 0.05,
+        "checks": 0.08,
+        "dots": 0.05,
+        "floral": 0.08,
+        "logo": 0.10,
+        "lettering": 0.08,
+    }
     if not prints:
         table.pop("logo")
         table.pop("lettering")
@@ -39,9 +66,14 @@ def _pattern(rng: np.random.Generator, prints: bool) -> str:
 
 
 def _fabric(
-    rng: np.random.Generator, pattern: str, colour: str, rgb: np.ndarray, texture: str,
-    detail: str, cut: Cut,
-) -> fab.Fabric:  # fmt: skip
+    rng: np.random.Generator,
+    pattern: str,
+    colour: str,
+    rgb: np.ndarray,
+    texture: str,
+    detail: str,
+    cut: Cut,
+) -> fab.Fabric:
     least = 70 if pattern in ("logo", "lettering") else 45
     second = fab.contrasting(rng, rgb, least)
     second_rgb = fab.jitter(rng, second)
@@ -52,10 +84,20 @@ def _fabric(
     if pattern in ("logo", "lettering"):
         atlas, label = fab.draw_print(rng, atlas, pattern, rgb, second_rgb)
     if detail:
-        atlas = fab.draw_details(rng, atlas, detail, rgb, second_rgb, 0.712 - cut.neck_depth,
-                                 cut.neck_width)  # fmt: skip
-    return fab.Fabric(tile, tile_m, atlas, colour, second if pattern != "plain" else "", rgb,
-                      second_rgb, pattern, label)  # fmt: skip
+        atlas = fab.draw_details(
+            rng, atlas, detail, rgb, second_rgb, 0.712 - cut.neck_depth, cut.neck_width
+        )
+    return fab.Fabric(
+        tile,
+        tile_m,
+        atlas,
+        colour,
+        second if pattern != "plain" else "",
+        rgb,
+        second_rgb,
+        pattern,
+        label,
+    )
 
 
 def _fit(ease: float, limits: tuple[float, float]) -> str:
@@ -64,18 +106,37 @@ def _fit(ease: float, limits: tuple[float, float]) -> str:
 
 def random_upper(rng: np.random.Generator) -> Garment:
     """A random top."""
-    kind = str(rng.choice(
-        ["t-shirt", "shirt", "polo", "long-sleeve top", "tank top", "sweater", "hoodie", "jacket"],
-        p=[0.32, 0.13, 0.05, 0.13, 0.11, 0.10, 0.09, 0.07]))  # fmt: skip
+    kind = str(
+        rng.choice(
+            [
+                "t-shirt",
+                "shirt",
+                "polo",
+                "long-sleeve top",
+                "tank top",
+                "sweater",
+                "hoodie",
+                "jacket",
+            ],
+            p=[0.32, 0.13, 0.05, 0.13, 0.11, 0.10, 0.09, 0.07],
+        )
+    )
     fit = str(rng.choice(["tight", "regular", "loose"], p=[0.25, 0.45, 0.3]))
     i = ("tight", "regular", "loose").index(fit)
     cut = Cut("upper")
-    cut.ease = float((rng.uniform(0, 0.004), rng.uniform(0.004, 0.014), rng.uniform(0.015, 0.032))[i])
+    cut.ease = float(
+        (rng.uniform(0, 0.004), rng.uniform(0.004, 0.014), rng.uniform(0.015, 0.032))[i]
+    )
     cut.taper = float((rng.uniform(0.7, 1.0), rng.uniform(0.2, 0.5), rng.uniform(0, 0.15))[i])
-    cut.sleeve_ease = float((rng.uniform(0, 0.002), rng.uniform(0.003, 0.008),
-                             rng.uniform(0.009, 0.018))[i])  # fmt: skip
-    cut.hem = float(rng.choice([rng.uniform(0.09, 0.16), rng.uniform(0.26, 0.36),
-                                rng.uniform(0.075, 0.09)], p=[0.72, 0.13, 0.15]))  # fmt: skip
+    cut.sleeve_ease = float(
+        (rng.uniform(0, 0.002), rng.uniform(0.003, 0.008), rng.uniform(0.009, 0.018))[i]
+    )
+    cut.hem = float(
+        rng.choice(
+            [rng.uniform(0.105, 0.17), rng.uniform(0.26, 0.36), rng.uniform(0.086, 0.10)],
+            p=[0.72, 0.13, 0.15],
+        )
+    )
     cut.neck = str(rng.choice(["crew", "V", "scoop", "high"], p=[0.58, 0.18, 0.2, 0.04]))
     cut.phase = float(rng.uniform(0, 6))
     cut.sleeve = float(rng.choice([rng.uniform(0.10, 0.2), rng.uniform(0.2, 0.28)], p=[0.55, 0.45]))
@@ -96,7 +157,7 @@ def random_upper(rng: np.random.Generator) -> Garment:
             cut.sleeve = long if rng.random() < 0.65 else cut.sleeve
             prints = False
             cut.rib_cuff = 0.05 if cut.sleeve > 0.45 else 0.02
-            cut.hem_curve = float(rng.choice([0.0, 0.04, 0.06]))
+            cut.hem_curve = float(rng.choice([0.0, 0.02, 0.03]))
             texture = str(rng.choice(["", "denim"], p=[0.88, 0.12]))
     elif kind == "sweater":
         cut.sleeve, texture, detail = long, str(rng.choice(["knit", "melange"])), ""
@@ -116,11 +177,17 @@ def random_upper(rng: np.random.Generator) -> Garment:
         cut.ease += 0.006
         prints = False
         texture = str(rng.choice(["denim", "", "knit"], p=[0.4, 0.4, 0.2]))
-    depth = {"crew": (0.035, 0.06), "V": (0.09, 0.17), "scoop": (0.08, 0.15), "collar":
-             (0.05, 0.085), "high": (0.03, 0.085)}[cut.neck]  # fmt: skip
+    depth = {
+        "crew": (0.035, 0.06),
+        "V": (0.09, 0.17),
+        "scoop": (0.08, 0.15),
+        "collar": (0.05, 0.085),
+        "high": (0.03, 0.085),
+    }[cut.neck]
     cut.neck_depth = float(rng.uniform(*depth))
-    cut.neck_width = float(rng.uniform(0.09, 0.125) if cut.neck == "scoop"
-                           else rng.uniform(0.072, 0.09))  # fmt: skip
+    cut.neck_width = float(
+        rng.uniform(0.09, 0.125) if cut.neck == "scoop" else rng.uniform(0.072, 0.09)
+    )
     if kind == "tank top":
         cut.back_depth = float(rng.uniform(0, 0.06))
     pattern = _pattern(rng, prints)
@@ -131,24 +198,45 @@ def random_upper(rng: np.random.Generator) -> Garment:
         colour = fab.pick_colour(rng)
         rgb = fab.jitter(rng, colour)
     made = _fabric(rng, pattern, colour, rgb, texture, detail, cut)
-    sleeve = ("sleeveless" if cut.sleeve < 0 else "short" if cut.sleeve < 0.265 else
-              "elbow" if cut.sleeve < 0.44 else "long")  # fmt: skip
-    length = "cropped" if cut.hem > 0.22 else "long" if cut.hem < 0.095 else "regular"
-    words = {"category": "upper", "kind": "shirt" if kind == "polo" else kind, "sleeve": sleeve,
-             "neck": cut.neck, "fit": fit, "length": length}  # fmt: skip
+    sleeve = (
+        "sleeveless"
+        if cut.sleeve < 0
+        else "short"
+        if cut.sleeve < 0.265
+        else "elbow"
+        if cut.sleeve < 0.44
+        else "long"
+    )
+    length = "cropped" if cut.hem > 0.22 else "long" if cut.hem < 0.102 else "regular"
+    words = {
+        "category": "upper",
+        "kind": "shirt" if kind == "polo" else kind,
+        "sleeve": sleeve,
+        "neck": cut.neck,
+        "fit": fit,
+        "length": length,
+    }
     if texture == "denim":
         words["material"] = "denim"
     if kind in ("sweater",):
         words["material"] = "knitted"
-    garment = Garment(cut, made, words, texture,
-                      bool(kind in ("t-shirt", "polo", "sweater") and rng.random() < 0.12))  # fmt: skip
+    garment = Garment(
+        cut,
+        made,
+        words,
+        texture,
+        bool(kind in ("t-shirt", "polo", "sweater") and rng.random() < 0.12),
+    )
     return describe(rng, garment)
 
 
 def random_lower(rng: np.random.Generator) -> Garment:
     """Random trousers, shorts, leggings or a skirt."""
-    kind = str(rng.choice(["trousers", "jeans", "shorts", "leggings", "skirt"],
-                          p=[0.25, 0.27, 0.2, 0.09, 0.19]))  # fmt: skip
+    kind = str(
+        rng.choice(
+            ["trousers", "jeans", "shorts", "leggings", "skirt"], p=[0.25, 0.27, 0.2, 0.09, 0.19]
+        )
+    )
     cut = Cut("lower", waist=float(rng.uniform(0.235, 0.335)), thickness=0.004)
     cut.rib_neck = cut.rib_cuff = 0.0
     cut.rib_hem = float(rng.choice([0.035, 0.045, 0.06]))
@@ -164,8 +252,9 @@ def random_lower(rng: np.random.Generator) -> Garment:
         colour = fab.pick_colour(rng, _DENIM)
         rgb = np.array(_DENIM_RGB[colour], float) * rng.uniform(0.9, 1.12)
     if kind in ("trousers", "shorts", "skirt") and not texture and rng.random() < 0.3:
-        pattern = str(rng.choice(["vertical stripes", "checks", "floral", "dots",
-                                  "horizontal stripes"]))  # fmt: skip
+        pattern = str(
+            rng.choice(["vertical stripes", "checks", "floral", "dots", "horizontal stripes"])
+        )
     if kind in ("trousers", "jeans") and fit != "tight":
         cut.flare = float(rng.choice([0.0, 0.0, rng.uniform(0.01, 0.05)]))
     if kind == "shorts":
@@ -180,17 +269,26 @@ def random_lower(rng: np.random.Generator) -> Garment:
     elif kind == "skirt":
         cut.join = cut.waist - 0.012
         cut.leg_ease = float((0.003, 0.012, 0.025)[i])
-        cut.flare = float((0.0, rng.uniform(0.03, 0.14), rng.uniform(0.15, 0.5))[i])
+        cut.flare = float((0.0, rng.uniform(0.03, 0.14), rng.uniform(0.15, 0.35))[i])
         cut.taper = float((0.45, 0.1, 0.0)[i])
         cut.folds = float((0.0, rng.uniform(0, 0.04), rng.uniform(0.03, 0.10))[i])
         cut.phase = float(rng.uniform(0, 6))
         length = str(rng.choice(["short", "knee", "long"], p=[0.4, 0.35, 0.25]))
-        cut.hem = {"short": rng.uniform(-0.20, -0.06), "knee": rng.uniform(-0.38, -0.24),
-                   "long": rng.uniform(-0.70, -0.45)}[length]  # fmt: skip
+        cut.hem = {
+            "short": rng.uniform(-0.20, -0.06),
+            "knee": rng.uniform(-0.38, -0.24),
+            "long": rng.uniform(-0.70, -0.45),
+        }[length]
         detail = ""
     made = _fabric(rng, pattern, colour, rgb, texture, detail, cut)
-    words = {"category": "lower", "kind": "trousers" if kind == "jeans" else kind, "sleeve": "",
-             "neck": "", "fit": fit, "length": length}  # fmt: skip
+    words = {
+        "category": "lower",
+        "kind": "trousers" if kind == "jeans" else kind,
+        "sleeve": "",
+        "neck": "",
+        "fit": fit,
+        "length": length,
+    }
     if texture == "denim":
         words["material"] = "denim"
     return describe(rng, Garment(cut, made, words, texture))
@@ -205,33 +303,55 @@ def random_dress(rng: np.random.Generator) -> Garment:
     cut.taper = float((0.9, rng.uniform(0.5, 0.9), rng.uniform(0, 0.3))[i])
     cut.sleeve_ease = float((0.001, rng.uniform(0.003, 0.008), rng.uniform(0.009, 0.018))[i])
     sleeve = str(rng.choice(["sleeveless", "short", "elbow", "long"], p=[0.42, 0.33, 0.08, 0.17]))
-    cut.sleeve = {"sleeveless": -1.0, "short": rng.uniform(0.10, 0.25),
-                  "elbow": rng.uniform(0.30, 0.4), "long": rng.uniform(0.47, 0.54)}[sleeve]
+    cut.sleeve = {
+        "sleeveless": -1.0,
+        "short": rng.uniform(0.10, 0.25),
+        "elbow": rng.uniform(0.30, 0.4),
+        "long": rng.uniform(0.47, 0.54),
+    }[sleeve]
     cut.armhole = float(rng.uniform(0.18, 0.5))
-    cut.neck = str(rng.choice(["crew", "V", "scoop", "collar", "high"],
-                              p=[0.3, 0.27, 0.3, 0.1, 0.03]))  # fmt: skip
-    depth = {"crew": (0.035, 0.06), "V": (0.09, 0.16), "scoop": (0.08, 0.14),
-             "collar": (0.05, 0.085), "high": (0.03, 0.07)}[cut.neck]  # fmt: skip
+    cut.neck = str(
+        rng.choice(["crew", "V", "scoop", "collar", "high"], p=[0.3, 0.27, 0.3, 0.1, 0.03])
+    )
+    depth = {
+        "crew": (0.035, 0.06),
+        "V": (0.09, 0.16),
+        "scoop": (0.08, 0.14),
+        "collar": (0.05, 0.085),
+        "high": (0.03, 0.07),
+    }[cut.neck]
     cut.neck_depth = float(rng.uniform(*depth))
     cut.neck_width = float(rng.uniform(0.075, 0.115))
     cut.collar = cut.neck == "collar"
     cut.leg_ease = float((0.002, 0.008, 0.02)[i])
-    cut.flare = float((0.0, rng.uniform(0.05, 0.2), rng.uniform(0.15, 0.5))[i])
+    cut.flare = float((0.0, rng.uniform(0.05, 0.2), rng.uniform(0.12, 0.3))[i])
     cut.folds = float((0.0, rng.uniform(0, 0.04), rng.uniform(0.03, 0.09))[i])
     cut.phase = float(rng.uniform(0, 6))
     length = str(rng.choice(["short", "knee", "long"], p=[0.35, 0.4, 0.25]))
-    cut.hem = float({"short": rng.uniform(-0.20, -0.08), "knee": rng.uniform(-0.40, -0.24),
-                     "long": rng.uniform(-0.70, -0.45)}[length])  # fmt: skip
+    cut.hem = float(
+        {
+            "short": rng.uniform(-0.20, -0.08),
+            "knee": rng.uniform(-0.40, -0.24),
+            "long": rng.uniform(-0.70, -0.45),
+        }[length]
+    )
     cut.rib_hem = 0.01
     pattern = _pattern(rng, prints=rng.random() < 0.2)
     if pattern == "plain" and rng.random() < 0.25:
         pattern = "floral"
     colour = fab.pick_colour(rng)
     texture = str(rng.choice(["", "", "", "knit", "melange"]))
-    made = _fabric(rng, pattern, colour, fab.jitter(rng, colour), texture,
-                   "shirt" if cut.collar else "", cut)  # fmt: skip
-    words = {"category": "dress", "kind": "dress", "sleeve": sleeve, "neck": cut.neck, "fit": fit,
-             "length": length}  # fmt: skip
+    made = _fabric(
+        rng, pattern, colour, fab.jitter(rng, colour), texture, "shirt" if cut.collar else "", cut
+    )
+    words = {
+        "category": "dress",
+        "kind": "dress",
+        "sleeve": sleeve,
+        "neck": cut.neck,
+        "fit": fit,
+        "length": length,
+    }
     return describe(rng, Garment(cut, made, words, texture))
 
 
@@ -243,8 +363,16 @@ def describe(rng: np.random.Generator, garment: Garment) -> Garment:
     r = rng.random
     adjectives = []
     if a["fit"] != "regular" and r() < 0.5:
-        adjectives.append(str(rng.choice({"tight": ["tight", "slim", "fitted"],
-                                          "loose": ["loose", "baggy", "oversized", "wide"]}[a["fit"]])))
+        adjectives.append(
+            str(
+                rng.choice(
+                    {
+                        "tight": ["tight", "slim", "fitted"],
+                        "loose": ["loose", "baggy", "oversized", "wide"],
+                    }[a["fit"]]
+                )
+            )
+        )
     if a["length"] in ("cropped", "short", "long") and r() < 0.5:
         if a["length"] != "short" or a["kind"] != "shorts":
             adjectives.append(a["length"])
@@ -253,24 +381,39 @@ def describe(rng: np.random.Generator, garment: Garment) -> Garment:
         colour = f"{colour} and {f.second}"
     adjectives.append(colour)
     tail = []
-    style = {"horizontal stripes": "striped", "vertical stripes": "striped", "checks":
-             str(rng.choice(["checked", "plaid", "chequered"])), "dots":
-             str(rng.choice(["dotted", "polka dot", "spotted"])),
-             "floral": str(rng.choice(["floral", "flowered"]))}.get(f.pattern, "")  # fmt: skip
+    style = {
+        "horizontal stripes": "striped",
+        "vertical stripes": "striped",
+        "checks": str(rng.choice(["checked", "plaid", "chequered"])),
+        "dots": str(rng.choice(["dotted", "polka dot", "spotted"])),
+        "floral": str(rng.choice(["floral", "flowered"])),
+    }.get(f.pattern, "")
     if style:
         if r() < 0.6:
             adjectives.append(style)
         else:
-            tail.append("with " + {"horizontal stripes": "horizontal stripes",
-                                   "vertical stripes": "vertical stripes", "checks": "checks",
-                                   "dots": "dots", "floral": "a flower print"}[f.pattern])  # fmt: skip
+            tail.append(
+                "with "
+                + {
+                    "horizontal stripes": "horizontal stripes",
+                    "vertical stripes": "vertical stripes",
+                    "checks": "checks",
+                    "dots": "dots",
+                    "floral": "a flower print",
+                }[f.pattern]
+            )
     elif f.pattern == "plain" and r() < 0.2:
         adjectives.insert(0, "plain")
     elif f.pattern == "logo":
         tail.append(str(rng.choice(["with a logo", "with a print", f"with a {f.second} logo"])))
     elif f.pattern == "lettering":
-        tail.append(str(rng.choice(["with lettering", f"that says {f.print.lower()}",
-                                    f"with {f.second} text"])))  # fmt: skip
+        tail.append(
+            str(
+                rng.choice(
+                    ["with lettering", f"that says {f.print.lower()}", f"with {f.second} text"]
+                )
+            )
+        )
     if a["material"]:
         adjectives.append(a["material"])
     noun = a["kind"]
@@ -282,15 +425,27 @@ def describe(rng: np.random.Generator, garment: Garment) -> Garment:
     elif noun == "t-shirt" and r() < 0.2:
         noun = "tee"
     if a["sleeve"] and r() < 0.55 and noun != "tank top":
-        words = {"sleeveless": "without sleeves", "short": "with short sleeves", "elbow":
-                 "with elbow-length sleeves", "long": "with long sleeves"}[a["sleeve"]]  # fmt: skip
+        words = {
+            "sleeveless": "without sleeves",
+            "short": "with short sleeves",
+            "elbow": "with elbow-length sleeves",
+            "long": "with long sleeves",
+        }[a["sleeve"]]
         if not (noun.startswith("long") or a["kind"] in ("hoodie", "jacket")):
             tail.append(words)
     if a["neck"] in ("V", "scoop", "high", "collar") and r() < 0.45:
-        tail.append({"V": "with a V neck", "scoop": "with a scoop neck", "high": "with a high neck",
-                     "collar": "with a collar"}[a["neck"]])  # fmt: skip
+        tail.append(
+            {
+                "V": "with a V neck",
+                "scoop": "with a scoop neck",
+                "high": "with a high neck",
+                "collar": "with a collar",
+            }[a["neck"]]
+        )
     rng.shuffle(tail)
-    sentence = " ".join([*adjectives, noun] + [" and ".join(tail).replace("and with", "and")]).strip()
+    sentence = " ".join(
+        [*adjectives, noun] + [" and ".join(tail).replace("and with", "and")]
+    ).strip()
     plural = noun in ("trousers", "jeans", "pants", "shorts", "leggings")
     if not plural and r() < 0.75:
         article = "an" if sentence[0] in "aeiou" else "a"
