@@ -85,6 +85,11 @@ def ensemble_config(target: str) -> str:
     text += _parameter("contract_version", CONTRACT_VERSION) + _parameter("target", target)
     steps = []
     models = {model.name: model for model in MODELS}
+    wanted = {t.name for t in ENSEMBLE_OUTPUTS} | {
+        step.inputs.get(t.name, t.name)
+        for step in ENSEMBLE_STEPS
+        for t in models[step.model].inputs
+    }
     for step in ENSEMBLE_STEPS:
         model = models[step.model]
         lines = [f'      model_name: "{model.name}"', "      model_version: -1"]
@@ -93,6 +98,8 @@ def ensemble_config(target: str) -> str:
             lines.append(f'      input_map {{ key: "{tensor.name}" value: "{name}" }}')
         for tensor in model.outputs:
             name = step.outputs.get(tensor.name, tensor.name)
+            if name not in wanted:
+                continue  # Triton refuses an ensemble tensor that nobody reads
             lines.append(f'      output_map {{ key: "{tensor.name}" value: "{name}" }}')
         steps.append("    {\n" + "\n".join(lines) + "\n    }")
     return text + "ensemble_scheduling {\n  step [\n" + ",\n".join(steps) + "\n  ]\n}\n"
