@@ -27,7 +27,8 @@ from benchmarks.load import Window, until_stable
 from benchmarks.machine import ROOT, machine, versions, weights_hash
 from benchmarks.stats import ratio_interval
 from benchmarks.triton import StepTimes, add_difference, breakdown
-from tryon.assets import asset_path
+from deploy.embedded import EmbeddedServer, ServerError
+from tryon.assets import AssetError, asset_path
 from tryon.contract import OUTPUT_SIZES
 from tryon_client import ServerUnavailable, TryOnClient, TryOnError, wire
 
@@ -64,8 +65,8 @@ class Server:
 
 
 @contextlib.contextmanager
-def server_at(url: str) -> Iterator[tuple[Server, bool]]:
-    """The server at `url`, or an embedded one for the while; and whether it was started here."""
+def server_at(url: str, repository: Path) -> Iterator[tuple[Server, bool]]:
+    """The server at `url`, or else an embedded one; and whether that was started here."""
     with contextlib.ExitStack() as stack:
         with TryOnClient(url) as client:
             try:
@@ -74,11 +75,8 @@ def server_at(url: str) -> Iterator[tuple[Server, bool]]:
             except ServerUnavailable:
                 started = True
         if started:
-            from deploy.embedded import EmbeddedServer
-
-            print("no server there: starting the embedded one", file=sys.stderr)
-            embedded = stack.enter_context(EmbeddedServer())
-            url = f"localhost:{embedded.grpc_port}"
+            print(f"no server at {url}: starting the embedded one", file=sys.stderr)
+            url = stack.enter_context(EmbeddedServer(repository)).grpc_url
         server = Server(url)
         stack.callback(server.close)
         yield server, started
@@ -178,21 +176,25 @@ def main(arguments: list[str] | None = None) -> int:
         default=len(os.sched_getaffinity(0)),
         help="of the bare chain's sessions; default: the cores there are",
     )
+    parser.add_argument(
+        "--spinning", action="store_true", help="let the bare chain's threads wait in a busy loop"
+    )
     parser.add_argument("--out", type=Path, default=ROOT / "out" / "bench", help="folder")
     options = parser.parse_args(arguments)  # fmt: skip
-    person = options.person or asset_path(DEFAULT_PERSON[0]) / DEFAULT_PERSON[1]
-    garment = options.garment or asset_path(DEFAULT_GARMENT[0]) / DEFAULT_GARMENT[1]
-    options.out.mkdir(parents=True, exist_ok=True)
     try:
-        chain = served_chain(options.repository, options.threads)
-        with server_at(options.url) as (server, started):
+        person = options.person or asset_path(DEFAULT_PERSON[0]) / DEFAULT_PERSON[1]
+        garment = options.garment or asset_path(DEFAULT_GARMENT[0]) / DEFAULT_GARMENT[1]
+        options.out.mkdir(parents=True, exist_ok=True)
+        chain = served_chain(options.repository, options.threads, options.spinning)
+        with server_at(options.url, options.repository) as (server, started):
             made: dict[str, Any] = {
                 "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
                 "machine": machine(),
                 "versions": versions(server.version()),
                 "weights": weights_hash(options.repository),
                 "settings": {"window_s": options.window, "cap_s": options.cap,
-                             "threads": chain.threads, "server_started_here": started},
+                             "threads": chain.threads, "spinning": options.spinning,
+                             "server_started_here": started},
                 "results": [],
             }  # fmt: skip
             for size in options.sizes:
@@ -201,7 +203,7 @@ def main(arguments: list[str] | None = None) -> int:
                 made["results"].append(
                     measure(server, chain, inputs, window=options.window, cap=options.cap)
                 )
-    except (TryOnError, FileNotFoundError) as error:
+    except (TryOnError, ServerError, AssetError, OSError) as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 2
     except grpc.RpcError as error:

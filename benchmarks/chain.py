@@ -1,7 +1,7 @@
 """The bare chain: the served ONNX files and the served Python steps, in this process, no server.
 
-It is what any server could at best be as fast as: the same files, the same numpy functions, the
-same number of threads, no copies between processes and nothing on the wire.
+What a server is measured against: the same files, the same numpy functions, all cores for each
+network in turn, no copies between processes and nothing on the wire.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import onnxruntime as ort
 
@@ -63,27 +64,36 @@ class Chain:
         return {name: s * 1e3 / max(self._calls, 1) for name, s in self._times.items()}
 
 
-def served_chain(repository: Path, threads: int) -> Chain:
+def served_chain(repository: Path, threads: int, spinning: bool = False) -> Chain:
     """The ensemble's steps, as they are served from a model repository of target `cpu`.
 
-    Raises FileNotFoundError where it lacks a model's file.
+    Args:
+        repository: holds NAME/1/model.onnx of each network.
+        threads: of each ONNX Runtime session.
+        spinning: whether its threads wait in a busy loop. The server's don't; on an idle machine
+            spinning is a little faster, beside any other process it is much slower.
+
+    Raises FileNotFoundError where the repository lacks a model's file.
     """
+    cv2.setNumThreads(1)  # as in the server's steps
     steps: list[tuple[str, Step]] = []
     for step in ENSEMBLE_STEPS:
         served, folder = model(step.model), repository / step.model / "1"
         if served.kind == "onnx":
-            steps.append((served.name, network(served, folder / "model.onnx", threads)))
+            steps.append((served.name, network(served, folder / "model.onnx", threads, spinning)))
         else:
             steps.append((served.name, load_step(served.name, folder)))
     return Chain(steps, threads)
 
 
-def network(served: Model, path: Path, threads: int) -> Step:
+def network(served: Model, path: Path, threads: int, spinning: bool) -> Step:
     """An ONNX file as a step."""
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: run `make export`")
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spinning)))
     session: Any = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     makes = [t.name for t in served.outputs]
     # A tensor that the trace found unused is not among the file's inputs.

@@ -7,6 +7,13 @@ import os
 from pathlib import Path
 from typing import Any
 
+from benchmarks.triton import PARTS
+from tryon.contract import ENSEMBLE, ENSEMBLE_STEPS
+
+RATIOS = ("p50", "mean", "p95")
+STEPS = (*(step.model for step in ENSEMBLE_STEPS), ENSEMBLE)
+SUBJECTS = (("gRPC, 1 caller", "grpc_1"), ("gRPC, 2 callers", "grpc_2"), ("bare chain", "chain"))
+
 
 def write_json(report: dict[str, Any], path: Path) -> None:
     """Written beside and renamed, so that a reader never sees half a report."""
@@ -37,32 +44,41 @@ def table(report: dict[str, Any]) -> str:
                 f"{result['size']:>9} {label:18} {numbers} {row['throughput']:6.1f} "
                 f"{row['count']:6d}{note}"
             )
-    lines += ["", "gRPC / bare chain, one caller, same run (95% bootstrap interval)"]
+    lines += [
+        "",
+        "gRPC / bare chain, one caller, same run (95% bootstrap interval)",
+        f"{'size':>9} "
+        + " ".join(f"{name:>22}" for name in RATIOS)
+        + f" {'answers differ by':>18}",
+    ]
     for result in report["results"]:
-        parts = [
-            f"{name} {r['value']:.2f} ({r['low']:.2f} to {r['high']:.2f})"
-            for name, r in result["ratios"].items()
-        ]
-        same = result["agreement"]
+        cells = []
+        for name in RATIOS:
+            r = result["ratios"][name]
+            cells.append(f"{r['value']:.2f} ({r['low']:.2f} to {r['high']:.2f})")
         lines.append(
-            f"{result['size']:>9} {', '.join(parts)}; answers differ by at most "
-            f"{same['max_difference']} of 255"
+            f"{result['size']:>9} "
+            + " ".join(f"{cell:>22}" for cell in cells)
+            + f" {result['agreement']['max_difference']:>11} of 255"
         )
     for result in report["results"]:
         lines += ["", f"{result['size']}: milliseconds a step, by Triton's statistics (one caller)",
                   f"  {'step':14} {'total':>7} {'queue':>7} {'input':>7} {'infer':>7} "
                   f"{'output':>7} {'bare':>7}"]  # fmt: skip
-        for name, step in result["steps"].items():
-            bare = result["chain_steps"].get(name)
-            lines.append(
-                f"  {name:14} {step['total']:7.2f} {step['queue']:7.2f} "
-                f"{step['compute_input']:7.2f} {step['compute_infer']:7.2f} "
-                f"{step['compute_output']:7.2f} {f'{bare:7.2f}' if bare is not None else '':>7}"
-            )
+        for name in STEPS:
+            if name not in result["steps"]:
+                continue
+            step, bare = result["steps"][name], result["chain_steps"].get(name)
+            parts: tuple[str, ...] = ("total", *PARTS)
+            if name == ENSEMBLE:  # its parts are sums over steps that run side by side
+                parts, bare = ("total",), sum(result["chain_steps"].values())
+            numbers = "".join(f" {step[part]:7.2f}" for part in parts)
+            end = "" if bare is None else f" {bare:7.2f}"
+            lines.append(f"  {name:14}{numbers:40}{end}")
+    load = where["load_average"][0]
+    if load > 0.5 * where["cores"]:
+        lines += ["", f"The machine was busy (load {load:g} at the start): measure again alone."]
     return "\n".join(lines)
-
-
-SUBJECTS = (("gRPC, 1 caller", "grpc_1"), ("gRPC, 2 callers", "grpc_2"), ("bare chain", "chain"))
 
 
 def plot(report: dict[str, Any], path: Path) -> None:
@@ -92,7 +108,7 @@ def plot(report: dict[str, Any], path: Path) -> None:
     left.set_title("Latency", loc="left")
     left.legend(frameon=False)
 
-    names = list(dict.fromkeys(n for r in results for n in r["steps"] if n != "tryon"))
+    names = [n for n in STEPS if n != ENSEMBLE and any(n in r["steps"] for r in results)]
     palette = plt.get_cmap("tab10")
     for i, result in enumerate(results):
         start = 0.0
@@ -105,7 +121,8 @@ def plot(report: dict[str, Any], path: Path) -> None:
     right.invert_yaxis()
     right.set_xlabel("milliseconds, summed over the steps (some run side by side)")
     right.set_title("Triton's steps, queue included", loc="left")
-    right.legend(frameon=False, fontsize=8, ncols=3, loc="upper right")
+    figure.legend(*right.get_legend_handles_labels(), frameon=False, fontsize=8,
+                  ncols=len(names), loc="outside lower right")  # fmt: skip
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
     figure.suptitle(f"{report['machine']['processor']}, {report['machine']['cores']} cores",
