@@ -441,6 +441,7 @@ def draw_details(
             x, y = p(0, z)
             draw.ellipse([x - 2.2, y - 2.2, x + 2.2, y + 2.2], fill=button)
             z -= 0.05 if kind == "polo" else 0.085
+        fill = accent if kind == "polo" and rng.random() < 0.15 else base
         for s in (-1, 1):  # collar leaves
             leaf = [
                 (s * 0.006, neck_bottom + 0.008),
@@ -449,7 +450,6 @@ def draw_details(
                 (s * (neck_width + 0.02), 0.73),
                 (s * neck_width * 0.8, 0.73),
             ]
-            fill = accent if kind == "polo" and rng.random() < 0.15 else base
             draw.polygon([p(*q) for q in leaf], fill=fill)
             line([leaf[0], leaf[1], leaf[2], leaf[3]], width=2)
         if kind == "shirt" and rng.random() < 0.6:

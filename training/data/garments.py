@@ -472,7 +472,10 @@ class Wearer:
             fall = levels[0] - levels[i]
             # Over a lap a wide skirt falls in folds beside the legs; it does not stand out.
             flare = min(cut.flare, 0.12) * 0.4 if self.sitting else cut.flare
-            loose = cut.leg_ease * min(1.0, fall / 0.15) + flare * fall
+            ease = cut.leg_ease * min(1.0, fall / 0.25)
+            if cut.category == "lower":  # skirts lie on the hips, so that a top can hang over them
+                fall = max(0.0, min(levels[0], HIP_Z - 0.02) - levels[i])
+            loose = ease + flare * fall
             radius = radius + loose
             if i < 3 and top is not None:
                 w = i / 3

@@ -144,7 +144,7 @@ class Item:
         if self.cut.join is None:
             return inside
         z = c_pos[:, 2]
-        below = np.minimum(z - self.cut.hem - 0.03, self.cut.join + 0.03 - z)
+        below = np.minimum(z - self.cut.hem - 0.03, self.cut.join - z)
         below = np.where(c_arm < 0.15, below, -FAR)
         return np.maximum(inside, below)
 
@@ -411,7 +411,7 @@ class Studio:
         others: list[wardrobe.Garment] = []
         category = item.cut.category
         if category == "upper":
-            others = [wardrobe.random_lower(rng)]
+            others = [wardrobe.random_lower(rng, person.gender)]
         elif category == "lower":
             others = [wardrobe.random_upper(rng)]
         tucked = category == "lower" and rng.random() < 0.5
@@ -516,14 +516,15 @@ class Studio:
             return len(made) - 1
 
         if kind == "upper":
-            shared = new(wardrobe.random_lower(rng))
+            shared = new(wardrobe.random_lower(rng, person.gender))
             plan = [
                 {"upper": new(wardrobe.random_upper(rng)), "lower": shared} for _ in range(outfits)
             ]
         elif kind == "lower":
             shared = new(wardrobe.random_upper(rng))
             plan = [
-                {"lower": new(wardrobe.random_lower(rng)), "upper": shared} for _ in range(outfits)
+                {"lower": new(wardrobe.random_lower(rng, person.gender)), "upper": shared}
+                for _ in range(outfits)
             ]
         else:
             for o in range(outfits):
@@ -532,7 +533,7 @@ class Studio:
                     if o % 2 == 0
                     else {
                         "upper": new(wardrobe.random_upper(rng)),
-                        "lower": new(wardrobe.random_lower(rng)),
+                        "lower": new(wardrobe.random_lower(rng, person.gender)),
                     }
                 )
         tucked = [bool(rng.random() < 0.3) for _ in plan]

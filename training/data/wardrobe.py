@@ -230,13 +230,13 @@ def random_upper(rng: np.random.Generator) -> Garment:
     return describe(rng, garment)
 
 
-def random_lower(rng: np.random.Generator) -> Garment:
-    """Random trousers, shorts, leggings or a skirt."""
-    kind = str(
-        rng.choice(
-            ["trousers", "jeans", "shorts", "leggings", "skirt"], p=[0.25, 0.27, 0.2, 0.09, 0.19]
-        )
-    )
+def random_lower(rng: np.random.Generator, gender: float = 1.0) -> Garment:
+    """Random trousers, shorts, leggings or a skirt; men (gender below 0.5) rarely get skirts."""
+    chances = np.array([0.24, 0.25, 0.18, 0.09, 0.24])
+    if gender < 0.5:
+        chances[3:] *= 0.12
+    kinds = ["trousers", "jeans", "shorts", "leggings", "skirt"]
+    kind = str(rng.choice(kinds, p=chances / chances.sum()))
     cut = Cut("lower", waist=float(rng.uniform(0.235, 0.335)), thickness=0.004)
     cut.rib_neck = cut.rib_cuff = 0.0
     cut.rib_hem = float(rng.choice([0.035, 0.045, 0.06]))
