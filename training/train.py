@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from training.captions import Vocabulary
 from training.data.compose import Options
-from training.data.shards import load_scene
+from training.data.shards import load_meta
 from training.dataset import Pairs, loader, scene_files
 from training.step import Networks, Sentences, Weights, discriminator_loss, run
 from tryon.assets import asset_path
@@ -68,8 +68,8 @@ def vocabulary_of(scenes: list[Path]) -> Vocabulary:
     rng = np.random.default_rng(0)
     sentences: list[str] = list(captions.COLOURS)
     for path in tqdm(scenes, desc="captions", leave=False):
-        for garment in load_scene(path, pictures=False).garments:
-            sentences += [captions.sample_caption(garment.attributes, rng) for _ in range(4)]
+        for attributes in load_meta(path)["garments"]:
+            sentences += [captions.sample_caption(attributes, rng) for _ in range(4)]
     return Vocabulary.of(sentences)
 
 

