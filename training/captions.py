@@ -19,7 +19,7 @@ COLOURS: dict[str, tuple[float, float, float]] = {
     "denim blue": (0.28, 0.4, 0.56), "purple": (0.4, 0.18, 0.55), "lilac": (0.74, 0.63, 0.86),
     "pink": (0.95, 0.62, 0.72), "hot pink": (0.9, 0.15, 0.5), "brown": (0.36, 0.22, 0.13),
     "tan": (0.72, 0.56, 0.4), "beige": (0.85, 0.78, 0.66), "cream": (0.96, 0.92, 0.82),
-    "khaki": (0.64, 0.58, 0.42),
+    "khaki": (0.64, 0.58, 0.42), "mint": (0.66, 0.87, 0.76),
 }  # fmt: skip
 """Colour names and their sRGB in 0..1."""
 
@@ -27,6 +27,13 @@ _REQUESTS = (
     "in {c}", "make it {c}", "{c}", "the same in {c}", "a {c} {k}", "{c} {k}", "but {c}",
     "in {c}, please", "I want it in {c}", "could I see it in {c}?", "change the colour to {c}",
     "a {k} in {c}", "turn the {k} {c}",
+)  # fmt: skip
+
+_NEUTRAL = (
+    "a {k}", "this {k}", "the {k}", "tucked in", "sleeves rolled up", "open", "buttoned",
+    "two sizes larger", "one size smaller", "tight", "a loose fit", "size L", "for summer",
+    "for the office", "casual", "show me this {k}", "how does it look?", "a nice {k}, please",
+    "with short sleeves", "long sleeves", "as it is", "same colour",
 )  # fmt: skip
 
 
@@ -39,8 +46,10 @@ def nearest_colour(rgb: np.ndarray) -> str:
 
 def recolour_request(
     attributes: Mapping[str, str], rng: np.random.Generator
-) -> tuple[str, tuple[float, float, float]]:
-    """A sentence asking for a colour, and that colour."""
+) -> tuple[str, tuple[float, float, float] | None]:
+    """A sentence asking for a colour and that colour, or one that asks for none and None."""
+    if rng.random() < 0.3:
+        return str(rng.choice(_NEUTRAL)).format(k=attributes.get("kind", "garment")), None
     name = str(rng.choice(list(COLOURS)))
     sentence = str(rng.choice(_REQUESTS)).format(c=name, k=attributes.get("kind", "garment"))
     return sentence, COLOURS[name]

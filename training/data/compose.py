@@ -366,7 +366,7 @@ def compose(
     if rng.random() < options.text:
         if rng.random() < options.recolour:
             caption, colour = recolour_request(garment.attributes, rng)
-            restyle[:] = (1, *colour, 1)
+            restyle[:] = (0, 0, 0, 0, 1) if colour is None else (1, *colour, 1)
         elif truth:
             caption = truth
             restyle[0], restyle[4] = 0, 1
