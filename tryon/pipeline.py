@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from tryon.assets import asset_path
+from tryon.contract import model
 from tryon.models.system import load_models
 from tryon.steps.crop import crop
 from tryon.steps.decode import decode
 from tryon.steps.paste import paste
-from tryon.steps.tokenizer import tokenize
+from tryon.steps.tokenizer import Tokenizer
 
 NO_GARMENT = np.zeros((1, 1, 1), np.uint8)
 
@@ -42,11 +44,10 @@ class TryOnPipeline:
 
     def __init__(self, weights: Path | None = None) -> None:
         self.models = load_models(weights)
+        self.tokenizer = Tokenizer(asset_path("minilm"))
 
     @torch.no_grad()
     def _network(self, name: str, tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        from tryon.contract import model
-
         served = model(name)
         inputs = [torch.from_numpy(tensors[t.name]) for t in served.inputs]
         outputs = self.models[name](*inputs)
@@ -89,7 +90,7 @@ class TryOnPipeline:
         )
         tensors.update({k: v[None] for k, v in cut._asdict().items()})
         done("crop")
-        ids, attention = tokenize(prompt.encode())
+        ids, attention = self.tokenizer(prompt.encode())
         tensors.update(input_ids=ids[None], attention_mask=attention[None])
         done("tokenizer")
         for name in ("pose", "text_encoder", "image_encoder", "generator"):
