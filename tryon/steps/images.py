@@ -6,14 +6,25 @@ import io
 import warnings
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import (
+    Image,
+    ImageOps,
+    # Opening by a format's name takes its plugin to be imported.
+    JpegImagePlugin,
+    PngImagePlugin,
+    WebPImagePlugin,
+)
 
 from tryon.contract import MAX_IMAGE_BYTES, MAX_SIDE, MIN_SIDE
 from tryon.errors import BadShape, ImageTooLarge, ImageTooSmall, NotAnImage
 
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP")
-"""What encoded files may be (MPO is what some phones call JPEG). Pillow knows many more formats;
-each is a decoder that hostile bytes could reach."""
+Image.init()  # registers WebP: `open` with `formats` given loads the plug-ins of old alone
+FORMATS = (
+    JpegImagePlugin.JpegImageFile.format,
+    PngImagePlugin.PngImageFile.format,
+    WebPImagePlugin.WebPImageFile.format,
+)
+"""What encoded files may be. Pillow knows many more; each is a decoder that hostile bytes reach."""
 MAX_GARMENT_PIXELS = 50_000_000
 """A garment is scaled down, so it may be large, as phones make them; not larger than this."""
 
