@@ -133,7 +133,7 @@ def test_swap_works_without_an_exchanging_file_system(assemble, monkeypatch):
 
 
 def test_an_input_that_the_graph_lost_is_named(tmp_path):
-    with pytest.raises(TraceError, match="toy: inputs are .*the contract says x"):
+    with pytest.raises(TraceError, match=r"toy: inputs are .*the contract says x"):
         trace(TOY, Unused(), inputs(), tmp_path / "model.onnx")
 
 

@@ -108,7 +108,7 @@ def _size(person: np.ndarray) -> float:
 
 def _same_body(one: np.ndarray, other: np.ndarray) -> bool:
     """Whether two detections with separate boxes have the same hips."""
-    return float(np.hypot(*(one[4:6] - other[4:6]))) < 0.3 * _size(one)
+    return float(np.hypot(*(one[4:6] - other[4:6]))) <= 0.3 * _size(one)
 
 
 def _overlap(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:

@@ -1,0 +1,519 @@
+"""The steps around the networks: decode, crop, tokenizer, paste."""
+
+from __future__ import annotations
+
+import io
+import struct
+import subprocess
+import sys
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tryon import contract, errors
+from tryon.assets import asset_path
+from tryon.preprocess import window_from_anchors
+from tryon.steps.crop import anchors_in_photo, crop, find_person, resample
+from tryon.steps.decode import decode, letterbox, thumbnail
+from tryon.steps.garment import canvas_size, foreground, make_canvas
+from tryon.steps.paste import paste
+from tryon.steps.served import load_step
+from tryon.steps.tokenizer import Tokenizer, tokenize
+
+NONE = np.zeros((1, 1, 1), np.uint8)
+RNG = np.random.default_rng(0)
+PERSON = RNG.integers(0, 256, (130, 90, 3), dtype=np.uint8)
+GARMENT = RNG.integers(0, 256, (100, 80, 3), dtype=np.uint8)
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **options) -> np.ndarray:
+    data = io.BytesIO()
+    image.save(data, kind, **options)
+    return np.frombuffer(data.getvalue(), np.uint8)[None, None]
+
+
+def person_of(value: np.ndarray) -> np.ndarray:
+    return decode(value, NONE, b"a shirt", b"upper").photo
+
+
+def png_header(width: int, height: int) -> np.ndarray:
+    """A PNG that is nothing but a header and the start of its data."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    data = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 99))
+    return np.frombuffer(data, np.uint8)[None, None]
+
+
+# ---- decode: what goes in ----------------------------------------------------------------------
+def test_tensors_are_the_contracts():
+    found = decode(PERSON, GARMENT, b"red", b"lower")
+    for tensor in contract.model("decode").outputs:
+        value = getattr(found, tensor.name)
+        assert str(value.dtype) == tensor.dtype
+        assert all(d in (-1, s) for d, s in zip(tensor.shape, value.shape, strict=True)), tensor
+    np.testing.assert_array_equal(found.photo, PERSON)
+    np.testing.assert_array_equal(found.condition, [0, 1, 0, 1, 1])
+
+
+@pytest.mark.parametrize(
+    ("garment", "prompt", "expected"),
+    [(GARMENT, b"", [1, 0]), (GARMENT, b" \n", [1, 0]), (NONE, b"red", [0, 1])],
+)
+def test_condition_says_what_was_given(garment, prompt, expected):
+    found = decode(PERSON, garment, prompt, b"upper")
+    np.testing.assert_array_equal(found.condition[3:], expected)
+    if garment is NONE:
+        assert not found.canvas.any() and not found.garment_net.any()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "JPEG"])
+def test_encoded_files_are_decoded(kind):
+    options = {"lossless": True} if kind == "WEBP" else {"quality": 95} if kind == "JPEG" else {}
+    smooth = np.tile(np.arange(96, dtype=np.uint8)[None, :, None], (80, 1, 3))
+    photo = person_of(encoded(Image.fromarray(smooth), kind, **options))
+    assert np.abs(photo.astype(int) - smooth).max() <= (3 if kind == "JPEG" else 0)
+
+
+def test_exif_rotation_is_applied():
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by 90 degrees clockwise
+    photo = person_of(encoded(Image.fromarray(PERSON), "PNG", exif=exif))
+    np.testing.assert_array_equal(photo, np.rot90(PERSON, -1))
+
+
+def test_a_person_with_alpha_is_laid_on_white():
+    pixels = np.dstack([PERSON, np.zeros(PERSON.shape[:2], np.uint8)])
+    pixels[:50, ..., 3] = 255
+    for value in (pixels, encoded(Image.fromarray(pixels))):
+        photo = person_of(value)
+        np.testing.assert_array_equal(photo[:50], PERSON[:50])
+        assert (photo[50:] == 255).all()
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "1", "P", "CMYK", "I;16", "RGBA", "YCbCr"])
+def test_every_mode_becomes_rgb(mode):
+    if mode == "I;16":
+        image = Image.fromarray(np.full((70, 80), 0x8080, np.uint16))
+        assert (person_of(encoded(image)) == 128).all()
+        return
+    image = Image.new("RGB", (80, 70), (255, 255, 255)).convert(mode)
+    kind = "JPEG" if mode in ("CMYK", "YCbCr") else "PNG"
+    photo = person_of(encoded(image, kind))
+    assert photo.shape == (70, 80, 3) and photo.min() >= 250
+
+
+def test_transparent_palette_is_laid_on_white():
+    image = Image.new("P", (80, 70), 1)
+    image.putpalette([0, 0, 0, 9, 9, 9])
+    assert (person_of(encoded(image, transparency=1)) == 255).all()
+
+
+def test_an_animations_first_frame_is_taken():
+    first, second = (Image.new("RGB", (70, 70), c) for c in ((255, 0, 0), (0, 255, 0)))
+    value = encoded(first, "WEBP", save_all=True, append_images=[second], lossless=True)
+    assert (person_of(value) == [255, 0, 0]).all()
+
+
+# ---- decode: what is refused -------------------------------------------------------------------
+PNG = encoded(Image.fromarray(PERSON))
+JPEG = encoded(Image.fromarray(PERSON), "JPEG")
+
+
+@pytest.mark.parametrize(
+    ("person", "code"),
+    [
+        (png_header(30000, 30000), "IMAGE_TOO_LARGE"),
+        (png_header(1, 2**31 - 1), "IMAGE_TOO_LARGE"),
+        (png_header(1000, 1000), "NOT_AN_IMAGE"),
+        (PNG[..., : PNG.shape[2] // 2], "NOT_AN_IMAGE"),
+        (JPEG[..., : JPEG.shape[2] // 2], "NOT_AN_IMAGE"),
+        (JPEG[..., :3], "NOT_AN_IMAGE"),
+        (np.zeros((1, 1, 0), np.uint8), "NOT_AN_IMAGE"),
+        (np.frombuffer(b"GIF89a" + bytes(99), np.uint8)[None, None], "NOT_AN_IMAGE"),
+        (np.frombuffer(b"%!PS-Adobe-3.0 EPSF-3.0\n" * 9, np.uint8)[None, None], "NOT_AN_IMAGE"),
+        (np.zeros((1, 1, contract.MAX_IMAGE_BYTES + 1), np.uint8), "IMAGE_TOO_LARGE"),
+        (np.zeros((63, 200, 3), np.uint8), "IMAGE_TOO_SMALL"),
+        (np.zeros((200, 1537, 3), np.uint8), "IMAGE_TOO_LARGE scaled"),
+        (encoded(Image.new("RGB", (1600, 100))), "IMAGE_TOO_LARGE scaled"),
+        (encoded(Image.new("RGB", (100, 32))), "IMAGE_TOO_SMALL"),
+        (np.zeros((100, 100, 2), np.uint8), "BAD_SHAPE"),
+        (np.zeros((100, 100, 0), np.uint8), "BAD_SHAPE"),
+        (np.zeros((0, 0, 3), np.uint8), "IMAGE_TOO_SMALL"),
+        (np.zeros((100, 100), np.uint8), "BAD_SHAPE"),
+        (np.zeros((100, 100, 3), np.float32), "BAD_SHAPE"),
+    ],
+)
+@pytest.mark.parametrize("field", ["person", "garment"])
+def test_bad_pictures(field, person, code):
+    if field == "garment" and "scaled" in code:
+        pytest.skip("a garment of that size is scaled down")
+    arguments = (person, NONE) if field == "person" else (PERSON, person)
+    with pytest.raises(errors.RequestError) as caught:
+        decode(*arguments, b"a shirt", b"upper")
+    assert caught.value.code == code.split()[0]
+    assert str(caught.value).startswith(f"[{caught.value.code}] {field}: ")
+
+
+@pytest.mark.parametrize(
+    ("prompt", "code"),
+    [
+        (b"x" * 513, "PROMPT_TOO_LONG"),
+        (b"x" * 100_000, "PROMPT_TOO_LONG"),
+        ("ü".encode() * 513, "PROMPT_TOO_LONG"),
+        (b"red \xff shirt", "BAD_PROMPT"),
+        (b"red \xed\xa0\x80 shirt", "BAD_PROMPT"),
+        (b"red \x00 shirt", "BAD_PROMPT"),
+        (b"red \x1b[31m shirt", "BAD_PROMPT"),
+        (b"", "NOTHING_TO_WEAR"),
+        (b"  \n ", "NOTHING_TO_WEAR"),
+    ],
+)
+def test_bad_prompts(prompt, code):
+    with pytest.raises(errors.CODES[code], match="prompt"):
+        decode(PERSON, NONE, prompt, b"upper")
+
+
+@pytest.mark.parametrize(
+    "prompt", [b"x" * 512, "ü".encode() * 512, "👕".encode() * 512, b"a\tb\nc"]
+)
+def test_good_prompts(prompt):
+    assert decode(PERSON, NONE, prompt, b"upper").condition[4] == 1
+
+
+@pytest.mark.parametrize("category", [b"hat", b"", b"Upper", b"upper ", b"\xff", b"x" * 100_000])
+def test_bad_categories(category):
+    with pytest.raises(errors.BadCategory, match="upper, lower, dress") as caught:
+        decode(PERSON, GARMENT, b"", category)
+    assert len(str(caught.value)) < 200
+
+
+def test_large_garments_are_scaled_down():
+    big = encoded(Image.new("RGB", (4000, 3000), (9, 99, 9)), "JPEG")
+    canvas = decode(PERSON, big, b"", b"upper").canvas
+    assert np.abs(canvas[200:300, 100:300, :3].astype(int) - [9, 99, 9]).max() <= 3
+
+
+# ---- thumbnail and canvas ----------------------------------------------------------------------
+@pytest.mark.parametrize("size", [(64, 64), (1536, 64), (64, 1536), (133, 77)])
+def test_thumbnail_is_letterboxed_in_the_middle(size):
+    small = thumbnail(np.full((*size, 3), 200, np.uint8))
+    x, y, w, h = letterbox(*size, contract.DETECTOR_SIZE)
+    assert (small[y : y + h, x : x + w] == 200).all()
+    assert int(small.astype(int).sum()) == 200 * 3 * w * h
+    assert abs((contract.DETECTOR_SIZE - w) - 2 * x) <= 1
+    assert abs((contract.DETECTOR_SIZE - h) - 2 * y) <= 1
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [((64, 64), (512, 384)), ((686, 500), (512, 384)), ((687, 500), (1024, 768)),
+     ((512, 384), (512, 384)), ((1024, 768), (1024, 768)), ((1536, 1536), (1024, 768))],
+)  # fmt: skip
+def test_canvas_size(size, expected):
+    assert canvas_size(*size) == expected
+
+
+def shirt(colour, background, size=(400, 300), shadow=0) -> np.ndarray:
+    """A block with sleeves on a plain background, a little noisy as JPEG makes it."""
+    image = np.full((*size, 3), background, np.int16)
+    if shadow:
+        image[300:312, 85:225] -= shadow
+    image[80:300, 90:210] = colour
+    image[80:150, 50:250] = colour
+    image += RNG.integers(-2, 3, (*size, 1), dtype=np.int16)
+    return image.clip(0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("colour", "background"),
+    [
+        ((200, 30, 30), (240, 240, 240)),
+        ((20, 20, 20), (240, 240, 240)),
+        ((250, 250, 250), (30, 90, 40)),
+    ],
+)
+def test_a_plain_background_is_removed(colour, background):
+    canvas, net = make_canvas(shirt(colour, background), (512, 384))
+    opaque = canvas[..., 3] > 127
+    near = np.abs(canvas[..., :3].astype(int) - colour).max(-1) < 12
+    assert (opaque & near).sum() > 0.97 * opaque.sum()
+    assert (opaque & near).sum() > 0.93 * near.sum()
+    ys, xs = np.nonzero(opaque)
+    # Cropped to the garment and its margin: it fills the canvas one way, and lies in the middle.
+    assert (np.ptp(xs) > 0.8 * 384) or (np.ptp(ys) > 0.8 * 512)
+    assert abs((xs.min() + xs.max()) / 2 - 192) < 6 and abs((ys.min() + ys.max()) / 2 - 256) < 6
+    assert net.shape == (256, 192, 3)
+    assert set(np.unique(canvas[..., 3])) > {0, 255}, "edges are soft"
+
+
+def test_its_shadow_goes_with_it():
+    canvas, _ = make_canvas(shirt((200, 30, 30), (240, 240, 240), shadow=35), (512, 384))
+    grey = np.abs(canvas[..., :3].astype(int) - 205).max(-1) < 8
+    assert grey.sum() > 1000 and canvas[..., 3][grey].mean() < 30
+
+
+def test_white_on_white_is_left_whole():
+    garment = shirt((244, 244, 244), (240, 240, 240))
+    canvas, _ = make_canvas(garment, (512, 384))
+    assert (canvas[..., 3] == 255).all()
+
+
+@pytest.mark.parametrize("name", ["shirts/1", "shirts/2", "shirts/4", "jackets/1", "jackets/2",
+                                  "jackets/3", "jackets/4", "pants/1", "pants/2"])  # fmt: skip
+def test_shop_pictures_lose_their_background(name):
+    file = asset_path("openvto") / f"clothes/{name}_front.jpg"
+    canvas, _ = make_canvas(np.asarray(Image.open(file)), (512, 384))
+    opaque = canvas[..., 3] > 127
+    assert 0.25 < opaque.mean() < 0.75
+    assert opaque[256, 192] or "pants" in name
+    assert not opaque[:8].any() and not opaque[-8:].any()
+
+
+def test_the_white_shirt_is_not_eaten():
+    file = asset_path("openvto") / "clothes/shirts/3_front.jpg"
+    canvas, _ = make_canvas(np.asarray(Image.open(file)), (512, 384))
+    assert (canvas[150:350, 130:250, 3] == 255).all()
+
+
+def test_a_busy_background_is_left():
+    canvas, _ = make_canvas(GARMENT, (512, 384))
+    assert (canvas[200:300, :, 3] == 255).all()
+    assert not canvas[:10, :, 3].any() or canvas[:10, :, 3].min() == 255  # bars, or none
+
+
+def test_a_garments_own_alpha_is_kept_and_its_hidden_colours_are_not():
+    pixels = np.zeros((200, 100, 4), np.uint8)
+    pixels[50:150, 30:70] = (10, 200, 30, 255)
+    canvas, net = make_canvas(pixels, (512, 384))
+    opaque = canvas[..., 3] > 250
+    assert (np.abs(canvas[opaque][:, :3].astype(int) - [10, 200, 30]).max(-1) < 60).mean() > 0.97
+    assert (canvas[canvas[..., 3] == 0][:, :3] == 255).all()
+    assert (net[0, 0] == 255).all()
+
+
+def test_extreme_garments_do_not_break():
+    for pixels in (
+        np.zeros((64, 3000, 3), np.uint8), np.zeros((3000, 64, 3), np.uint8),
+        np.zeros((64, 64, 4), np.uint8), np.full((70, 70, 3), 255, np.uint8),
+    ):  # fmt: skip
+        for size in contract.CANVAS_SIZES:
+            canvas, net = make_canvas(pixels, size)
+            assert canvas.shape == (*size, 4) and net.shape == (256, 192, 3)
+
+
+def test_nothing_but_background_is_no_foreground():
+    assert foreground(np.full((90, 90, 3), 240, np.uint8), np.full(3, 240.0)) is None
+
+
+# ---- crop --------------------------------------------------------------------------------------
+def detections(*people: tuple[float, float, float, float]) -> tuple[np.ndarray, np.ndarray]:
+    """Detector outputs for people (hip x, hip y, size, score), in 0..1 of the thumbnail."""
+    boxes = np.zeros((contract.DETECTOR_ANCHORS, 12), np.float32)
+    scores = np.zeros(contract.DETECTOR_ANCHORS, np.float32)
+    for i, (x, y, size, score) in enumerate(people):
+        top = y - size
+        boxes[i] = [x - size / 4, top, x + size / 4, top + size / 2,
+                    x, y, x, y + size, x, y - size / 2, x, y - size]  # fmt: skip
+        scores[i] = score
+    return boxes, scores
+
+
+UPPER = np.array([1, 0, 0, 1, 0], np.float32)
+
+
+@pytest.mark.parametrize("size", [(512, 384), (300, 700), (1024, 768)])
+@pytest.mark.parametrize("category", range(3))
+def test_window_view_and_placement_agree(size, category):
+    """The same point of the photo is found through the window and through the view."""
+    height, width = size
+    y, x = np.mgrid[:height, :width]
+    photo = np.dstack([x * 255 // width, y * 255 // height, 0 * x + 255]).astype(np.uint8)
+    boxes, scores = detections((0.5, 0.55, 0.35, 0.9))
+    condition = np.eye(5, dtype=np.float32)[category]
+    found = crop(photo, boxes, scores, condition)
+    x0, y0, x1, y1 = found.box
+    np.testing.assert_array_equal(found.window, photo[y0:y1, x0:x1])
+    left, top, right, bottom = found.placement
+    assert 0 <= left < right <= 1 and 0 <= top < bottom <= 1
+    # The generator's view is the middle 3:4 of the square; a pixel is known by its red and green.
+    for u, v in ((0.3, 0.3), (0.5, 0.5), (0.7, 0.62)):
+        across, down = left + u * (right - left), top + v * (bottom - top)
+        in_view = found.view[int(down * 256), int(32 + across * 192)].astype(float)
+        in_window = found.window[int(v * (y1 - y0)), int(u * (x1 - x0))].astype(float)
+        assert in_view[2] > 250
+        assert np.abs(in_view - in_window)[:2].max() <= 4
+
+
+def test_the_window_is_the_anchors_box():
+    photo = np.zeros((448, 448, 3), np.uint8)
+    boxes, scores = detections((0.5, 0.5, 0.3, 0.9))
+    hips, shoulders, radius = anchors_in_photo(find_person(boxes, scores), 448, 448)
+    np.testing.assert_allclose(hips, [224, 224], atol=1e-3)
+    np.testing.assert_allclose(shoulders, [224, 224 - 0.15 * 448], atol=1e-3)
+    assert radius == pytest.approx(0.3 * 448, abs=1e-3)
+    box = window_from_anchors(hips, shoulders, radius, "upper")
+    np.testing.assert_allclose(crop(photo, boxes, scores, UPPER).box, box, atol=1)
+
+
+def test_anchors_come_back_from_the_letterbox():
+    boxes, scores = detections((0.5, 0.5, 0.2, 0.9))
+    hips, shoulders, _ = anchors_in_photo(find_person(boxes, scores), 100, 200)
+    np.testing.assert_allclose(hips, [100, 50], atol=1e-3)
+    np.testing.assert_allclose(shoulders, [100, 50 - 0.1 * 200], atol=1e-3)
+
+
+def test_nobody():
+    boxes, scores = detections((0.5, 0.5, 0.3, 0.5))
+    with pytest.raises(errors.NoPerson, match="no person was found"):
+        find_person(boxes, scores)
+    boxes[:] = np.nan
+    scores[:] = np.nan
+    with pytest.raises(errors.NoPerson):
+        find_person(boxes, scores)
+
+
+def test_one_person_seen_many_times_is_one():
+    people = [(0.5 + d, 0.5 + d, 0.3 + d, 0.9 - 10 * d) for d in (0, 0.005, 0.01, -0.008)]
+    found = find_person(*detections(*people))
+    np.testing.assert_allclose(found[4:6], [0.5, 0.5], atol=0.01)
+
+
+def test_two_people():
+    with pytest.raises(errors.SeveralPeople, match="2 people"):
+        find_person(*detections((0.3, 0.5, 0.3, 0.9), (0.7, 0.5, 0.25, 0.7)))
+
+
+def test_small_people_behind_do_not_count():
+    found = find_person(*detections((0.8, 0.4, 0.1, 0.95), (0.3, 0.5, 0.3, 0.8)))
+    np.testing.assert_allclose(found[4:6], [0.3, 0.5], atol=1e-6)
+
+
+def test_boxes_without_area_end_too():
+    boxes, scores = detections((0.5, 0.5, 0.0, 0.9), (0.5, 0.5, 0.0, 0.8))
+    find_person(boxes, scores)
+
+
+def test_a_garment_outside_the_picture():
+    boxes, scores = detections((0.5, 3.0, 0.3, 0.9))
+    with pytest.raises(errors.NoPerson, match="upper garment would cover lies outside"):
+        crop(np.zeros((300, 300, 3), np.uint8), boxes, scores, UPPER)
+
+
+@pytest.mark.parametrize("side", [100, 256, 700, 1500])
+def test_resample_is_aligned_and_antialiased(side):
+    """A ramp keeps its values, and stripes of one pixel become grey instead of aliasing."""
+    ramp = np.tile(np.linspace(0, 255, 1500)[None, :, None], (1500, 1, 3)).astype(np.uint8)
+    low = (1500 - side) / 2
+    view = resample(ramp, np.array([low, low, low + side, low + side]), 256)
+    centre = low + (np.arange(256) + 0.5) * side / 256
+    np.testing.assert_allclose(view[128, 4:-4, 0], (centre * 255 / 1500)[4:-4], atol=2)
+    if side >= 700:
+        stripes = np.zeros((1500, 1500, 3), np.uint8)
+        stripes[:, ::2] = 255
+        grey = resample(stripes, np.array([low, low, low + side, low + side]), 256)
+        assert grey[20:-20, 20:-20].std() < 40
+
+
+def test_resample_is_black_outside():
+    white = np.full((50, 50, 3), 255, np.uint8)
+    view = resample(white, np.array([-50.0, -50.0, 100.0, 100.0]), 150)
+    assert (view[52:98, 52:98] == 255).all() and not view[:48].any() and not view[:, 102:].any()
+    assert not resample(white, np.array([60.0, 60.0, 90.0, 90.0]), 64).any()
+
+
+# ---- paste, tokenizer, served ------------------------------------------------------------------
+def test_paste_changes_nothing_outside_the_box():
+    photo = PERSON.copy()
+    picture = RNG.integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    mask = RNG.integers(0, 256, (20, 30), dtype=np.uint8)
+    box = np.array([10, 40, 40, 60], np.int32)
+    out, out_mask = paste(photo, picture, mask, box)
+    np.testing.assert_array_equal(photo, PERSON)
+    np.testing.assert_array_equal(out[40:60, 10:40], picture)
+    np.testing.assert_array_equal(out_mask[40:60, 10:40], mask)
+    out[40:60, 10:40] = photo[40:60, 10:40]
+    np.testing.assert_array_equal(out, photo)
+    out_mask[40:60, 10:40] = 0
+    assert not out_mask.any()
+
+
+def test_tokens():
+    ids, attention = tokenize(b"red shirt")
+    assert ids.dtype == attention.dtype == np.int64
+    assert ids.shape == attention.shape == (contract.MAX_TOKENS,)
+    np.testing.assert_array_equal(ids[:5], [101, 2417, 3797, 102, 0])
+    assert attention.sum() == 4
+    ids, attention = tokenize(b"shirt " * 80)
+    assert attention.all() and ids[-1] == 102
+    assert tokenize(b"")[1].sum() == 2
+
+
+def test_tokens_are_those_of_transformers():
+    transformers = pytest.importorskip("transformers")
+    theirs = transformers.AutoTokenizer.from_pretrained(asset_path("minilm"), local_files_only=True)
+    for text in ("Red STRIPED t-shirt, sleeves rolled!", "été 夏 👕", "unbelievably-oversized"):
+        ids, attention = tokenize(text.encode())
+        wanted = theirs(text, padding="max_length", truncation=True, max_length=contract.MAX_TOKENS)
+        np.testing.assert_array_equal(ids, wanted["input_ids"])
+        np.testing.assert_array_equal(attention, wanted["attention_mask"])
+
+
+def test_a_missing_vocabulary_names_the_command(tmp_path):
+    with pytest.raises(FileNotFoundError, match="make export"):
+        Tokenizer(tmp_path)
+
+
+def test_served_steps_take_batches():
+    step = load_step("decode")
+    inputs = {
+        "person": np.stack([PERSON, PERSON]), "garment": np.stack([GARMENT, GARMENT]),
+        "prompt": np.array([[b"red"], [b""]], object),
+        "category": np.array([[b"upper"], [b"dress"]], object),
+    }  # fmt: skip
+    out = step(inputs)
+    assert [o.name for o in contract.model("decode").outputs] == list(out)
+    np.testing.assert_array_equal(out["condition"], [[1, 0, 0, 1, 1], [0, 0, 1, 1, 0]])
+
+
+def test_a_batch_whose_pictures_differ_in_size_is_refused():
+    step = load_step("crop")
+    one, two = detections((0.5, 0.5, 0.3, 0.9)), detections((0.5, 0.5, 0.2, 0.9))
+    inputs = {
+        "photo": np.zeros((2, 300, 300, 3), np.uint8), "boxes": np.stack([one[0], two[0]]),
+        "scores": np.stack([one[1], two[1]]), "condition": np.stack([UPPER, UPPER]),
+    }  # fmt: skip
+    with pytest.raises(errors.BadShape, match="one by one"):
+        step(inputs)
+
+
+def test_unknown_step_is_named():
+    with pytest.raises(KeyError, match="no step 'pose'"):
+        load_step("pose")
+
+
+def test_steps_import_neither_torch_nor_transformers():
+    code = (
+        "import sys; from pathlib import Path; from tryon.steps.served import load_step\n"
+        f"[load_step(n, Path({str(asset_path('minilm'))!r})) for n in "
+        "('decode', 'crop', 'paste', 'tokenizer')]\n"
+        "print([m for m in ('torch', 'transformers', 'onnx') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_codes_are_stable():
+    assert set(errors.CODES) == {
+        "NOT_AN_IMAGE", "IMAGE_TOO_SMALL", "IMAGE_TOO_LARGE", "BAD_SHAPE", "BAD_CATEGORY",
+        "BAD_PROMPT", "PROMPT_TOO_LONG", "NOTHING_TO_WEAR", "NO_PERSON", "SEVERAL_PEOPLE",
+    }  # fmt: skip
+    from tryon_client.errors import CODES
+
+    assert set(CODES) == set(errors.CODES), "the client knows every code that a server sends"
