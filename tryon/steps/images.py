@@ -18,7 +18,6 @@ from PIL import (
 from tryon.contract import MAX_IMAGE_BYTES, MAX_SIDE, MIN_SIDE
 from tryon.errors import BadShape, ImageTooLarge, ImageTooSmall, NotAnImage
 
-Image.init()  # registers WebP: `open` with `formats` given loads the plug-ins of old alone
 FORMATS = (
     JpegImagePlugin.JpegImageFile.format,
     PngImagePlugin.PngImageFile.format,
