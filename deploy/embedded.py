@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import ctypes
 import errno
 import os
 import shutil
@@ -37,8 +36,19 @@ PORTS = {"http": 8000, "grpc": 8001, "metrics": 8002}
 SHARED_MEMORY = 16 * 2**20
 """Shared memory that each step starts with; it grows by as much when pictures need more."""
 START_TIMEOUT, STOP_TIMEOUT = 90.0, 15.0
-_LIBC = ctypes.CDLL(None)
-_PR_SET_PDEATHSIG = 1
+_GUARD = """
+read ended
+kill -INT -- "-$1" 2>/dev/null
+for second in 1 2 3 4 5 6 7 8; do
+    sleep 1
+    kill -0 -- "-$1" 2>/dev/null || break
+done
+kill -KILL -- "-$1" 2>/dev/null
+rm -f /dev/shm/"$2"*
+"""
+"""Waits for the end of this process (its end of the pipe closes), then ends the server's group and
+clears what it left. A signal at the parent's death would not do: a tritonserver with a stuck request
+outlives it, and its steps' processes never get one."""
 
 
 class ServerError(RuntimeError):
@@ -77,6 +87,7 @@ class EmbeddedServer:
         self._log_file = log
         self._verbose = verbose
         self._process: subprocess.Popen[bytes] | None = None
+        self._guard: subprocess.Popen[bytes] | None = None
         self._prefix = ""
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self.log = Path(os.devnull)
@@ -177,14 +188,6 @@ class EmbeddedServer:
             "--exit-timeout-secs=5",
             *(f"--backend-config=python,{setting}" for setting in backend),
         ]  # fmt: skip
-        parent = os.getpid()
-
-        def before() -> None:
-            # Gone with this process, however that ends: no orphans.
-            _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-            if os.getppid() != parent:
-                os._exit(1)
-
         with contextlib.ExitStack() as stack:
             sink = None if self._verbose else stack.enter_context(self._open_log())
             self._process = subprocess.Popen(
@@ -195,8 +198,14 @@ class EmbeddedServer:
                 stderr=2 if self._verbose else sink,
                 # A group of its own: Ctrl-C reaches it through stop(), once.
                 start_new_session=True,
-                preexec_fn=before,
             )
+        self._guard = subprocess.Popen(
+            ["/bin/sh", "-c", _GUARD, "tryon-guard", str(self._process.pid), self._prefix],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
 
     def _open_log(self) -> IO[bytes]:
         try:
@@ -257,6 +266,11 @@ class EmbeddedServer:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+        guard, self._guard = self._guard, None
+        if guard is not None and guard.stdin is not None:
+            guard.kill()
+            guard.stdin.close()
+            guard.wait()
         if self._prefix:
             for left in Path("/dev/shm").glob(self._prefix + "*"):
                 left.unlink(missing_ok=True)

@@ -104,8 +104,8 @@ def _t(name: str, dtype: str, *shape: int) -> Tensor:
 
 
 _QUARTERS = tuple(
-    _t(f"garment_{2 ** (i + 2)}", "float16", c, NET_HEIGHT // 2 ** (i + 2), NET_WIDTH // 2 ** (i + 2))
-    for i, c in enumerate(GARMENT_CHANNELS)
+    _t(f"garment_{s}", "float16", c, NET_HEIGHT // s, NET_WIDTH // s)
+    for s, c in zip((4, 8, 16, 32), GARMENT_CHANNELS, strict=True)
 )
 _POSE_MAPS = (
     _t("heatmaps", "float16", POSE_POINTS, 64, 64),
@@ -118,6 +118,7 @@ _PERSON = _t("person", "uint8", -1, -1, -1)
 _GARMENT = _t("garment", "uint8", -1, -1, -1)
 _PROMPT = _t("prompt", "bytes", 1)
 _CATEGORY = _t("category", "bytes", 1)
+_WORDS = _t("words", "bytes", 1)
 _CONDITION = _t("condition", "float32", len(CONDITION))
 _PHOTO = _t("photo", "uint8", -1, -1, 3)
 _VIEW = _t("view", "uint8", POSE_SIZE, POSE_SIZE, 3)
@@ -141,10 +142,11 @@ MODELS: tuple[Model, ...] = (
         "Checks a request and decodes its pictures. `person` and `garment` are pixels (H, W, 3), "
         "or (H, W, 4) with alpha, or an encoded file's bytes as (1, 1, N). A garment of shape "
         "(1, 1, 1) means none; an empty prompt means none. `thumbnail` is the person letterboxed "
-        "for the detector; `canvas` is the garment RGBA, letterboxed to 3:4.",
+        "for the detector; `canvas` is the garment RGBA, letterboxed to 3:4; `words` is the "
+        "checked prompt.",
         (_PERSON, _GARMENT, _PROMPT, _CATEGORY),
         (_PHOTO, _t("thumbnail", "uint8", DETECTOR_SIZE, DETECTOR_SIZE, 3), _CANVAS, _GARMENT_NET,
-         _CONDITION),
+         _CONDITION, _WORDS),
     ),
     Model(
         "detector", "onnx",
@@ -172,8 +174,10 @@ MODELS: tuple[Model, ...] = (
         (_t("landmarks", "float32", POSE_POINTS, 5), _t("pose_score", "float32", 1), *_POSE_MAPS),
     ),
     Model(
-        "tokenizer", "python", "WordPiece tokens of the prompt, padded to a fixed length.",
-        (_PROMPT,), (_IDS, _ATTENTION),
+        # It reads `words`, not `prompt`, so that `decode` alone starts an ensemble: Triton 2.51 can
+        # lock up for good when one of two first steps fails while the other is being scheduled.
+        "tokenizer", "python", "WordPiece tokens of the words, padded to a fixed length.",
+        (_WORDS,), (_IDS, _ATTENTION),
     ),
     Model(
         "text_encoder", "onnx",

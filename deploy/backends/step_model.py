@@ -42,7 +42,7 @@ class TritonPythonModel:
             inputs[tensor.name] = np.zeros(
                 shape, object if tensor.dtype == "bytes" else tensor.dtype
             )
-        special = {"category": b"upper", "prompt": b"a shirt"}
+        special = {"category": b"upper", "prompt": b"a shirt", "words": b"a shirt"}
         for name, value in special.items():
             if name in inputs:
                 inputs[name] = np.full((1, 1), value, object)

@@ -111,3 +111,14 @@ def test_trtexec_commands_name_every_network(tmp_path):
     assert len(commands) == len(networks)
     for command, name in zip(commands, networks, strict=True):
         assert (f"{name}/1/model.onnx" in command and "window:1x" in command) or name != "generator"
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_one_step_alone_starts_the_ensemble(target):
+    """With two, Triton 2.51 locks up when one fails while the other is being scheduled."""
+    config = parsed(target, contract.ENSEMBLE)
+    given = {t.name for t in config.input}
+    first = [
+        s.model_name for s in config.ensemble_scheduling.step if set(s.input_map.values()) <= given
+    ]
+    assert first == ["decode"]

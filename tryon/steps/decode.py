@@ -29,6 +29,7 @@ class Decoded(NamedTuple):
     canvas: np.ndarray
     garment_net: np.ndarray
     condition: np.ndarray
+    words: np.ndarray
 
 
 def decode(person: np.ndarray, garment: np.ndarray, prompt: bytes, category: bytes) -> Decoded:
@@ -42,7 +43,8 @@ def decode(person: np.ndarray, garment: np.ndarray, prompt: bytes, category: byt
 
     Returns:
         photo uint8 (H, W, 3); thumbnail uint8 (224, 224, 3); canvas uint8 (h, w, 4); garment_net
-        uint8 (256, 192, 3); condition float32 (5,).
+        uint8 (256, 192, 3); condition float32 (5,); words bytes (1,), the prompt in
+        UTF-8, its ends stripped.
 
     Raises:
         RequestError: one of its subclasses, with the field's name.
@@ -61,7 +63,9 @@ def decode(person: np.ndarray, garment: np.ndarray, prompt: bytes, category: byt
         canvas = np.zeros((*CANVAS_SIZES[0], 4), np.uint8)
         net = np.zeros((NET_HEIGHT, NET_WIDTH, 3), np.uint8)
     condition = np.array([*(which == c for c in CATEGORIES), has_garment, bool(words)], np.float32)
-    return Decoded(photo, thumbnail(photo), canvas, net, condition)
+    return Decoded(
+        photo, thumbnail(photo), canvas, net, condition, np.array([words.encode()], object)
+    )
 
 
 def read_prompt(prompt: bytes) -> str:

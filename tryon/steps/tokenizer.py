@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -29,11 +28,11 @@ class Tokenizer:
         self._tokenizer.enable_truncation(MAX_TOKENS)
         self._tokenizer.enable_padding(length=MAX_TOKENS)
 
-    def __call__(self, prompt: bytes) -> tuple[np.ndarray, np.ndarray]:
-        """Tokens of a prompt; what goes beyond MAX_TOKENS is left out.
+    def __call__(self, words: bytes) -> tuple[np.ndarray, np.ndarray]:
+        """Tokens of the words; what goes beyond MAX_TOKENS is left out.
 
         Args:
-            prompt: UTF-8.
+            words: UTF-8.
 
         Returns:
             input_ids and attention_mask, int64 (MAX_TOKENS,).
@@ -41,17 +40,5 @@ class Tokenizer:
         Raises:
             BadPrompt, PromptTooLong.
         """
-        encoded = self._tokenizer.encode(read_prompt(prompt))
+        encoded = self._tokenizer.encode(read_prompt(words))
         return np.array(encoded.ids, np.int64), np.array(encoded.attention_mask, np.int64)
-
-
-@cache
-def _pretrained() -> Tokenizer:
-    from tryon.assets import asset_path  # the server's step has its own copy and needs no assets
-
-    return Tokenizer(asset_path("minilm"))
-
-
-def tokenize(prompt: bytes) -> tuple[np.ndarray, np.ndarray]:
-    """`Tokenizer.__call__` with the text encoder's own vocabulary, fetched if need be."""
-    return _pretrained()(prompt)
