@@ -38,17 +38,17 @@ SHARED_MEMORY = 16 * 2**20
 START_TIMEOUT, STOP_TIMEOUT = 90.0, 15.0
 _GUARD = """
 read ended
-kill -INT -- "-$1" 2>/dev/null
+kill -INT "-$1" 2>/dev/null
 for second in 1 2 3 4 5 6 7 8; do
     sleep 1
-    kill -0 -- "-$1" 2>/dev/null || break
+    kill -0 "-$1" 2>/dev/null || break
 done
-kill -KILL -- "-$1" 2>/dev/null
+kill -KILL "-$1" 2>/dev/null
 rm -f /dev/shm/"$2"*
 """
 """Waits for the end of this process (its end of the pipe closes), then ends the server's group and
-clears what it left. A signal at the parent's death would not do: a tritonserver with a stuck request
-outlives it, and its steps' processes never get one."""
+clears what it left. A signal at the parent's death would not do: a tritonserver with a stuck
+request outlives it, and its steps' processes never get one."""
 
 
 class ServerError(RuntimeError):
