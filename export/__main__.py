@@ -19,12 +19,11 @@ from pathlib import Path
 from export.config import TARGETS, profile, write_configs
 from export.repository import REPOSITORIES, assemble, is_current, source_hashes
 
-NO_TENSORRT = """\
-error: --target tensorrt: TensorRT is not installed here, and its libraries are not on the package
-index; nothing was written. Ways on:
-  - on a GPU machine, in the Triton or TensorRT container: `python -m export --target tensorrt`
+NO_ENGINES = """\
+error: --target tensorrt: {why}; nothing was written. Ways on:
   - `python -m export --target tensorrt --onnx-only` writes the configurations and ONNX files, and
-    prints the trtexec commands that make the engines from them on that machine
+    prints the trtexec commands that make the engines from them on the GPU machine, in the Triton
+    or TensorRT container
   - `python -m export --target cuda` serves the same networks on a GPU without TensorRT"""
 
 
@@ -68,12 +67,13 @@ def main(arguments: list[str] | None = None) -> int:
         print("\n".join(str(f) for f in changed) or "all config.pbtxt are as the contract has them")
         return 0
     if options.target == "tensorrt" and not options.onnx_only:
-        if importlib.util.find_spec("tensorrt") is None:
-            print(NO_TENSORRT, file=sys.stderr)
-            return 1
-        print("error: --target tensorrt: this version builds no engines itself; nothing was "
-              "written. `--onnx-only` writes the ONNX files and prints the trtexec commands",
-              file=sys.stderr)  # fmt: skip
+        there = importlib.util.find_spec("tensorrt") is not None
+        why = (
+            "this version makes no engines itself"
+            if there
+            else "TensorRT is not installed here (its libraries are not on the package index)"
+        )
+        print(NO_ENGINES.format(why=why), file=sys.stderr)
         return 1
     return _export(options.repository / options.target, options.target, options)
 
