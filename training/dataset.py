@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
@@ -65,21 +66,28 @@ class Pairs(Dataset[dict[str, object]]):
         return dict(compose(scene, before, after, category, rng, self.photos, self.options))
 
 
-class _From(Sampler[int]):
-    def __init__(self, start: int, stop: int) -> None:
-        self.numbers = range(start, stop)
+class _Share(Sampler[int]):
+    """The pair numbers of one process: its slice of every step's batch."""
 
-    def __iter__(self):  # type: ignore[no-untyped-def]
-        return iter(self.numbers)
+    def __init__(self, first: int, steps: int, batch: int, rank: int, world: int) -> None:
+        self.first, self.steps, self.batch, self.rank, self.world = first, steps, batch, rank, world
+
+    def __iter__(self) -> Iterator[int]:
+        own = self.batch // self.world
+        for step in range(self.first, self.first + self.steps):
+            start = step * self.batch + self.rank * own
+            yield from range(start, start + own)
 
     def __len__(self) -> int:
-        return len(self.numbers)
+        return self.steps * (self.batch // self.world)
 
 
-def loader(pairs: Pairs, batch: int, start: int, steps: int, workers: int) -> DataLoader:
-    """Batches of `batch` pairs for `steps` steps, beginning with pair number `start`."""
+def loader(
+    pairs: Pairs, batch: int, first: int, steps: int, workers: int, rank: int = 0, world: int = 1
+) -> DataLoader:
+    """This process's part of the batches of `steps` steps, beginning with step `first`."""
     return DataLoader(
-        pairs, batch, sampler=_From(start, start + batch * steps), num_workers=workers,
+        pairs, batch // world, sampler=_Share(first, steps, batch, rank, world), num_workers=workers,
         drop_last=True, prefetch_factor=4 if workers else None, persistent_workers=False,
         worker_init_fn=_single_thread,
     )  # fmt: skip

@@ -2,6 +2,7 @@
 
     python -m training.train --pairs .cache/pairs --photos DIR --out runs/first --steps 6000
     python -m training.train --out runs/first --pairs .cache/pairs --steps 9000   # goes on to 9000
+    torchrun --nproc-per-node 2 -m training.train ...   # two processes share each batch
     tensorboard --logdir runs
 
 The first `--joint-at` share of the steps learns from exact truth alone; the rest is joint
@@ -29,6 +30,7 @@ from training.captions import Vocabulary
 from training.data.compose import Options
 from training.data.shards import load_meta
 from training.dataset import Pairs, loader, scene_files
+from training import parallel
 from training.step import Networks, Sentences, Weights, discriminator_loss, run
 from tryon.assets import asset_path
 from tryon.models import system
@@ -131,6 +133,7 @@ def write_whole(state: dict, path: Path) -> None:
 
 def train(args: argparse.Namespace) -> int:
     """Runs the training; returns the exit status."""
+    ranks = parallel.start()
     torch.manual_seed(args.seed)
     args.out.mkdir(parents=True, exist_ok=True)
     scenes = scene_files(args.pairs, "train")
@@ -161,12 +164,17 @@ def train(args: argparse.Namespace) -> int:
         return 0
     weights = Weights(alpha=args.alpha)
     pairs = Pairs(scenes, args.photos, Options(strength=args.strength), args.seed)
-    batches = loader(pairs, args.batch, first * args.batch, args.steps - first, args.workers)
-    writer = SummaryWriter(str(args.out))
+    batches = loader(
+        pairs, args.batch, first, args.steps - first, args.workers, ranks.rank, ranks.world
+    )
+    writer = SummaryWriter(str(args.out)) if ranks.first else None
     metadata = {"seed": str(args.seed), "batch": str(args.batch), "scenes": str(len(scenes)),
                 "strength": str(args.strength), "alpha": str(args.alpha)}  # fmt: skip
 
     def save(step: int) -> None:
+        parallel.share_buffers(statistics, ranks)
+        if not ranks.first:
+            return
         average.save(args.out, {**metadata, "steps": str(step)})
         write_whole(
             {"models": system.trained_state(models), "discriminator": nets.discriminator.state_dict(),
@@ -174,10 +182,12 @@ def train(args: argparse.Namespace) -> int:
              "average": average.state, "step": step}, checkpoint,
         )  # fmt: skip
 
+    statistics = [m for n in models.values() for m in n.modules()]
     began = time.monotonic()
     step = first
     log = (args.out / "log.jsonl").open("a")
-    bar = tqdm(batches, initial=first, total=args.steps, desc="train", mininterval=10)
+    bar = tqdm(batches, initial=first, total=args.steps, desc="train", mininterval=10,
+               disable=not ranks.first)  # fmt: skip
     for batch in bar:
         joint = step >= args.joint_at * args.steps
         for group in optimiser.param_groups:
@@ -186,6 +196,7 @@ def train(args: argparse.Namespace) -> int:
             result = run(nets, batch, weights, "joint" if joint else "truth", step % 2 == 0)
         optimiser.zero_grad(set_to_none=True)
         result.total.backward()
+        parallel.average_gradients(learned, ranks)
         norm = nn.utils.clip_grad_norm_(learned, 2.0)
         if torch.isfinite(norm):
             optimiser.step()
@@ -196,23 +207,27 @@ def train(args: argparse.Namespace) -> int:
                 verdict = discriminator_loss(nets, batch, result)
             judge.zero_grad(set_to_none=True)
             verdict.backward()
+            parallel.average_gradients(nets.discriminator.parameters(), ranks)
             judge.step()
             result.terms["discriminator"] = float(verdict.detach())
         step += 1
         average.update(step)
         result.terms["total"] = float(result.total.detach())
-        if step % 10 == 0:
+        if step % 10 == 0 and writer is not None:
             log.write(json.dumps({"step": step, **result.terms}) + "\n")
             log.flush()
             for name, value in result.terms.items():
                 writer.add_scalar(name, value, step)
             bar.set_postfix(loss=f"{result.terms['total']:.3f}", iou=f"{result.terms['iou']:.2f}")
-        late = args.stop_after and time.monotonic() - began > args.stop_after * 60
+        late = bool(args.stop_after) and time.monotonic() - began > args.stop_after * 60
+        late = parallel.any_of(late, ranks)
         if step % args.save_every == 0 or step == args.steps or late:
             save(step)
         if late:
             break
-    writer.close()
+    if writer is not None:
+        writer.close()
+    parallel.stop(ranks)
     return 0
 
 

@@ -11,21 +11,20 @@ from tryon.contract import NET_HEIGHT
 from tryon.models.blocks import warp
 
 LUMA = (0.299, 0.587, 0.114)
-_SMALLEST_CHANGE = 2 / 255
 
 
 class Maps(NamedTuple):
-    """What the generator predicts at its own size (H, W) = (NET_HEIGHT, NET_WIDTH).
+    """What the generator predicts, at two sizes: (H, W) = (NET_HEIGHT, NET_WIDTH) and half of it.
 
-    flow (N, 2, H, W) in 0..1 of the canvas; garment (N, 1, H, W) how much of a pixel it covers;
-    keep (N, 1, H, W) how much of what it does not cover is the photo's own; paint (N, 3, H, W) what
-    stands in for the rest; shade (N, 3, H, W) gain; strength (N, 1), colour (N, 3) and
-    garment_mean (N, 3): recolouring by the words.
+    garment (N, 1, H, W): how much of a pixel the garment covers; keep (N, 1, H, W): how much of
+    what it does not cover is the photo's own; flow (N, 2, H/2, W/2) in 0..1 of the canvas; paint
+    (N, 3, H/2, W/2): what stands in for what is not kept; shade (N, 3, H/2, W/2): gain; strength
+    (N, 1), colour (N, 3) and garment_mean (N, 3): recolouring by the words.
     """
 
-    flow: Tensor
     garment: Tensor
     keep: Tensor
+    flow: Tensor
     paint: Tensor
     shade: Tensor
     strength: Tensor
@@ -34,38 +33,64 @@ class Maps(NamedTuple):
 
 
 def recolour(cloth: Tensor, strength: Tensor, colour: Tensor, mean: Tensor) -> Tensor:
-    """Moves the garment's mean to `colour`, keeping its light and dark.
+    """Moves the garment's mean to `colour`, keeping its light and dark; one affine map of RGB.
 
     Args:
         cloth: (N, 3, h, w) in 0..1; strength: (N, 1) in 0..1; colour, mean: (N, 3).
+
+    Returns:
+        (N, 3, h, w), not clamped.
     """
     luma = cloth.new_tensor(LUMA)
-    own = (cloth * luma[:, None, None]).sum(1, keepdim=True)
-    level = (mean * luma).sum(1)[:, None, None, None]
-    # A gain where the garment is light, an offset where it is too dark for a gain to show.
-    gain = (own + 0.15) / (level + 0.15)
-    target = (colour[:, :, None, None] * gain).clamp(0, 1)
-    return cloth + strength[:, :, None, None] * (target - cloth)
+    # (own + 0.15) / (mean + 0.15): a gain where the garment is light, an offset where it is too
+    # dark for a gain to show.
+    level = (mean * luma).sum(1, keepdim=True) + 0.15
+    slope = (strength * colour / level)[:, :, None]
+    matrix = torch.eye(3, device=cloth.device) * (1 - strength)[:, :, None] + slope * luma
+    n, _, h, w = cloth.shape
+    out = matrix @ cloth.reshape(n, 3, h * w) + 0.15 * slope
+    return out.reshape(n, 3, h, w)
 
 
 def _sharpen(x: Tensor, scale: Tensor) -> Tensor:
     return ((x - 0.5) * scale + 0.5).clamp(0, 1)
 
 
-def view_coordinates(window: Tensor, placement: Tensor) -> Tensor:
-    """Where each pixel of the window lies in the generator's view, (N, 2, h, w) in 0..1.
+def _tents(start: Tensor, end: Tensor, count: int, pixels: Tensor) -> Tensor:
+    """Bilinear weights of `pixels` along one axis of a map with `count` cells.
 
     Args:
-        window: (N, C, h, w), for its size alone; placement: (N, 4) left, top, right, bottom.
+        start, end: (N,) where the axis of the window begins and ends in 0..1 of the map.
+        pixels: (n,) zeros, one for each pixel of the window along that axis.
+
+    Returns:
+        (N, n, count), rows sum to 1.
     """
-    ones = torch.ones_like(window[:1, :1, :1, :])
-    xs = (torch.cumsum(ones, 3) - 0.5) / window.shape[3]
-    ys = (torch.cumsum(torch.ones_like(window[:1, :1, :, :1]), 2) - 0.5) / window.shape[2]
-    left, top, right, bottom = (placement[:, i, None, None, None] for i in range(4))
-    x = left + xs * (right - left)
-    y = top + ys * (bottom - top)
-    zero = torch.zeros_like(window[:, :1])
-    return torch.cat([x + zero, y + zero], 1)
+    centres = (torch.cumsum(pixels + 1, 0) - 0.5) / pixels.shape[0]
+    place = start[:, None] + centres * (end - start)[:, None]
+    place = (place * count - 0.5).clamp(0, count - 1)
+    cells = torch.arange(count, device=pixels.device, dtype=torch.float32)
+    return (1 - (place[:, :, None] - cells).abs()).clamp(min=0)
+
+
+def enlarge(maps: Tensor, placement: Tensor, window: Tensor) -> Tensor:
+    """Maps of the generator's view at every pixel of the window, bilinear.
+
+    The window lies straight in the view, so that interpolation is two products with banded
+    matrices: a third of the time of sampling at a grid.
+
+    Args:
+        maps: float32 (N, C, H, W).
+        placement: (N, 4) left, top, right, bottom of the window in 0..1 of the view.
+        window: (N, 3, h, w), for its size alone.
+
+    Returns:
+        float32 (N, C, h, w).
+    """
+    left, top, right, bottom = placement.unbind(1)
+    rows = _tents(top, bottom, maps.shape[2], torch.zeros_like(window[0, 0, :, 0]))
+    columns = _tents(left, right, maps.shape[3], torch.zeros_like(window[0, 0, 0, :]))
+    return rows[:, None] @ maps @ columns.transpose(1, 2)[:, None]
 
 
 def composite(
@@ -81,10 +106,9 @@ def composite(
     Returns:
         picture (N, 3, h, w) in 0..1, and mask (N, 1, h, w) in 0..1: how much of each pixel changed.
     """
-    where = view_coordinates(window, placement)
-    stacked = torch.cat([maps.flow, maps.garment, maps.keep, maps.paint, maps.shade], 1)
-    fine = warp(stacked, where)
-    flow, garment, keep, paint, shade = fine.split([2, 1, 1, 3, 3], 1)
+    garment, keep = enlarge(torch.cat([maps.garment, maps.keep], 1), placement, window).split(1, 1)
+    smooth = enlarge(torch.cat([maps.flow, maps.paint, maps.shade], 1), placement, window)
+    flow, paint, shade = smooth.split([2, 3, 3], 1)
     # Edges as sharp as the window's pixels, not as the network's.
     height = (placement[:, 3] - placement[:, 1]).clamp(min=1e-6)
     scale = (window.shape[2] / height / NET_HEIGHT).clamp(1.0, 4.0)[:, None, None, None]
@@ -94,21 +118,15 @@ def composite(
     cloth = (cloth * shade).clamp(0, 1)
     repaint = (1 - alpha) * (1 - _sharpen(keep, scale))
     change = alpha + repaint
-    change = change * (change >= _SMALLEST_CHANGE)
-    drawn = (alpha * cloth + repaint * paint) / (alpha + repaint).clamp(min=1e-4)
-    return window + change * (drawn - window), change
+    return window * (1 - change) + alpha * cloth + repaint * paint, change
 
 
 def to_bytes(window: Tensor, picture: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """uint8 picture (N, h, w, 3) and mask (N, h, w); where the mask is 0, the window's own bytes.
 
     Args:
-        window: uint8 (N, h, w, 3); picture, mask: of `composite`.
+        window: float (N, 3, h, w), whole numbers in 0..255; picture, mask: of `composite`.
     """
-    shown = (picture * 255).round().clamp(0, 255).permute(0, 2, 3, 1)
-    share = (mask * 255).round().clamp(0, 255).permute(0, 2, 3, 1)
-    changed = (share > 0).to(shown.dtype)
-    shown = shown * changed + window.to(shown.dtype) * (1 - changed)
-    return shown.to(torch.uint8), share[..., 0].to(torch.uint8)
-
-
+    share = (mask * 255).round().clamp(0, 255)
+    shown = torch.where(share > 0, (picture * 255).round().clamp(0, 255), window)
+    return shown.permute(0, 2, 3, 1).to(torch.uint8), share[:, 0].to(torch.uint8)

@@ -108,7 +108,7 @@ class Generator(nn.Module):
             garment_rgb: float (N, 3, NET_HEIGHT, NET_WIDTH), what `garment` was encoded from.
 
         Returns:
-            `landmarks` (N, K, 2) on the person; `flow_8`, `flow_4`, `flow` (N, 2, h, w) in 0..1 of
+            `landmarks` (N, K, 2) on the person; `flow_parts` to `flow` (N, 2, h, w), coarse to fine, in 0..1 of
             the canvas; `mask` logits (N, 1, H, W) of the garment drawn; `covered`, the garment's
             own mask at `flow`; `beneath` logits (N, 1 + paints, H, W): keep, or which paint;
             `parse` logits (N, classes, H/2, W/2); `shade` (N, 3, H/4, W/4) and `shade_fine`
@@ -161,13 +161,15 @@ class Generator(nn.Module):
         seen = warp(small, flow)
         half = F.interpolate(rgb, scale_factor=0.5, mode="bilinear", align_corners=False)
         h2 = self.fine(torch.cat([up2(h4), m2, half, seen], 1))
-        flow = up2(flow + 0.05 * self.delta_2(h2).float().tanh())
+        flow_2 = flow + 0.05 * self.delta_2(h2).float().tanh()
+        flow = up2(flow_2)
         covered = warp(own_mask, flow)
         return {
             "landmarks": landmarks,
             "flow_parts": coarse,
             "flow_8": flow_8,
             "flow_4": flow_4,
+            "flow_2": flow_2,
             "flow": flow,
             "covered": covered,
             "mask": F.pixel_shuffle(self.mask(h2), 2).float(),
@@ -197,17 +199,15 @@ class Generator(nn.Module):
         paints_4 = F.avg_pool2d(paints, 4)
         weight = paints_4 / paints_4.sum(1, keepdim=True).clamp(min=1e-3)
         painted = (weight[:, :, None] * colours).sum(1)
-        painted = F.interpolate(painted, scale_factor=4.0, mode="bilinear", align_corners=False)
-        shade = (0.7 * out["shade"].tanh()).exp()
-        shade = F.interpolate(shade, scale_factor=4.0, mode="bilinear", align_corners=False)
-        shade = shade * (0.5 * up2(out["shade_fine"]).tanh()).exp()
+        painted = up2(painted)
+        shade = up2((0.7 * out["shade"].tanh()).exp()) * (0.5 * out["shade_fine"].tanh()).exp()
         strength, colour = restyle
         area = garment_mask.float().sum((2, 3)).clamp(min=1.0)
         mean = (garment_rgb.float() * garment_mask.float()).sum((2, 3)) / area
         return Maps(
-            flow=out["flow"],
             garment=out["mask"].sigmoid() * out["covered"],
             keep=keep,
+            flow=out["flow_2"],
             paint=painted,
             shade=shade,
             strength=strength,
@@ -249,7 +249,8 @@ class Generator(nn.Module):
         out = self.predict(rgb, pose, garment, z, condition, small)
         restyle = self.fusion.recolour(z_image, z_text, condition)
         maps = self.maps(out, rgb, restyle, small, own_mask)
-        picture, mask = composite(window.float().permute(0, 3, 1, 2) / 255, placement, maps, cloth)
-        picture_bytes, mask_bytes = to_bytes(window, picture, mask)
+        photo = window.float().permute(0, 3, 1, 2)
+        picture, mask = composite(photo / 255, placement, maps, cloth)
+        picture_bytes, mask_bytes = to_bytes(photo, picture, mask)
         score = out["confidence"].sigmoid() * landmarks[:, 11:25, 3].mean(1, keepdim=True)
         return picture_bytes, mask_bytes, score
