@@ -10,7 +10,8 @@ import numpy as np
 
 COLOURS: dict[str, tuple[float, float, float]] = {
     "black": (0.05, 0.05, 0.06), "white": (0.94, 0.94, 0.93), "grey": (0.5, 0.5, 0.5),
-    "light grey": (0.74, 0.74, 0.74), "dark grey": (0.25, 0.25, 0.26), "charcoal": (0.2, 0.21, 0.23),
+    "light grey": (0.74, 0.74, 0.74), "dark grey": (0.25, 0.25, 0.26),
+    "charcoal": (0.2, 0.21, 0.23),
     "red": (0.75, 0.08, 0.1), "dark red": (0.45, 0.05, 0.08), "burgundy": (0.38, 0.06, 0.14),
     "orange": (0.92, 0.45, 0.08), "yellow": (0.95, 0.82, 0.15), "mustard": (0.78, 0.6, 0.12),
     "green": (0.13, 0.5, 0.2), "dark green": (0.06, 0.26, 0.14), "light green": (0.6, 0.83, 0.58),

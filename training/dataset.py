@@ -87,8 +87,8 @@ def loader(
 ) -> DataLoader:
     """This process's part of the batches of `steps` steps, beginning with step `first`."""
     return DataLoader(
-        pairs, batch // world, sampler=_Share(first, steps, batch, rank, world), num_workers=workers,
-        drop_last=True, prefetch_factor=4 if workers else None, persistent_workers=False,
+        pairs, batch // world, sampler=_Share(first, steps, batch, rank, world),
+        num_workers=workers, drop_last=True, prefetch_factor=4 if workers else None,
         worker_init_fn=_single_thread,
     )  # fmt: skip
 

@@ -15,19 +15,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tokenizers import Tokenizer
 from torch import Tensor
 from tqdm import tqdm
 
 from training.captions import Vocabulary
 from training.data.compose import Options
 from training.dataset import Pairs, loader, scene_files
-from training.step import Networks, Sentences, Weights, images, run
-from tryon.assets import asset_path
+from training.step import Weights, assemble, images, run
 from tryon.contract import NET_HEIGHT, NET_WIDTH, PARSE
 from tryon.models import system
 from tryon.models.composite import LUMA
-from tryon.models.discriminator import Discriminator
 
 
 def ssim(a: Tensor, b: Tensor) -> Tensor:
@@ -49,14 +46,7 @@ def evaluate(
 ) -> dict[str, float]:
     """Means over `count` pairs of the test split; names say what and in which unit."""
     models = system.load_models(weights)
-    tokenizer = Tokenizer.from_file(str(asset_path("minilm") / "tokenizer.json"))
-    tokenizer.no_padding()
-    nets = Networks(
-        pose=models["pose"], image_encoder=models["image_encoder"],
-        text_encoder=models["text_encoder"], generator=models["generator"],
-        discriminator=Discriminator(8), sentences=Sentences(models["text_encoder"], tokenizer),
-        vocabulary=Vocabulary([]),
-    )  # type: ignore[arg-type]  # fmt: skip
+    nets = assemble(models, Vocabulary([]))
     batch_size = 8
     data = Pairs(scene_files(pairs, "test"), photos, Options(strength, text=0.0), seed, "test")
     batches = loader(data, batch_size, 0, max(1, count // batch_size), 1)

@@ -63,7 +63,7 @@ _CLASS_WEIGHT[PARSE.index("background")] = 0.6
 
 
 def parse_loss(logits: Tensor, parse: Tensor) -> Tensor:
-    """Cross-entropy of the person's parse at half size; logits (N, C, h, w), parse int64 (N, H, W)."""
+    """Cross-entropy of the parse at half size; logits (N, C, h, w), parse int64 (N, H, W)."""
     return F.cross_entropy(logits, parse[:, ::2, ::2], _CLASS_WEIGHT.to(logits))
 
 
@@ -95,7 +95,7 @@ def beneath_loss(logits: Tensor, truth: Tensor, drawn: Tensor, old: Tensor) -> T
 
 
 def picture_loss(picture: Tensor, truth: Tensor, region: Tensor) -> Tensor:
-    """L1 over the picture, weighted to the region that changes; (N, 3, H, W), region (N, 1, H, W)."""
+    """L1, weighted to the region that changes; (N, 3, H, W), region (N, 1, H, W)."""
     error = (picture - truth).abs().mean(1, keepdim=True)
     inside = (error * region).sum() / region.sum().clamp(min=1.0)
     return inside + 0.5 * error.mean()

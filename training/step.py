@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import cast
 
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from training import losses
+from training.captions import Vocabulary
+from tryon.assets import asset_path
 from tryon.contract import CATEGORIES, MAX_TOKENS, NET_WIDTH
 from tryon.models.composite import composite
 from tryon.models.discriminator import Discriminator
@@ -16,8 +20,6 @@ from tryon.models.generator import Generator
 from tryon.models.image_encoder import ImageEncoder
 from tryon.models.pose import Pose
 from tryon.models.text_encoder import TextEncoder
-from training import losses
-from training.captions import Vocabulary
 
 
 @dataclass
@@ -91,6 +93,22 @@ class Networks:
     discriminator: Discriminator
     sentences: Sentences
     vocabulary: Vocabulary
+
+
+def assemble(models: dict[str, nn.Module], vocabulary: Vocabulary) -> Networks:
+    """What a step needs, of the networks by served name."""
+    tokenizer = Tokenizer.from_file(str(asset_path("minilm") / "tokenizer.json"))
+    tokenizer.no_padding()
+    text_encoder = cast(TextEncoder, models["text_encoder"])
+    return Networks(
+        pose=cast(Pose, models["pose"]),
+        image_encoder=cast(ImageEncoder, models["image_encoder"]),
+        text_encoder=text_encoder,
+        generator=cast(Generator, models["generator"]),
+        discriminator=Discriminator(len(vocabulary)),
+        sentences=Sentences(text_encoder, tokenizer),
+        vocabulary=vocabulary,
+    )
 
 
 @dataclass

@@ -21,20 +21,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tokenizers import Tokenizer
 from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+from training import parallel
 from training.captions import Vocabulary
 from training.data.compose import Options
 from training.data.shards import load_meta
 from training.dataset import Pairs, loader, scene_files
-from training import parallel
-from training.step import Networks, Sentences, Weights, discriminator_loss, run
-from tryon.assets import asset_path
+from training.step import Networks, Weights, assemble, discriminator_loss, run
 from tryon.models import system
-from tryon.models.discriminator import Discriminator
 
 CHECKPOINT = "last.pt"
 
@@ -80,16 +77,11 @@ def networks(vocabulary: Vocabulary, init: Path | None) -> tuple[Networks, dict[
     models = system.build()
     if init is not None:
         models = system.load_models(init)
-    for module in models.values():
-        module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    tokenizer = Tokenizer.from_file(str(asset_path("minilm") / "tokenizer.json"))
-    tokenizer.no_padding()
-    nets = Networks(
-        pose=models["pose"], image_encoder=models["image_encoder"],
-        text_encoder=models["text_encoder"], generator=models["generator"],
-        discriminator=Discriminator(len(vocabulary)).to(memory_format=torch.channels_last),
-        sentences=Sentences(models["text_encoder"], tokenizer), vocabulary=vocabulary,
-    )  # type: ignore[arg-type]  # fmt: skip
+    nets = assemble(models, vocabulary)
+    for module in (*models.values(), nets.discriminator):
+        for parameter in module.parameters():
+            if parameter.ndim == 4:
+                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
     for name in ("image_encoder", "text_encoder", "generator"):
         models[name].train()
     return nets, models
@@ -177,10 +169,16 @@ def train(args: argparse.Namespace) -> int:
             return
         average.save(args.out, {**metadata, "steps": str(step)})
         write_whole(
-            {"models": system.trained_state(models), "discriminator": nets.discriminator.state_dict(),
-             "optimiser": optimiser.state_dict(), "judge": judge.state_dict(),
-             "average": average.state, "step": step}, checkpoint,
-        )  # fmt: skip
+            {
+                "models": system.trained_state(models),
+                "discriminator": nets.discriminator.state_dict(),
+                "optimiser": optimiser.state_dict(),
+                "judge": judge.state_dict(),
+                "average": average.state,
+                "step": step,
+            },
+            checkpoint,
+        )
 
     statistics = [m for n in models.values() for m in n.modules()]
     began = time.monotonic()

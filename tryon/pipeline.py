@@ -1,4 +1,4 @@
-"""The whole try-on in torch, step by step as it is served: the reference that serving must equal."""
+"""The whole try-on in torch, step by step as served: the reference that serving must equal."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ LEFT_ANKLE, RIGHT_ANKLE = 27, 28
 
 
 def fit_aspect(box: np.ndarray, aspect: float = NET_WIDTH / NET_HEIGHT) -> np.ndarray:
-    """The smallest box of the given width / height around `box` with the same centre, float64 (4,)."""
+    """The smallest box of that width / height around `box`, same centre, float64 (4,)."""
     x0, y0, x1, y1 = (float(v) for v in box)
     width, height = max(x1 - x0, 1e-6), max(y1 - y0, 1e-6)
     width, height = max(width, height * aspect), max(height, width / aspect)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -24,8 +26,8 @@ def test_parts_recover_a_similarity_of_all_landmarks() -> None:
     person = torch.rand(1, len(LANDMARKS), 2) * 0.6 + 0.2
     angle, scale = 0.3, 1.2
     unit = torch.tensor([NET_WIDTH / NET_HEIGHT, 1.0])
-    turn = torch.tensor([[scale * torch.cos(torch.tensor(angle)), -scale * torch.sin(torch.tensor(angle))],
-                         [scale * torch.sin(torch.tensor(angle)), scale * torch.cos(torch.tensor(angle))]])  # fmt: skip
+    cos, sin = scale * math.cos(angle), scale * math.sin(angle)
+    turn = torch.tensor([[cos, -sin], [sin, cos]])
     garment = ((person * unit) @ turn.T + 0.05) / unit
     pixels = pixel_coordinates(32, 24, person)
     flows, near = PartTransforms()(person, garment, torch.ones(1, len(LANDMARKS)), pixels)

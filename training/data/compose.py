@@ -107,7 +107,7 @@ def _backdrop(
 def _garment_texture(
     rng: np.random.Generator, garment: Garment, photos: RealPhotos | None, strength: float
 ) -> np.ndarray | None:
-    """New fabric in in-shop coordinates, float32 (NET_HEIGHT, NET_WIDTH, 3), or None: as rendered."""
+    """New fabric in in-shop coordinates, float32 (256, 192, 3), or None: as rendered."""
     kind = rng.random()
     if kind > 0.75 * strength:
         return None
@@ -117,7 +117,9 @@ def _garment_texture(
         return None
     if kind > 0.5 * strength or photos is None:  # another colour, the same drawing
         mean = own[inside].mean(0)
-        colour = rng.uniform(0.02, 1, 3) if rng.random() < 0.6 else rng.uniform(0.02, 1) * np.ones(3)
+        colour = rng.uniform(0.02, 1, 3)
+        if rng.random() < 0.4:
+            colour[:] = colour[0]  # grey, black, white
         return np.clip((own + 0.1) / (mean + 0.1) * colour, 0, 1).astype(np.float32)
     ys, xs = np.nonzero(inside)
     y0, y1, x0, x1 = ys.min(), ys.max() + 1, xs.min(), xs.max() + 1
@@ -168,19 +170,20 @@ class Camera:
         self.blur = float(rng.uniform(0.3, 1.1)) if rng.random() < 0.4 * s else 0.0
         self.noise = float(rng.uniform(0, 0.03 * s)) if rng.random() < 0.5 else 0.0
         self.grain = (
-            rng.standard_normal((*size, 1), dtype=np.float32) if self.noise else np.zeros(1, np.float32)
+            rng.standard_normal((*size, 1), dtype=np.float32)
+            if self.noise
+            else np.zeros(1, np.float32)
         )
 
     def __call__(self, linear: np.ndarray) -> np.ndarray:
         """Float (h, w, 3) about 0..1 to uint8."""
-        x = linear * self.light.astype(np.float32)
-        np.clip(x, 0, 1, out=x)
+        x: np.ndarray = np.clip(linear * self.light.astype(np.float32), 0, 1)
         x = cv2.pow(x, self.gamma) * (1 - self.lift) + self.lift
         if self.blur:
             x = cv2.GaussianBlur(x, (0, 0), self.blur)
         if self.noise:
-            x += self.noise * self.grain
-        return cv2.convertScaleAbs(np.clip(x, 0, 1, out=x), alpha=255)
+            x = x + self.noise * self.grain
+        return cv2.convertScaleAbs(np.clip(x, 0, 1), alpha=255)
 
 
 def _shop_picture(
@@ -252,9 +255,9 @@ def _words(garment: Garment, rng: np.random.Generator) -> dict[str, np.ndarray |
         "words_mask": garment.shop_alpha,
         "words_folds": garment.shop_shade,
         "words_colours": np.array([*first, *second], np.float32),
-        "words_pattern": np.int64(PATTERNS.index(pattern) if pattern in PATTERNS else 0),
-        "words_flat": np.float32(garment.flat),
-    }  # type: ignore[dict-item]
+        "words_pattern": np.array(PATTERNS.index(pattern) if pattern in PATTERNS else 0),
+        "words_flat": np.array(garment.flat, np.float32),
+    }
 
 
 def pairs_of(scene: Scene) -> list[tuple[int, int, str]]:
@@ -386,7 +389,7 @@ def compose(
         "parse_after": np.ascontiguousarray(parses[1][:, view]),
         "drawn": np.ascontiguousarray(drawn[:, view]),
         "old": np.ascontiguousarray(old[:, view]),
-        "category": np.int64(CATEGORIES.index(category)),  # type: ignore[dict-item]
+        "category": np.array(CATEGORIES.index(category)),
         "caption": caption,
         "truth_caption": truth,
         "restyle": restyle,

@@ -27,14 +27,16 @@ class Residual(nn.Module):
         self.second = nn.Sequential(
             nn.Conv2d(channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels)
         )
-        nn.init.constant_(self.second[1].weight, 0.2)  # near the identity at the start
+        norm = self.second[1]
+        assert isinstance(norm, nn.BatchNorm2d)
+        nn.init.constant_(norm.weight, 0.2)  # near the identity at the start
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(x + self.second(self.first(x)))
 
 
 class FiLM(nn.Module):
-    """Feature-wise scale and shift from a vector (Perez et al., 2018); the identity at the start."""
+    """Feature-wise scale and shift from a vector (Perez et al., 2018); identity at the start."""
 
     def __init__(self, vector: int, channels: int) -> None:
         super().__init__()

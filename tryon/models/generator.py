@@ -50,8 +50,10 @@ class Generator(nn.Module):
         g4, g8, g16, g32 = GARMENT_CHANNELS
         s2, s4, s8, s16 = CHANNELS
         marks = 3 * len(LANDMARKS)
-        self.code = nn.Sequential(nn.Linear(EMBEDDING + g16 + g32 + marks + len(CONDITION), 192), nn.ReLU(),
-                                  nn.Linear(192, 128), nn.ReLU())  # fmt: skip
+        given = EMBEDDING + g16 + g32 + marks + len(CONDITION)
+        self.code = nn.Sequential(
+            nn.Linear(given, 192), nn.ReLU(), nn.Linear(192, 128), nn.ReLU()
+        )  # fmt: skip
         self.in_16 = nn.Sequential(Conv(POSE_CHANNELS + s16, WIDTH_16, 1), Residual(WIDTH_16))
         self.film_16 = FiLM(128, WIDTH_16)
         self.mix_16 = nn.Sequential(Residual(WIDTH_16), Residual(WIDTH_16))
@@ -108,10 +110,10 @@ class Generator(nn.Module):
             garment_rgb: float (N, 3, NET_HEIGHT, NET_WIDTH), what `garment` was encoded from.
 
         Returns:
-            `landmarks` (N, K, 2) on the person; `flow_parts` to `flow` (N, 2, h, w), coarse to fine, in 0..1 of
-            the canvas; `mask` logits (N, 1, H, W) of the garment drawn; `covered`, the garment's
-            own mask at `flow`; `beneath` logits (N, 1 + paints, H, W): keep, or which paint;
-            `parse` logits (N, classes, H/2, W/2); `shade` (N, 3, H/4, W/4) and `shade_fine`
+            `landmarks` (N, K, 2) on the person; `flow_parts` to `flow` (N, 2, h, w), coarse to
+            fine, in 0..1 of the canvas; `mask` logits (N, 1, H, W) of the garment drawn; `covered`,
+            the garment's own mask at `flow`; `beneath` logits (N, 1 + paints, H, W): keep, or which
+            paint; `parse` logits (N, classes, H/2, W/2); `shade` (N, 3, H/4, W/4) and `shade_fine`
             (N, 1, H/2, W/2) log gains; `confidence` logits (N, 1).
         """
         rgb = _centre(view)
@@ -128,7 +130,8 @@ class Generator(nn.Module):
         )
         f16 = self.in_16(torch.cat([_centre(pose["features_16"]), m16], 1))
         f16 = self.mix_16(self.film_16(f16, code))
-        f8 = self.in_8(torch.cat([up2(f16), _centre(pose["features_32"]), m8, self.heat_8(heat)], 1))
+        f8 = torch.cat([up2(f16), _centre(pose["features_32"]), m8, self.heat_8(heat)], 1)
+        f8 = self.in_8(f8)
         f8 = self.mix_8(self.film_8(f8, code))
         f4 = self.in_4(torch.cat([up2(f8), _centre(pose["features_64"]), m4, heat], 1))
 

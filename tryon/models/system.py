@@ -63,8 +63,8 @@ def load_state(models: dict[str, nn.Module], state: dict[str, torch.Tensor], sou
         first = sorted([*missing, *unknown, *wrong])[0]
         raise WeightsError(
             f"{source} does not fit this version of the networks ({len(missing)} tensors missing, "
-            f"{len(unknown)} unknown, {len(wrong)} of another shape; first: {first}). Check out the "
-            "version it was made with, or train again with `make train`."
+            f"{len(unknown)} unknown, {len(wrong)} of another shape; first: {first}). Check out "
+            "the version it was made with, or train again with `make train`."
         )
     for name in _TRAINED:
         own = {k[len(name) + 1 :]: v.float() if v.is_floating_point() else v

@@ -1,4 +1,4 @@
-"""E^T, the text encoder: BERT, pooled and projected; and the flat garment painted from the words."""
+"""E^T, the text encoder: BERT, pooled and projected; and the garment painted from the words."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import BertConfig, BertModel
+from transformers.utils import logging
 
 from tryon.contract import CONDITION, EMBEDDING, NET_HEIGHT, NET_WIDTH
 from tryon.models.blocks import Conv, head, up2
@@ -73,9 +74,12 @@ class TextEncoder(nn.Module):
         super().__init__()
         config = BertConfig.from_pretrained(directory, local_files_only=True)
         config._attn_implementation = "eager"  # traces to plain ONNX operators
+        level = logging.get_verbosity()
+        logging.set_verbosity_error()  # it would warn of the pooling head that is left out
         self.bert = BertModel.from_pretrained(
             directory, config=config, local_files_only=True, add_pooling_layer=False
         )
+        logging.set_verbosity(level)
         for parameter in self.bert.parameters():
             parameter.requires_grad_(False)
         self.bert.eval()

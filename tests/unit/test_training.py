@@ -1,0 +1,247 @@
+"""Pairs keep their truth through composition; every loss knows right from wrong; runs resume."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from training import losses, train
+from training.captions import COLOURS, Vocabulary, recolour_request, sample_caption
+from training.data.compose import Options, compose, pairs_of
+from training.data.shards import Scene, save_scene, scene_path
+from training.dataset import Pairs, scene_files
+from training.step import Weights, assemble, discriminator_loss, run
+from tryon.contract import CATEGORIES, LANDMARKS, NET_HEIGHT, NET_WIDTH, PARSE
+from tryon.models import system
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A few rendered scenes, one of each kind at least."""
+    from training.data.scene import Studio
+
+    out = tmp_path_factory.mktemp("pairs")
+    studio = Studio()
+    for index, kind in enumerate(("upper", "lower", "dress")):
+        save_scene(scene_path(out, 3, index), studio.scene(3, index, kind=kind, outfits=3))
+    return out
+
+
+@pytest.fixture(scope="module")
+def scenes(folder: Path) -> list[Scene]:
+    from training.data.shards import load_scene
+
+    return [load_scene(path) for path in sorted(folder.glob("*.npz"))]
+
+
+def _pair(scene: Scene, strength: float, seed: int = 0) -> dict:
+    before, after, category = pairs_of(scene)[0]
+    options = Options(strength=strength, text=0.0)
+    return compose(scene, before, after, category, np.random.default_rng(seed), None, options)
+
+
+def test_pairs_differ_in_one_garment(scenes: list[Scene]) -> None:
+    kinds = {category for scene in scenes for _, _, category in pairs_of(scene)}
+    assert kinds == set(CATEGORIES)
+
+
+@pytest.mark.parametrize("seed", range(4))  # half of them are mirrored
+@pytest.mark.parametrize("strength", [0.0, 1.0])
+def test_truth_holds_after_composition(scenes: list[Scene], strength: float, seed: int) -> None:
+    for scene in scenes:
+        pair = _pair(scene, strength, seed)
+        drawn, valid = pair["drawn"] > 0, pair["valid"] > 0
+        assert drawn.any() and not (valid & ~drawn).any()
+        assert (pair["parse_after"][drawn] == PARSE.index(CATEGORIES[int(pair["category"])])).all()
+        view = slice(32, 32 + NET_WIDTH)
+        after = pair["after"][:, view].astype(np.float32)
+        before = pair["before"][:, view].astype(np.float32)
+        same = ~drawn & (pair["old"] == 0) & (pair["parse_before"] == pair["parse_after"])
+        inner = cv2.erode(same.astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
+        assert np.abs(after - before)[inner].mean() < 6, "what stays the same must look the same"
+        if valid.sum() < 400:
+            continue
+        flow = pair["flow"]
+        mask = cv2.remap(pair["shop_mask"], flow[0] * NET_WIDTH - 0.5, flow[1] * NET_HEIGHT - 0.5,
+                         cv2.INTER_LINEAR)  # fmt: skip
+        assert np.median(mask[valid]) > 200, "the flow must lead onto the garment"
+
+
+def test_mirrored_landmarks_keep_their_side(scenes: list[Scene]) -> None:
+    """The wearer's left is on the viewer's right, mirrored or not."""
+    left, right = LANDMARKS.index("shoulder_left"), LANDMARKS.index("shoulder_right")
+    for seed in range(6):
+        pair = _pair(scenes[0], 0.0, seed)
+        marks = pair["shop_landmarks"]
+        assert marks[left, 2] and marks[right, 2]
+        assert marks[left, 0] > marks[right, 0]
+
+
+def test_the_same_number_gives_the_same_pair(folder: Path) -> None:
+    files = sorted(folder.glob("*.npz"))
+    one, two = Pairs(files, None, Options(), 5), Pairs(files, None, Options(), 5)
+    for number in (0, 9, 123_456):
+        a, b = one[number], two[number]
+        assert all(np.array_equal(a[k], b[k]) for k in a)  # type: ignore[arg-type]
+    assert not np.array_equal(one[0]["after"], one[9]["after"])  # type: ignore[arg-type]
+
+
+def test_missing_scenes_name_the_command(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="make pairs"):
+        scene_files(tmp_path, "train")
+
+
+def test_captions_and_requests() -> None:
+    rng = np.random.default_rng(0)
+    attributes = {"colour": "red", "kind": "t-shirt", "pattern": "dots", "sleeve": "short"}
+    assert all("t-shirt" in sample_caption(attributes, rng) for _ in range(10))
+    asked = [recolour_request(attributes, rng) for _ in range(200)]
+    assert {colour is None for _, colour in asked} == {True, False}
+    for sentence, colour in asked:
+        if colour is not None:
+            assert any(name in sentence and COLOURS[name] == colour for name in COLOURS)
+    words = Vocabulary.of(["a red t-shirt"])
+    assert Vocabulary.from_json(words.to_json()).words == words.words
+    assert words.encode("a purple t-shirt").tolist()[:6] == [1, 4, 3, 7, 6, 2]
+
+
+def test_losses_are_lowest_at_the_truth() -> None:
+    torch.manual_seed(0)
+    marks = torch.cat([torch.rand(2, 23, 2), torch.ones(2, 23, 1)], 2)
+    assert losses.landmark_loss(marks[..., :2], marks) < 0.11
+    assert losses.landmark_loss(marks[..., :2] + 0.1, marks) > 10
+    flow, valid = torch.rand(2, 2, 64, 48), torch.ones(2, 1, 64, 48)
+    assert losses.flow_loss(flow, flow, valid) < 0.11
+    assert losses.flow_loss(flow + 0.1, flow, valid) > 10
+    assert losses.flow_loss(flow + 0.1, flow, valid * 0) == 0
+    truth = (torch.rand(2, 1, 32, 32) > 0.5).float()
+    sure = truth * 20 - 10
+    assert losses.mask_loss(sure, truth) < 0.01 < losses.mask_loss(-sure, truth)
+    picture = torch.rand(2, 3, 32, 32)
+    region = torch.ones(2, 1, 32, 32)
+    shifted = picture.roll(3, 3)
+    for loss in (losses.picture_loss, losses.gradient_loss):
+        assert loss(picture, picture, region) == 0 < loss(shifted, picture, region)
+    z = torch.randn(8, 16)
+    every = torch.ones(8)
+    right = losses.contrastive_loss(z, z, every)
+    assert right < losses.contrastive_loss(z, z.flip(0), every)
+    assert losses.perceptual_loss([picture], [picture]) == 0
+    assert losses.perceptual_loss([picture], [shifted]) > 0.1
+    straight = torch.linspace(0, 1, 16).expand(1, 2, 16, 16)
+    crumpled = torch.rand(1, 2, 16, 16)
+    assert losses.smoothness_loss(straight) < 1e-3 < losses.smoothness_loss(crumpled)
+    high, low = torch.full((1,), 3.0), torch.full((1,), -3.0)
+    assert losses.adversarial_losses(high, low) == 0 < losses.adversarial_losses(low, high)
+    assert losses.generator_adversarial(high) < losses.generator_adversarial(low)
+
+
+def test_what_is_beneath_the_new_garment() -> None:
+    arm, upper, back = (PARSE.index(n) for n in ("arm_left", "upper", "background"))
+    before = torch.tensor([[[upper, upper, back, arm]]])
+    after = torch.tensor([[[upper, arm, back, arm]]])
+    drawn = after == upper
+    old = before == upper
+    truth = losses.beneath_truth(before, after, drawn, old)
+    skin = 1 + list(losses_paints()).index("skin")
+    assert truth.tolist() == [[[-1, skin, 0, 0]]]
+    right = torch.full((1, 7, 1, 4), -5.0)
+    for place, paint in enumerate((skin, skin, 0, 0)):
+        right[0, paint, 0, place] = 5.0
+    keeps_old = right.clone()
+    keeps_old[0, :, 0, 0] = -5.0
+    keeps_old[0, 0, 0, 0] = 5.0
+    best = losses.beneath_loss(right, truth, drawn, old)
+    assert best < 0.01 < losses.beneath_loss(keeps_old, truth, drawn, old)
+
+
+def losses_paints() -> dict[str, tuple[str, ...]]:
+    from tryon.models.inpaint import PAINT
+
+    return PAINT
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_one_batch_is_learned_and_a_wrong_garment_costs(folder: Path) -> None:
+    """Fifteen steps on one batch lower the total and its main terms; wrong words raise L^T."""
+    torch.manual_seed(0)
+    models = system.build()
+    vocabulary = Vocabulary.of([*COLOURS, "a t-shirt shirt dress with sleeves"])
+    nets = assemble(models, vocabulary)
+    pairs = Pairs(sorted(folder.glob("*.npz")), None, Options(text=0.0, strength=0.3), 1)
+    batch = torch.utils.data.default_collate([pairs[n] for n in (0, 4, 8)])
+    for name in ("image_encoder", "text_encoder", "generator"):
+        models[name].train()
+    learned = [p for m in models.values() for p in m.parameters() if p.requires_grad]
+    optimiser = torch.optim.AdamW(learned, 2e-3)
+    judge = torch.optim.AdamW(nets.discriminator.parameters(), 2e-3)
+    history = []
+    for _ in range(15):
+        result = run(nets, batch, Weights(), "joint", perceptual=True)
+        optimiser.zero_grad()
+        result.total.backward()
+        optimiser.step()
+        verdict = discriminator_loss(nets, batch, result)
+        judge.zero_grad()
+        verdict.backward()
+        judge.step()
+        history.append({**result.terms, "discriminator": float(verdict)})
+    first, last = history[0], history[-1]
+    for name in ("garment_landmarks", "landmarks", "garment_mask", "mask", "parse", "flow",
+                 "painter", "perceptual", "discriminator"):  # fmt: skip
+        assert last[name] < first[name], f"{name} rose from {first[name]} to {last[name]}"
+    described = [bool(c) for c in batch["truth_caption"]]
+    if any(described):
+        right = nets.discriminator.caption_loss
+        from training.step import caption_tokens
+
+        real = torch.nn.functional.avg_pool2d(result.truth, 2)[described]
+        said = [c for c in batch["truth_caption"] if c]
+        own = right(real, caption_tokens(vocabulary, said))
+        other = right(real, caption_tokens(vocabulary, ["dress turquoise olive"] * len(said)))
+        assert own < other
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(folder: Path, tmp_path: Path) -> None:
+    def go(out: Path, *more: str) -> None:
+        arguments = ["--pairs", str(folder), "--out", str(out), "--steps", "3", "--batch", "2",
+                     "--workers", "0", "--joint-at", "0.5", "--float32"]  # fmt: skip
+        assert train.main([*arguments, *more]) == 0
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        go(tmp_path / "whole")
+        go(tmp_path / "parts", "--stop-after", "1e-9")
+        assert torch.load(tmp_path / "parts" / "last.pt", weights_only=True)["step"] == 1
+        go(tmp_path / "parts")
+    finally:
+        torch.set_num_threads(threads)
+    torch.manual_seed(1)
+    start = system.trained_state(system.build())
+    whole = torch.load(tmp_path / "whole" / "last.pt", weights_only=True)["models"]
+    parts = torch.load(tmp_path / "parts" / "last.pt", weights_only=True)["models"]
+    apart = moved = 0.0
+    for name, value in whole.items():
+        apart += float((value.double() - parts[name].double()).abs().sum())
+        moved += float((value.double() - start[name].double()).abs().sum())
+    # Sentences are encoded in other batches, which rounds differently; nothing else may differ.
+    assert moved > 0 and apart < 0.01 * moved, (apart, moved)
+    assert system.load_models(tmp_path / "whole")
+    assert json.loads((tmp_path / "whole" / "vocabulary.json").read_text())
+
+
+def test_weights_of_another_architecture_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(system.WeightsError, match="make train"):
+        system.load_models(tmp_path)
+    models = system.build()
+    state = system.trained_state(models)
+    name = next(iter(state))
+    with pytest.raises(system.WeightsError, match=name):
+        system.load_state(models, {k: v for k, v in state.items() if k != name}, "a file")
