@@ -42,6 +42,13 @@ def make_canvas(garment: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray,
         canvas uint8 (*size, 4), the alpha 0 in the background where one was found (and always in
         the letterbox's bars), and garment_net uint8 (NET_HEIGHT, NET_WIDTH, 3): its RGB, small.
     """
+    while max(garment.shape[:2]) >= 2 * max(size):
+        # Whole pixels averaged two by two are several times as fast as any other ratio.
+        even = (garment.shape[0] // 2 * 2, garment.shape[1] // 2 * 2)
+        if min(even) < 2:
+            break
+        halved = (even[1] // 2, even[0] // 2)
+        garment = cv2.resize(garment[: even[0], : even[1]], halved, interpolation=cv2.INTER_AREA)
     height, width = garment.shape[:2]
     scale = min(1.0, _SEARCH_SIDE / max(height, width))
     small = resize(garment, max(1, round(width * scale)), max(1, round(height * scale)))
