@@ -1,13 +1,20 @@
-"""Requests on which export compares torch with ONNX: photoreal pictures, and drawn ones."""
+"""Requests on which export compares torch with ONNX: photoreal pictures, and rendered ones.
+
+`data/` holds one rendered pair, made by `training.data.render` (seed 11).
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from tryon.assets import asset_path
+
+
+DATA = Path(__file__).resolve().parent / "data"
 
 
 @dataclass(frozen=True)
@@ -36,7 +43,12 @@ def samples() -> list[Sample]:
     def cloth(name: str) -> np.ndarray:
         return _photo(f"clothes/{name}_front.jpg", "openvto", 1024)
 
+    def rendered(name: str) -> np.ndarray:
+        return np.asarray(Image.open(DATA / f"rendered_{name}.png").convert("RGB"))
+
     return [
+        Sample("rendered, upper", rendered("person"), rendered("garment"), "in dark green",
+               "upper"),
         Sample("photo, upper", person("P002", 512), cloth("shirts/2"), "", "upper"),
         Sample("photo, upper, words", person("P005", 1024), cloth("jackets/1"),
                "sleeves rolled", "upper"),
