@@ -13,7 +13,6 @@ from PIL import Image
 
 from tryon.assets import asset_path
 
-
 DATA = Path(__file__).resolve().parent / "data"
 
 

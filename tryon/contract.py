@@ -196,8 +196,8 @@ MODELS: tuple[Model, ...] = (
         "Fusion z = E^I(I) + E^T(T), generator G, and the composite at the window's own size. "
         "Where `mask` is 0 the picture holds the window's own bytes.",
         (_WINDOW, _PLACEMENT, _VIEW, _t("landmarks", "float32", POSE_POINTS, 5), *_POSE_MAPS,
-         *_QUARTERS, _GARMENT_LANDMARKS, _GARMENT_MASK, _Z_IMAGE, _Z_TEXT, _CONDITION, _CANVAS,
-         _PAINTED),
+         *_QUARTERS, _GARMENT_LANDMARKS, _GARMENT_MASK, _Z_IMAGE, _Z_TEXT, _CONDITION,
+         _GARMENT_NET, _CANVAS, _PAINTED),
         (_t("window_picture", "uint8", -1, -1, 3), _t("window_mask", "uint8", -1, -1), _CONFIDENCE),
     ),
     Model(

@@ -223,7 +223,7 @@ class Generator(nn.Module):
         person_mask: Tensor, features_64: Tensor, features_32: Tensor, features_16: Tensor,
         garment_4: Tensor, garment_8: Tensor, garment_16: Tensor, garment_32: Tensor,
         garment_landmarks: Tensor, garment_mask: Tensor, z_image: Tensor, z_text: Tensor,
-        condition: Tensor, canvas: Tensor, painted: Tensor,
+        condition: Tensor, garment_net: Tensor, canvas: Tensor, painted: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
         """Contract tensors of the served model `generator`."""
         rgb = view.float().permute(0, 3, 1, 2) / 255
@@ -238,16 +238,13 @@ class Generator(nn.Module):
             "landmarks": garment_landmarks[..., :2], "visible": torch.logit(visible),
             "mask": torch.logit(own_mask),
         }  # fmt: skip
-        given = condition[:, 3].reshape(-1, 1, 1, 1)
+        given = condition[:, 3].reshape(-1, 1, 1, 1) > 0.5
         drawn = painted.float().permute(0, 3, 1, 2) / 255
+        small = garment_net.float().permute(0, 3, 1, 2) / 255
+        small = torch.where(given, small, drawn[:, :3])
         cloth = canvas.float().permute(0, 3, 1, 2) / 255
-        cloth = cloth * given + (1 - given) * F.interpolate(
-            drawn, size=cloth.shape[2:], mode="bilinear", align_corners=False
-        )
-        small = F.interpolate(
-            cloth[:, :3], size=(NET_HEIGHT, NET_WIDTH), mode="bilinear", align_corners=False,
-            antialias=False,
-        )  # fmt: skip
+        large = F.interpolate(drawn, size=cloth.shape[2:], mode="bilinear", align_corners=False)
+        cloth = torch.where(given, cloth, large)
         z = self.fusion(z_image, z_text, condition)
         out = self.predict(rgb, pose, garment, z, condition, small)
         restyle = self.fusion.recolour(z_image, z_text, condition)
