@@ -335,6 +335,10 @@ def _environment() -> dict[str, str]:
         environment["PYTHONHOME"] = sys.base_prefix
     packages = dict.fromkeys([str(ROOT), paths["purelib"], paths["platlib"]])
     environment["PYTHONPATH"] = os.pathsep.join(packages)
+    # The stub starts an isolated interpreter, which may not look at PYTHONPATH: it takes the
+    # packages of the first `python3` on the path, so that has to be this environment's.
+    own_bin = str(Path(sys.executable).parent)
+    environment["PATH"] = os.pathsep.join([own_bin, environment.get("PATH", os.defpath)])
     environment["LD_LIBRARY_PATH"] = os.pathsep.join(libraries)
     environment["PYTHONDONTWRITEBYTECODE"] = "1"
     # Steps are processes: threads inside their arithmetic would only fight for the same cores.

