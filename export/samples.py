@@ -30,7 +30,7 @@ class Sample:
 def _photo(path: str, package: str, longest: int) -> np.ndarray:
     image = Image.open(asset_path(package) / path).convert("RGB")
     image.thumbnail((longest, longest), Image.Resampling.LANCZOS)
-    return np.asarray(image)
+    return np.array(image)  # writable, as torch wants it
 
 
 def samples() -> list[Sample]:
@@ -43,7 +43,7 @@ def samples() -> list[Sample]:
         return _photo(f"clothes/{name}_front.jpg", "openvto", 1024)
 
     def rendered(name: str) -> np.ndarray:
-        return np.asarray(Image.open(DATA / f"rendered_{name}.png").convert("RGB"))
+        return np.array(Image.open(DATA / f"rendered_{name}.png").convert("RGB"))
 
     return [
         Sample("rendered, upper", rendered("person"), rendered("garment"), "in dark green",
