@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from tryon.contract import NET_HEIGHT
 from tryon.models.blocks import warp
@@ -54,6 +55,13 @@ def recolour(cloth: Tensor, strength: Tensor, colour: Tensor, mean: Tensor) -> T
 
 def _sharpen(x: Tensor, scale: Tensor) -> Tensor:
     return ((x - 0.5) * scale + 0.5).clamp(0, 1)
+
+
+def _smooth(masks: Tensor) -> Tensor:
+    """Masks without the network's pixel steps, which sharpening would show at the photo's size."""
+    for _ in range(2):
+        masks = F.avg_pool2d(masks, 3, 1, 1, count_include_pad=False)
+    return masks
 
 
 def _tents(start: Tensor, end: Tensor, count: int, pixels: Tensor) -> Tensor:
@@ -106,7 +114,8 @@ def composite(
     Returns:
         picture (N, 3, h, w) in 0..1, and mask (N, 1, h, w) in 0..1: how much of each pixel changed.
     """
-    garment, keep = enlarge(torch.cat([maps.garment, maps.keep], 1), placement, window).split(1, 1)
+    edges = _smooth(torch.cat([maps.garment, maps.keep], 1))
+    garment, keep = enlarge(edges, placement, window).split(1, 1)
     smooth = enlarge(torch.cat([maps.flow, maps.paint, maps.shade], 1), placement, window)
     flow, paint, shade = smooth.split([2, 3, 3], 1)
     # Edges as sharp as the window's pixels, not as the network's.
