@@ -38,13 +38,6 @@ _NEUTRAL = (
 )  # fmt: skip
 
 
-def nearest_colour(rgb: np.ndarray) -> str:
-    """The name of the nearest colour to sRGB (3,) in 0..1."""
-    names = list(COLOURS)
-    table = np.array([COLOURS[name] for name in names])
-    return names[int(((table - np.asarray(rgb)) ** 2).sum(1).argmin())]
-
-
 def recolour_request(
     attributes: Mapping[str, str], rng: np.random.Generator
 ) -> tuple[str, tuple[float, float, float] | None]:

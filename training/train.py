@@ -134,7 +134,9 @@ def train(args: argparse.Namespace) -> int:
         vocabulary = Vocabulary.from_json(words.read_text())
     else:
         vocabulary = vocabulary_of(scenes)
-        words.write_text(vocabulary.to_json())
+        beside = words.with_suffix(f".{ranks.rank}.tmp")  # every process writes the same words
+        beside.write_text(vocabulary.to_json())
+        beside.replace(words)
     nets, models = networks(vocabulary, args.init)
     learned = [p for m in models.values() for p in m.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(learned, args.rate, betas=(0.9, 0.98), weight_decay=1e-4)

@@ -10,10 +10,12 @@ import zlib
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from tryon import contract, errors
 from tryon.assets import asset_path
+from tryon.models.pose import Detector
 from tryon.preprocess import window_from_anchors
 from tryon.steps.crop import anchors_in_photo, crop, find_person, resample
 from tryon.steps.decode import decode, letterbox, thumbnail
@@ -379,6 +381,22 @@ def test_nobody():
         find_person(boxes, scores)
     boxes[:] = np.nan
     scores[:] = np.nan
+    with pytest.raises(errors.NoPerson):
+        find_person(boxes, scores)
+
+
+def test_a_doubtful_person_is_nobody_alone_and_counts_beside_another():
+    with pytest.raises(errors.NoPerson):
+        find_person(*detections((0.5, 0.5, 0.3, 0.6)))
+    with pytest.raises(errors.SeveralPeople):
+        find_person(*detections((0.3, 0.5, 0.3, 0.9), (0.7, 0.5, 0.25, 0.6)))
+
+
+def test_a_garment_alone_is_nobody():
+    path = asset_path("openvto") / "clothes" / "shirts" / "1_front.jpg"
+    small = thumbnail(np.asarray(Image.open(path).convert("RGB")))
+    with torch.no_grad():
+        boxes, scores = (t[0].numpy() for t in Detector()(torch.from_numpy(small)[None]))
     with pytest.raises(errors.NoPerson):
         find_person(boxes, scores)
 

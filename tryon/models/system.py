@@ -115,9 +115,3 @@ def load_models(weights: Path | None = None) -> dict[str, nn.Module]:
 def weights_hash(weights: Path | None = None) -> str:
     """SHA-256 of the weights file."""
     return hashlib.sha256(((weights or WEIGHTS) / FILE).read_bytes()).hexdigest()
-
-
-def weights_metadata(weights: Path | None = None) -> dict[str, str]:
-    """What training recorded in the weights file: seed, steps, data."""
-    with safe_open((weights or WEIGHTS) / FILE, "pt") as file:
-        return dict(file.metadata() or {})

@@ -13,7 +13,10 @@ from tryon.preprocess import square_around, window_from_anchors
 from tryon.steps.decode import letterbox
 
 MIN_SCORE = 0.5
-"""A person: at least so sure."""
+"""A detection: at least so sure."""
+CERTAIN = 0.65
+"""A picture of a person: its surest detection at least so sure. Of 96 pictures of people (photos,
+renders) the least sure had 0.73; of 274 of garments alone 22 passed 0.5, and 6 pass this."""
 _SAME = 0.3
 """Boxes that overlap more (intersection over union) are the same person."""
 _AS_LARGE = 0.6
@@ -83,6 +86,8 @@ def find_person(boxes: np.ndarray, scores: np.ndarray) -> np.ndarray:
     # A score that isn't a number is no person either.
     sure = np.flatnonzero((scores > MIN_SCORE) & np.isfinite(boxes).all(axis=1))
     left = sure[np.argsort(-scores[sure], kind="stable")]
+    if left.size and scores[left[0]] < CERTAIN:
+        left = left[:0]
     people = []
     while left.size:
         same = _overlap(boxes[left[0], :4], boxes[left, :4]) > _SAME
