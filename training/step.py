@@ -34,6 +34,7 @@ class Weights:
     flow_8: float = 0.04
     flow_4: float = 0.06
     flow: float = 0.1
+    inside: float = 0.15
     mask: float = 1.5
     beneath: float = 0.5
     parse: float = 0.7
@@ -165,7 +166,9 @@ def run(nets: Networks, batch: dict, weights: Weights, phase: str, perceptual: b
         "visible": w.visible * losses.visibility_loss(garment["visible"], batch["shop_landmarks"]),
         "garment_mask": w.garment_mask * losses.mask_loss(garment["mask"], shop_mask),
         "landmarks": w.landmarks * losses.landmark_loss(out["landmarks"], batch["landmarks"]),
-        "mask": w.mask * losses.mask_loss(out["mask"], drawn_1),
+        "mask": w.mask * losses.mask_loss(
+            out["mask"], drawn_1, losses.front_weight(parse_before, parse_after, drawn)
+        ),
         "parse": w.parse * losses.parse_loss(out["parse"], parse_before),
         "beneath": w.beneath * losses.beneath_loss(
             out["beneath"], losses.beneath_truth(parse_before, parse_after, drawn, old), drawn, old
@@ -174,6 +177,10 @@ def run(nets: Networks, batch: dict, weights: Weights, phase: str, perceptual: b
     }  # fmt: skip
     for name in ("flow_parts", "flow_8", "flow_4", "flow"):
         terms[name] = getattr(w, name) * losses.flow_loss(out[name], batch["flow"], valid)
+    inside, beside = batch["shop_inside"].float()[:, None], losses.beside_weight(parse_after, drawn)
+    for name, share in (("flow_8", 0.25), ("flow_4", 0.25), ("flow", 0.5)):
+        loss = losses.inside_loss(out[name], inside, drawn_1, beside)
+        terms[f"inside_{name}"] = share * w.inside * loss
 
     # The picture is composed as it will be served, but never recoloured: the words' colour has
     # its own exact truth.
@@ -237,20 +244,13 @@ def run(nets: Networks, batch: dict, weights: Weights, phase: str, perceptual: b
 
 
 def painter_loss(nets: Networks, batch: dict, z_text: Tensor, condition: Tensor) -> Tensor:
-    """The flat garment that words draw, against the garment they were written for."""
-    drawing = nets.text_encoder.painter.draw(z_text, condition)
-    flat = batch["words_flat"].float()
+    """What the painter reads off the words, against the garment they were written for."""
+    asked = nets.text_encoder.painter.read(z_text, condition)
     colours = batch["words_colours"]
-    loss = (drawing["first"] - colours[:, :3]).abs().mean()
-    loss = loss + (drawing["second"] - colours[:, 3:]).abs().mean()
-    loss = loss + 0.3 * F.cross_entropy(drawing["pattern"], batch["words_pattern"])
-    mask = batch["words_mask"].float()[:, None] / 255
-    if flat.sum() > 0:
-        bce = F.binary_cross_entropy_with_logits(drawing["mask"], mask, reduction="none")
-        folds = (drawing["folds"] - batch["words_folds"].float()[:, None] / 128).abs() * mask
-        each = bce.mean((1, 2, 3)) + folds.mean((1, 2, 3))
-        loss = loss + (each * flat).sum() / flat.sum()
-    return loss
+    loss = (asked["first"] - colours[:, :3]).abs().mean()
+    loss = loss + (asked["second"] - colours[:, 3:]).abs().mean()
+    loss = loss + 0.3 * F.cross_entropy(asked["pattern"], batch["words_pattern"])
+    return loss + 0.3 * F.cross_entropy(asked["shape"], batch["words_shape"])
 
 
 def caption_tokens(vocabulary: Vocabulary, captions: list[str]) -> Tensor:

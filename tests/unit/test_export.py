@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 
 import numpy as np
+import onnx
+import onnxruntime as ort
 import pytest
 import torch
 from torch import nn
@@ -14,7 +16,7 @@ from torch import nn
 from export import __main__ as command
 from export import parity, repository
 from export.parity import DriftError, compare_tensor, require
-from export.trace import TraceError, trace
+from export.trace import TraceError, fold_pads, trace
 from tryon import contract
 from tryon.contract import Model, Tensor
 
@@ -237,3 +239,23 @@ def test_every_network_has_its_threads():
     from export.config import THREADS
 
     assert set(THREADS) == {m.name for m in contract.MODELS if m.kind == "onnx"}
+
+
+def test_pads_with_zeros_are_folded_into_their_convolution(tmp_path: Path) -> None:
+    class Same(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.two = torch.nn.Conv2d(3, 4, 3, 2), torch.nn.Conv2d(4, 4, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y = self.one(torch.nn.functional.pad(x, (0, 1, 0, 1)))
+            return self.two(torch.nn.functional.pad(y, (1, 1, 1, 1), value=0.5))
+
+    module, x, path = Same().eval(), torch.randn(1, 3, 32, 24), tmp_path / "same.onnx"
+    torch.onnx.export(module, (x,), str(path), dynamo=False, opset_version=17, input_names=["x"])
+    graph = onnx.load(str(path))
+    assert fold_pads(graph) == 1  # the other one pads with something else than zero
+    onnx.checker.check_model(graph, full_check=True)
+    session = ort.InferenceSession(graph.SerializeToString())
+    (found,) = session.run(None, {"x": x.numpy()})
+    assert np.allclose(found, module(x).detach().numpy(), atol=1e-5)

@@ -12,12 +12,13 @@ import torch
 
 from training import losses, train
 from training.captions import COLOURS, Vocabulary, recolour_request, sample_caption
-from training.data.compose import Options, compose, pairs_of
+from training.data.compose import Options, compose, inside_distance, pairs_of
 from training.data.shards import Scene, save_scene, scene_path
 from training.dataset import Pairs, scene_files
 from training.step import Weights, assemble, discriminator_loss, run
 from tryon.contract import CATEGORIES, LANDMARKS, NET_HEIGHT, NET_WIDTH, PARSE
 from tryon.models import system
+from tryon.models.blocks import pixel_coordinates
 
 
 @pytest.fixture(scope="module")
@@ -245,3 +246,45 @@ def test_weights_of_another_architecture_are_refused(tmp_path: Path) -> None:
     name = next(iter(state))
     with pytest.raises(system.WeightsError, match=name):
         system.load_state(models, {k: v for k, v in state.items() if k != name}, "a file")
+
+
+def test_inside_loss_pulls_the_flow_to_the_garment_s_edge() -> None:
+    mask = np.zeros((256, 192), np.uint8)
+    mask[60:200, 40:150] = 255
+    inside = torch.from_numpy(inside_distance(mask)).float()[None, None]
+    drawn = torch.from_numpy(mask > 0).float()[None, None]
+    own = pixel_coordinates(256, 192, drawn)
+    everywhere = torch.ones_like(drawn)
+    right = losses.inside_loss(own, inside, drawn, everywhere)
+    off = (own + torch.tensor([0.0, 12 / 256])[None, :, None, None]).requires_grad_()
+    wrong = losses.inside_loss(off, inside, drawn, everywhere)
+    assert right < 0.02 < 0.2 < wrong
+    wrong.backward()
+    # Downhill is back towards the truth: the step along -gradient lowers the flow's y.
+    assert off.grad is not None
+    assert off.grad[:, 1].sum() > 0
+
+
+def test_the_mask_is_left_alone_beside_the_garment_but_not_behind_hair() -> None:
+    after = torch.zeros(1, 64, 64, dtype=torch.long)
+    after[:, 20:40, 20:40] = PARSE.index("upper")
+    after[:, 10:20, 20:40] = PARSE.index("hair")
+    drawn = after == PARSE.index("upper")
+    weight = losses.front_weight(after, after, drawn)[0, 0]
+    assert weight[30, 30] == 1 and weight[15, 30] == 1 and weight[60, 60] == 1
+    assert weight[43, 30] < 0.1
+
+
+def test_every_garment_that_can_be_rendered_has_a_drawing() -> None:
+    from tryon.models.shapes import SHAPES, shape_of
+
+    found = {shape_of({"category": "upper", "kind": kind, "sleeve": sleeve, "neck": neck,
+                       "length": length})
+             for kind in ("t-shirt", "long-sleeve top", "shirt", "sweater", "hoodie", "jacket",
+                          "tank top")
+             for sleeve in ("sleeveless", "short", "elbow", "long")
+             for neck in ("crew", "V") for length in ("cropped", "regular", "long")}  # fmt: skip
+    assert {SHAPES[i][0] for i in found} == {"upper"} and len(found) == 14
+    assert SHAPES[shape_of({"category": "dress", "kind": "dress", "sleeve": "short",
+                            "length": "knee"})] == (
+        "dress", "knee-length short-sleeve dress")  # fmt: skip

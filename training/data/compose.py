@@ -18,6 +18,7 @@ from training.data.real_photos import RealPhotos
 from training.data.shards import CATEGORY_NAMES, Scene
 from tryon.contract import CATEGORIES, LANDMARKS, NET_HEIGHT, NET_WIDTH, PARSE, POSE_SIZE
 from tryon.models.patterns import PATTERNS
+from tryon.models.shapes import shape_of
 
 MARGIN = (POSE_SIZE - NET_WIDTH) // 2
 _SKIN = [PARSE.index(n) for n in ("face_neck", "arm_left", "arm_right", "leg_left", "leg_right")]
@@ -28,6 +29,9 @@ _MIRROR = np.array([LANDMARKS.index(_m) for _m in (
 _MIRROR_PARSE = np.arange(len(PARSE), dtype=np.uint8)
 for _a, _b in (("arm_left", "arm_right"), ("leg_left", "leg_right")):
     _MIRROR_PARSE[[PARSE.index(_a), PARSE.index(_b)]] = PARSE.index(_b), PARSE.index(_a)
+
+REACH = 32
+"""How far from its edge, in pixels, a garment's mask is known as a distance."""
 
 OLD_GARMENTS = {"upper": ("upper",), "lower": ("lower",), "dress": ("upper", "lower", "dress")}
 """What a garment of each category replaces."""
@@ -164,8 +168,10 @@ class Camera:
 
     def __init__(self, rng: np.random.Generator, strength: float, size: tuple[int, int]) -> None:
         s = strength
-        self.light = _tint(rng, 0.08 * s) * float(np.exp(rng.normal(0, 0.2 * s)))
-        self.gamma = float(np.exp(rng.normal(0, 0.2 * s)))
+        # Light is taken off the photo and the garment's colour off its picture, so that what
+        # differs between the two is noise to the network: keep it to what cameras do.
+        self.light = _tint(rng, 0.04 * s) * float(np.exp(rng.normal(0, 0.1 * s)))
+        self.gamma = float(np.exp(rng.normal(0, 0.12 * s)))
         self.lift = float(rng.uniform(0, 0.06 * s))
         self.blur = float(rng.uniform(0.3, 1.1)) if rng.random() < 0.4 * s else 0.0
         self.noise = float(rng.uniform(0, 0.03 * s)) if rng.random() < 0.5 else 0.0
@@ -219,6 +225,43 @@ def _shop_picture(
     return Camera(rng, strength, (NET_HEIGHT, NET_WIDTH))(picture)
 
 
+def _widen(
+    rng: np.random.Generator, picture: np.ndarray, mask: np.ndarray, landmarks: np.ndarray,
+    flow: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
+    """Widens a flat garment, more at the waist.
+
+    Half a body's girth, which is what lies flat, is up to 1.4 times what the camera sees of it,
+    and shops' flat garments have straight sides where rendered ones follow the body.
+    """
+    rows = np.flatnonzero((mask > 128).any(1))
+    if not len(rows):
+        return picture, mask, landmarks, flow
+    columns = np.flatnonzero((mask > 128).any(0))
+    middle = (columns[0] + columns[-1] + 1) / 2
+    widest = max(columns[-1] + 1 - columns[0], 1)
+    y = np.arange(NET_HEIGHT, dtype=np.float32) + 0.5
+    low = rows[0] + (rows[-1] - rows[0]) * rng.uniform(0.55, 0.9)
+    reach = max(rows[-1] - rows[0], 8) * rng.uniform(0.2, 0.5)
+    scale = 1 + rng.uniform(0, 0.35) + rng.uniform(0, 0.25) * np.exp(-(((y - low) / reach) ** 2))
+    scale = np.minimum(scale, NET_WIDTH / widest * 1.05).astype(np.float32)
+    x = np.arange(NET_WIDTH, dtype=np.float32) + 0.5
+    map_x = middle + (x[None] - middle) / scale[:, None] - 0.5
+    map_y = np.repeat(y[:, None] - 0.5, NET_WIDTH, 1)
+    picture = cv2.remap(picture, map_x.astype(np.float32), map_y, cv2.INTER_LINEAR,
+                        borderMode=cv2.BORDER_REPLICATE)  # fmt: skip
+    mask = cv2.remap(mask, map_x.astype(np.float32), map_y, cv2.INTER_LINEAR)
+    centre = middle / NET_WIDTH
+
+    def moved(place: np.ndarray) -> np.ndarray:
+        place = place.astype(np.float32).copy()
+        at = np.interp(place[..., 1] * NET_HEIGHT, y, scale)
+        place[..., 0] = centre + (place[..., 0] - centre) * at
+        return place
+
+    return picture, mask, moved(landmarks), moved(flow)
+
+
 def _jitter_shop(
     rng: np.random.Generator, picture: np.ndarray, mask: np.ndarray, landmarks: np.ndarray,
     flow: np.ndarray, strength: float,
@@ -226,10 +269,19 @@ def _jitter_shop(
     """Scales, turns and shifts the in-shop picture, and its truth with it."""
     scale = float(np.exp(rng.uniform(-0.22, 0.12) * strength))
     angle = np.deg2rad(rng.normal(0, 5 * strength))
-    a, b = scale * np.cos(angle), scale * np.sin(angle)
     centre = np.array([NET_WIDTH / 2, NET_HEIGHT / 2])
+    source = centre
+    if rng.random() < 0.75 * strength:
+        # As it is served where the background is found: the garment fills the canvas.
+        x, y, w, h = cv2.boundingRect((mask > 128).astype(np.uint8))
+        if w and h:
+            margin = 1.12 * float(np.exp(rng.normal(0, 0.04)))
+            scale = min(NET_WIDTH / (w * margin), NET_HEIGHT / (h * margin), 3.0)
+            source = np.array([x + w / 2, y + h / 2])
+    a, b = scale * np.cos(angle), scale * np.sin(angle)
     linear = np.array([[a, -b], [b, a]])
-    shift = centre - linear @ centre + rng.uniform(-0.06, 0.06, 2) * strength * NET_HEIGHT
+    drift = 0.06 if source is centre else 0.015
+    shift = centre - linear @ source + rng.uniform(-drift, drift, 2) * strength * NET_HEIGHT
     # OpenCV counts from pixel centres at 0; the truth from pixel corners.
     matrix = np.concatenate([linear, (linear @ [0.5, 0.5] + shift - 0.5)[:, None]], 1)
     size = (NET_WIDTH, NET_HEIGHT)
@@ -244,19 +296,18 @@ def _jitter_shop(
     return picture, mask, landmarks, cv2.transform(flow.astype(np.float32), move)
 
 
-def _words(garment: Garment, rng: np.random.Generator) -> dict[str, np.ndarray | str]:
-    """What the painter learns from: a sentence, and the garment as rendered."""
-    attributes = garment.attributes
+def words_of(
+    attributes: dict[str, str], rng: np.random.Generator
+) -> dict[str, np.ndarray | str]:
+    """What the painter learns from: a sentence, and what it says."""
     first = COLOURS.get(str(attributes["colour"]), (0.5, 0.5, 0.5))
     second = COLOURS.get(str(attributes.get("second_colour") or attributes["colour"]), first)
     pattern = str(attributes["pattern"])
     return {
         "words": sample_caption(attributes, rng),
-        "words_mask": garment.shop_alpha,
-        "words_folds": garment.shop_shade,
         "words_colours": np.array([*first, *second], np.float32),
         "words_pattern": np.array(PATTERNS.index(pattern) if pattern in PATTERNS else 0),
-        "words_flat": np.array(garment.flat, np.float32),
+        "words_shape": np.array(shape_of(attributes)),
     }
 
 
@@ -279,6 +330,14 @@ def pairs_of(scene: Scene) -> list[tuple[int, int, str]]:
     return found
 
 
+def inside_distance(mask: np.ndarray) -> np.ndarray:
+    """Pixels from a mask's edge, positive inside, float16 (H, W), at most REACH either way."""
+    inside = (mask > 128).astype(np.uint8)
+    within = cv2.distanceTransform(inside, cv2.DIST_L2, 3)
+    beyond = cv2.distanceTransform(1 - inside, cv2.DIST_L2, 3)
+    return np.clip(within - beyond, -REACH, REACH).astype(np.float16)
+
+
 def compose(
     scene: Scene, before: int, after: int, category: str, rng: np.random.Generator,
     photos: RealPhotos | None, options: Options,
@@ -286,13 +345,14 @@ def compose(
     """One training pair.
 
     Returns:
-        before, after: uint8 (256, 256, 3); shop uint8 (256, 192, 3), shop_mask uint8 (256, 192);
+        before, after: uint8 (256, 256, 3); shop uint8 (256, 192, 3), shop_mask uint8 (256, 192),
+        shop_inside float16 (256, 192), see `inside_distance`;
         shop_landmarks, landmarks: float32 (K, 3) x, y in 0..1 of canvas and of the 3:4 view, and
         whether there is one; flow float32 (2, 256, 192) in 0..1 of the canvas, valid uint8
         (256, 192); parse_before, parse_after uint8 (256, 192); drawn uint8 (256, 192), where the
         new garment is; old uint8 (256, 192), where what it replaces was; category int64;
         caption (str, empty: none), truth_caption (str); restyle float32 (5,): strength, colour,
-        weight; first, second float32 (3,) colours, pattern int64, flat float32.
+        weight; and `words*`, what the painter learns from.
     """
     s = options.strength
     outfits = {i: outfit_of(scene, i) for i in (before, after)}
@@ -307,7 +367,7 @@ def compose(
     back = _backdrop(rng, photos, POSE_SIZE, POSE_SIZE, 0.6)
     camera = Camera(rng, s, (POSE_SIZE, POSE_SIZE))
     contrast = float(np.clip(rng.normal(1, 0.25 * s), 0.4, 1.7))
-    dim = float(np.exp(rng.normal(0, 0.25 * s)))
+    dim = float(np.exp(rng.normal(0, 0.12 * s)))
     pictures = []
     for outfit in (before, after):
         parse = scene.parse[outfit]
@@ -336,8 +396,11 @@ def compose(
     flow, valid = scene.worn_flow[place], scene.worn_valid[place]
     texture = fabric[chosen]
     shop = _shop_picture(rng, garment, texture, photos, s)
+    shop_mask, shop_landmarks = garment.shop_alpha, garment.shop_landmarks
+    if garment.flat and rng.random() < 0.7 * s:
+        shop, shop_mask, shop_landmarks, flow = _widen(rng, shop, shop_mask, shop_landmarks, flow)
     shop, shop_mask, shop_landmarks, flow = _jitter_shop(
-        rng, shop, garment.shop_alpha, garment.shop_landmarks, flow, s
+        rng, shop, shop_mask, shop_landmarks, flow, s
     )
     landmarks = scene.worn_landmarks[place].astype(np.float32).copy()
     parses = [scene.parse[before].copy(), scene.parse[after].copy()]
@@ -381,6 +444,7 @@ def compose(
         "after": np.ascontiguousarray(shots[1]),
         "shop": np.ascontiguousarray(shop),
         "shop_mask": np.ascontiguousarray(shop_mask),
+        "shop_inside": inside_distance(shop_mask),
         "shop_landmarks": shop_landmarks.astype(np.float32),
         "landmarks": landmarks.astype(np.float32),
         "flow": np.ascontiguousarray(flow[:, view].transpose(2, 0, 1)).astype(np.float32),
@@ -394,5 +458,5 @@ def compose(
         "truth_caption": truth,
         "restyle": restyle,
         "mean_colour": mean.astype(np.float32),
-        **_words(garment, rng),
+        **words_of(garment.attributes, rng),
     }

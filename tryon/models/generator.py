@@ -196,14 +196,20 @@ class Generator(nn.Module):
             garment_rgb: as there; garment_mask: (N, 1, H, W) in 0..1.
         """
         rgb = _centre(view).float()
-        beneath = out["beneath"].softmax(1)
-        keep, paints = beneath[:, :1], beneath[:, 1:]
+        # The softmax of keep and paints, written out: over channels it is slow in ONNX Runtime.
+        odds = (out["beneath"][:, 1:] - out["beneath"][:, :1]).clamp(max=30).exp()
+        keep = 1 / (1 + odds.sum(1, keepdim=True))
+        paints = odds * keep
         colours = class_colours(rgb, out["parse"].softmax(1))
         paints_4 = F.avg_pool2d(paints, 4)
         weight = paints_4 / paints_4.sum(1, keepdim=True).clamp(min=1e-3)
         painted = (weight[:, :, None] * colours).sum(1)
         painted = up2(painted)
-        shade = up2((0.7 * out["shade"].tanh()).exp()) * (0.5 * out["shade_fine"].tanh()).exp()
+        # Light and dark within a factor of 1.5, its tint within a tenth: more is not the light.
+        gain = out["shade"].tanh()
+        level = gain.mean(1, keepdim=True)
+        gain = (0.4 * level + 0.1 * (gain - level)).exp()
+        shade = up2(gain) * (0.5 * out["shade_fine"].tanh()).exp()
         strength, colour = restyle
         area = garment_mask.float().sum((2, 3)).clamp(min=1.0)
         mean = (garment_rgb.float() * garment_mask.float()).sum((2, 3)) / area

@@ -112,6 +112,12 @@ def load_models(weights: Path | None = None) -> dict[str, nn.Module]:
     return models
 
 
+def metadata(weights: Path | None = None) -> dict[str, str]:
+    """What the weights file says of its training (seed, steps, ...)."""
+    with safe_open((weights or WEIGHTS) / FILE, "pt") as file:
+        return dict(file.metadata() or {})
+
+
 def weights_hash(weights: Path | None = None) -> str:
     """SHA-256 of the weights file."""
     return hashlib.sha256(((weights or WEIGHTS) / FILE).read_bytes()).hexdigest()

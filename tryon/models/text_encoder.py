@@ -10,57 +10,63 @@ from torch.nn import functional as F
 from transformers import BertConfig, BertModel
 from transformers.utils import logging
 
-from tryon.contract import CONDITION, EMBEDDING, NET_HEIGHT, NET_WIDTH
-from tryon.models.blocks import Conv, head, up2
+from tryon.contract import CATEGORIES, CONDITION, EMBEDDING, NET_HEIGHT, NET_WIDTH
 from tryon.models.patterns import PATTERNS, pattern_bank
+from tryon.models.shapes import SHAPES, shape_categories
 
 
 class TextPainter(nn.Module):
-    """Draws a flat garment from z_text: its shape, two colours, a pattern, folds.
+    """Draws a flat garment from z_text: one of the shapes, two colours, a pattern.
 
-    Shape and folds come from a small decoder; colours and the mixture of patterns from linear
-    heads, so that edges and stripes are sharp at any training budget.
+    Shape, colours and pattern are read off by linear heads; the drawings of the shapes themselves
+    are kept (`training.shapes` makes them), so that edges, collars and stripes are sharp at any
+    training budget.
     """
 
     bank: Tensor
+    shapes: Tensor
+    light: Tensor
+    of_category: Tensor
 
     def __init__(self) -> None:
         super().__init__()
-        self.seed = nn.Linear(EMBEDDING + len(CONDITION), 96 * 8 * 6)
-        self.grow = nn.ModuleList([Conv(96, 64), Conv(64, 48), Conv(48, 32), Conv(32, 24)])
-        self.shape = head(24, 1)
-        self.folds = head(24, 1)
         self.attributes = nn.Sequential(
             nn.Linear(EMBEDDING + len(CONDITION), 128), nn.ReLU(),
-            nn.Linear(128, 6 + len(PATTERNS)),
+            nn.Linear(128, 6 + len(PATTERNS) + len(SHAPES)),
         )  # fmt: skip
+        size = (len(SHAPES), NET_HEIGHT, NET_WIDTH)
+        self.register_buffer("shapes", torch.zeros(size, dtype=torch.uint8))
+        self.register_buffer("light", torch.full(size, 128, dtype=torch.uint8))
         self.register_buffer("bank", pattern_bank(NET_HEIGHT, NET_WIDTH), persistent=False)
+        self.register_buffer("of_category", shape_categories(), persistent=False)
 
-    def draw(self, z_text: Tensor, condition: Tensor) -> dict[str, Tensor]:
-        """The drawing and what it is made of, as training uses them.
+    def read(self, z_text: Tensor, condition: Tensor) -> dict[str, Tensor]:
+        """What the words ask for, as training uses it.
 
         Args:
             z_text: (N, EMBEDDING); condition: (N, 5), of which the category counts.
 
         Returns:
-            `rgb` float (N, 3, H, W) in 0..1, `mask` logits (N, 1, H, W), `first` and `second`
-            colours (N, 3) in 0..1, `folds` gain (N, 1, H, W), `pattern` logits (N, len(PATTERNS)).
+            `first` and `second` colours (N, 3) in 0..1, `pattern` logits (N, len(PATTERNS)) and
+            `shape` logits (N, len(SHAPES)), those of other categories out of reach.
         """
         condition = condition * condition.new_tensor([1.0, 1.0, 1.0, 0.0, 0.0])
-        code = torch.cat([z_text, condition], 1)
-        x = self.seed(code).reshape(-1, 96, 8, 6)
-        for layer in self.grow:
-            x = layer(up2(x))
-        mask = up2(self.shape(x).float())
-        folds = up2(self.folds(x).float()).tanh() * 0.35
-        raw = self.attributes(code).float()
-        first, second = raw[:, :3].sigmoid(), raw[:, 3:6].sigmoid()
-        pattern = raw[:, 6:]
-        share = ((pattern * 2).softmax(1)[:, :, None, None] * self.bank[None]).sum(1, keepdim=True)
-        cloth = first[:, :, None, None] * (1 - share) + second[:, :, None, None] * share
-        rgb = (cloth * folds.exp()).clamp(0, 1)
-        return {"rgb": rgb, "mask": mask, "folds": folds.exp(), "first": first, "second": second,
-                "pattern": pattern}  # fmt: skip
+        raw = self.attributes(torch.cat([z_text, condition], 1)).float()
+        pattern, shape = raw[:, 6 : 6 + len(PATTERNS)], raw[:, 6 + len(PATTERNS) :]
+        allowed = condition[:, : len(CATEGORIES)].float() @ self.of_category
+        return {"first": raw[:, :3].sigmoid(), "second": raw[:, 3:6].sigmoid(),
+                "pattern": pattern, "shape": shape - 50 * (1 - allowed)}  # fmt: skip
+
+    def draw(self, z_text: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
+        """The drawing: rgb float (N, 3, H, W) in 0..1 and its mask float (N, 1, H, W) in 0..1."""
+        asked = self.read(z_text, condition)
+        share = (asked["pattern"] * 6).softmax(1)[:, :, None, None] * self.bank[None]
+        share = share.sum(1, keepdim=True)
+        first, second = asked["first"][:, :, None, None], asked["second"][:, :, None, None]
+        which = asked["shape"].argmax(1)
+        mask = self.shapes.float().index_select(0, which)[:, None] / 255
+        light = self.light.float().index_select(0, which)[:, None] / 128
+        return ((first * (1 - share) + second * share) * light).clamp(0, 1), mask
 
 
 class TextEncoder(nn.Module):
@@ -109,9 +115,7 @@ class TextEncoder(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Contract tensors of the served model `text_encoder`."""
         z_text = self.project(self.pool(input_ids, attention_mask))
-        drawn = self.painter.draw(z_text, condition)
-        # A steeper edge than the training's: the mean of many shapes has a soft one.
-        mask = (drawn["mask"] * 4).sigmoid()
-        rgb = drawn["rgb"] * mask + (1 - mask)
+        rgb, mask = self.painter.draw(z_text, condition)
+        rgb = rgb * mask + (1 - mask)
         painted = (torch.cat([rgb, mask], 1).permute(0, 2, 3, 1) * 255).round().clamp(0, 255)
         return z_text, painted.to(torch.uint8)
