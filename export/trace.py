@@ -79,7 +79,8 @@ def fold_pads(model: onnx.ModelProto) -> int:
             continue
         (conv,) = takers
         mode = next((a.s for a in pad.attribute if a.name == "mode"), b"constant")
-        if conv.op_type != "Conv" or mode != b"constant":
+        automatic = any(a.name == "auto_pad" for a in conv.attribute)
+        if conv.op_type != "Conv" or automatic or mode != b"constant":
             continue
         amounts = constant(model, pad.input[1])
         value = constant(model, pad.input[2]) if len(pad.input) > 2 and pad.input[2] else 0

@@ -61,6 +61,15 @@ def mask_loss(logits: Tensor, truth: Tensor, weight: Tensor | None = None) -> Te
     return bce + 0.5 * dice.mean()
 
 
+_AHEAD = [PARSE.index(n) for n in ("hair", "face_neck", "other")]
+"""What can stand in front of a garment and is no garment itself."""
+_ARMS = [PARSE.index(n) for n in ("arm_left", "arm_right")]
+
+
+def _among(parse: Tensor, classes: list[int]) -> Tensor:
+    return torch.isin(parse, torch.tensor(classes, device=parse.device))
+
+
 def inside_loss(flow: Tensor, inside: Tensor, drawn: Tensor, weight: Tensor) -> Tensor:
     """Where the garment is drawn its flow points into the garment's picture, beside it out of it.
 
@@ -91,11 +100,8 @@ def front_weight(parse_before: Tensor, parse_after: Tensor, drawn: Tensor) -> Te
     """
     d = drawn.float()[:, None]
     beside = (F.max_pool2d(d, 17, 1, 8) - d)[:, 0] > 0
-    names = [PARSE.index(n) for n in ("hair", "face_neck", "other")]
-    ahead = torch.isin(parse_after, torch.tensor(names, device=drawn.device))
-    arms = torch.tensor([PARSE.index(n) for n in ("arm_left", "arm_right")], device=drawn.device)
-    bare = torch.isin(parse_after, arms) & (parse_before == parse_after)
-    free = beside & ~ahead
+    bare = _among(parse_after, _ARMS) & (parse_before == parse_after)
+    free = beside & ~_among(parse_after, _AHEAD)
     weight = torch.where(free, torch.where(bare, 0.3, 0.02), 1.0)
     return weight[:, None]
 
@@ -104,12 +110,8 @@ def beside_weight(parse_after: Tensor, drawn: Tensor) -> Tensor:
     """Where `inside_loss` counts: on the garment and around it, but not on what hides it."""
     d = drawn.float()[:, None]
     around = F.max_pool2d(F.max_pool2d(d, 31, 1, 15), 31, 1, 15)
-    names = [PARSE.index(n) for n in ("hair", "face_neck", "other")]
-    ahead = torch.isin(parse_after, torch.tensor(names, device=drawn.device))[:, None]
-    arms = torch.tensor([PARSE.index(n) for n in ("arm_left", "arm_right")], device=drawn.device)
-    bare = torch.isin(parse_after, arms)[:, None]
-    weight = around * torch.where(ahead, 0.0, torch.where(bare, 0.5, 1.0))
-    return weight
+    ahead, bare = _among(parse_after, _AHEAD)[:, None], _among(parse_after, _ARMS)[:, None]
+    return around * torch.where(ahead, 0.0, torch.where(bare, 0.5, 1.0))
 
 
 _CLASS_WEIGHT = torch.ones(len(PARSE))

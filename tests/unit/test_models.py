@@ -151,3 +151,13 @@ def test_patterns_differ_from_each_other() -> None:
     for i in range(len(PATTERNS)):
         for j in range(i):
             assert (bank[i] - bank[j]).abs().mean() > 0.005
+
+
+def test_the_weights_hold_a_drawing_of_every_garment_that_words_can_name():
+    from tryon.models.shapes import SHAPES
+    from tryon.models.system import load_models
+
+    painter = load_models()["text_encoder"].painter
+    covered = (painter.shapes > 128).float().mean((1, 2))
+    assert len(covered) == len(SHAPES)
+    assert (covered > 0.1).all() and (covered < 0.9).all()

@@ -205,7 +205,8 @@ class Generator(nn.Module):
         weight = paints_4 / paints_4.sum(1, keepdim=True).clamp(min=1e-3)
         painted = (weight[:, :, None] * colours).sum(1)
         painted = up2(painted)
-        # Light and dark within a factor of 1.5, its tint within a tenth: more is not the light.
+        # Broad light within a factor of 1.5, its tint within a tenth: more is not the light. Folds,
+        # at twice the size, have another factor of 1.65.
         gain = out["shade"].tanh()
         level = gain.mean(1, keepdim=True)
         gain = (0.4 * level + 0.1 * (gain - level)).exp()
