@@ -27,6 +27,35 @@ def landmark_loss(predicted: Tensor, truth: Tensor) -> Tensor:
     return (error * truth[..., 2]).sum() / truth[..., 2].sum().clamp(min=1.0)
 
 
+_SPREAD = 8.0
+"""Network pixels around a landmark whose cells are to vote for it (standard deviation)."""
+
+
+def vote_loss(votes: Tensor, voted: Tensor, pixels: Tensor, truth: Tensor) -> Tensor:
+    """Each pixel's weight and offset, told directly (as Papandreou et al., 2017).
+
+    The mean of all votes alone gives every pixel nearly the same gradient and learns slowly.
+
+    Args:
+        votes: logits (N, K, h * w); voted: (N, K, 2, h * w) in 0..1, see `LandmarkVote`.
+        pixels: (1, 2, h, w) pixel centres; truth: (N, K, 3) x, y in 0..1, whether it exists.
+    """
+    size = votes.new_tensor([NET_WIDTH, NET_HEIGHT])[:, None]
+    place = truth[..., :2, None]
+    distance = ((pixels.reshape(1, 1, 2, -1) - place) * size).square().sum(2)
+    near = (-distance / (2 * _SPREAD**2)).softmax(-1)
+    seen = ((truth[..., :2] - 0.5).abs() < 0.5).all(-1) * truth[..., 2]
+    cross = -(near * votes.log_softmax(-1)).sum(-1)
+    miss = ((voted - place) * size).square().sum(2).add(1e-2).sqrt()
+    miss = (near * miss).sum(-1)
+    return ((cross + 0.3 * miss) * seen).sum() / seen.sum().clamp(min=1.0)
+
+
+def decided_loss(share: Tensor, weight: Tensor) -> Tensor:
+    """Shares of 0..1 that are neither 0 nor 1 cost: nothing is half a garment; (N, 1, H, W)."""
+    return (4 * share * (1 - share) * weight).sum() / weight.sum().clamp(min=1.0)
+
+
 def visibility_loss(logits: Tensor, truth: Tensor) -> Tensor:
     """Binary cross-entropy of which landmarks a garment has; (N, K) and (N, K, 3)."""
     return F.binary_cross_entropy_with_logits(logits, truth[..., 2])
@@ -51,14 +80,18 @@ def flow_loss(flow: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
 
 
 def mask_loss(logits: Tensor, truth: Tensor, weight: Tensor | None = None) -> Tensor:
-    """Binary cross-entropy plus soft Dice (Milletari et al., 2016), (N, 1, H, W) each."""
+    """Binary cross-entropy plus soft Dice, (N, 1, H, W) each."""
     bce = F.binary_cross_entropy_with_logits(logits, truth, weight)
     p = logits.sigmoid()
     if weight is not None:
         p, truth = p * weight, truth * weight
-    overlap = 2 * (p * truth).sum((1, 2, 3)) + 1
-    dice = 1 - overlap / (p.sum((1, 2, 3)) + truth.sum((1, 2, 3)) + 1)
-    return bce + 0.5 * dice.mean()
+    return bce + 0.5 * dice_loss(p, truth)
+
+
+def dice_loss(share: Tensor, truth: Tensor) -> Tensor:
+    """One less the soft Dice coefficient (Milletari et al., 2016), (N, 1, H, W) in 0..1 each."""
+    overlap = 2 * (share * truth).sum((1, 2, 3)) + 1
+    return (1 - overlap / (share.sum((1, 2, 3)) + truth.sum((1, 2, 3)) + 1)).mean()
 
 
 _AHEAD = [PARSE.index(n) for n in ("hair", "face_neck", "other")]
@@ -92,24 +125,30 @@ def inside_loss(flow: Tensor, inside: Tensor, drawn: Tensor, weight: Tensor) -> 
     return (miss * weight).sum() / weight.sum().clamp(min=1.0)
 
 
+def widened(mask: Tensor, reach: int) -> Tensor:
+    """A mask (N, 1, H, W) grown by `reach` pixels to all sides, rows first and columns then."""
+    rows = F.max_pool2d(mask, (2 * reach + 1, 1), 1, (reach, 0))
+    return F.max_pool2d(rows, (1, 2 * reach + 1), 1, (0, reach))
+
+
 def front_weight(parse_before: Tensor, parse_after: Tensor, drawn: Tensor) -> Tensor:
     """How surely the mask is told what stands in front of the garment; float (N, 1, H, W).
 
-    Beside the garment its own edge decides (`inside_loss`), so there the mask is left alone, but
-    for what can stand in front of it: hair, head, hands, arms that are bare before and after.
+    Beside the garment its own edge decides first (`inside_loss`), so there the mask counts less,
+    but for what can stand in front of it: hair, head, hands, arms that are bare before and after.
     """
     d = drawn.float()[:, None]
-    beside = (F.max_pool2d(d, 17, 1, 8) - d)[:, 0] > 0
+    beside = (widened(d, 8) - d)[:, 0] > 0
     bare = _among(parse_after, _ARMS) & (parse_before == parse_after)
     free = beside & ~_among(parse_after, _AHEAD)
-    weight = torch.where(free, torch.where(bare, 0.3, 0.02), 1.0)
+    weight = torch.where(free, torch.where(bare, 0.5, 0.25), 1.0)
     return weight[:, None]
 
 
 def beside_weight(parse_after: Tensor, drawn: Tensor) -> Tensor:
     """Where `inside_loss` counts: on the garment and around it, but not on what hides it."""
     d = drawn.float()[:, None]
-    around = F.max_pool2d(F.max_pool2d(d, 31, 1, 15), 31, 1, 15)
+    around = widened(d, 30)
     ahead, bare = _among(parse_after, _AHEAD)[:, None], _among(parse_after, _ARMS)[:, None]
     return around * torch.where(ahead, 0.0, torch.where(bare, 0.5, 1.0))
 

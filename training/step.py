@@ -27,7 +27,9 @@ class Weights:
     """Weights of the loss terms; alpha balances L^I and L^T as L = alpha L^I + (1 - alpha) L^T."""
 
     alpha: float = 0.7
-    landmarks: float = 0.06
+    landmarks: float = 0.08
+    votes: float = 0.08
+    decided: float = 0.15
     visible: float = 0.3
     garment_mask: float = 1.0
     flow_parts: float = 0.02
@@ -36,11 +38,12 @@ class Weights:
     flow: float = 0.1
     inside: float = 0.15
     mask: float = 1.5
+    dice: float = 1.0
     beneath: float = 0.5
     parse: float = 0.7
     picture: float = 3.0
     gradient: float = 1.5
-    perceptual: float = 0.3
+    perceptual: float = 0.15
     smooth: float = 0.02
     confidence: float = 0.1
     adversarial: float = 0.02
@@ -131,13 +134,19 @@ def condition_of(category: Tensor, has_text: Tensor) -> Tensor:
     )  # fmt: skip
 
 
-def run(nets: Networks, batch: dict, weights: Weights, phase: str, perceptual: bool) -> Result:
+def run(
+    nets: Networks, batch: dict, weights: Weights, phase: str, perceptual: bool,
+    forced: float = 0.0,
+) -> Result:  # fmt: skip
     """Forward pass and losses of the generator side.
 
     Args:
         batch: collated items of `training.data.compose.compose`.
         phase: "truth" (terms with exact truth alone) or "joint" (with the discriminator).
         perceptual: whether to compute the perceptual term in this step.
+        forced: share of the pairs whose garment is laid by its true landmarks on the person
+            (teacher forcing, Williams and Zipser, 1989). How long a sleeve falls is a guess that
+            the landmarks alone must make; all that comes after learns to follow them sharply.
     """
     w = weights
     before, after, shop = images(batch["before"]), images(batch["after"]), images(batch["shop"])
@@ -152,7 +161,10 @@ def run(nets: Networks, batch: dict, weights: Weights, phase: str, perceptual: b
     garment = nets.image_encoder.encode(shop, condition)
     z_text = nets.text_encoder.project(nets.sentences(list(batch["caption"]))).float()
     z = nets.generator.fusion(garment["z_image"], z_text, condition)
-    out = nets.generator.predict(before, pose, garment, z, condition, shop)
+    told = (torch.rand(len(category), 1, 1) < forced).float() * torch.tensor([0.0, 0.0, 1.0])
+    told = told + torch.tensor([1.0, 1.0, 0.0])
+    placed = (batch["landmarks"] * told, batch["shop_landmarks"] * told)
+    out = nets.generator.predict(before, pose, garment, z, condition, shop, placed)
 
     drawn = batch["drawn"].bool()
     old = batch["old"].bool()
@@ -166,6 +178,12 @@ def run(nets: Networks, batch: dict, weights: Weights, phase: str, perceptual: b
         "visible": w.visible * losses.visibility_loss(garment["visible"], batch["shop_landmarks"]),
         "garment_mask": w.garment_mask * losses.mask_loss(garment["mask"], shop_mask),
         "landmarks": w.landmarks * losses.landmark_loss(out["landmarks"], batch["landmarks"]),
+        "garment_votes": w.votes * losses.vote_loss(
+            garment["votes"], garment["voted"], nets.image_encoder.pixels, batch["shop_landmarks"]
+        ),
+        "votes": w.votes * losses.vote_loss(
+            out["votes"], out["voted"], nets.generator.pixels_8, batch["landmarks"]
+        ),
         "mask": w.mask * losses.mask_loss(
             out["mask"], drawn_1, losses.front_weight(parse_before, parse_after, drawn)
         ),
@@ -190,6 +208,10 @@ def run(nets: Networks, batch: dict, weights: Weights, phase: str, perceptual: b
     canvas = torch.cat([shop, torch.ones_like(shop[:, :1])], 1)
     picture, _ = composite(view_before, placement, maps, canvas)
     changed = (drawn | old).float()[:, None]
+    near = losses.widened(changed, 8)
+    for name in ("garment", "keep"):
+        terms[f"decided_{name}"] = w.decided * losses.decided_loss(getattr(maps, name), near)
+    terms["dice"] = w.dice * losses.dice_loss(maps.garment, drawn_1)
     terms["picture"] = w.picture * losses.picture_loss(picture, truth, changed)
     terms["gradient"] = w.gradient * losses.gradient_loss(picture, truth, changed)
     if perceptual:

@@ -50,6 +50,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--rate", type=float, default=1.5e-3, help="peak learning rate")
     p.add_argument("--alpha", type=float, default=0.7)
     p.add_argument("--joint-at", type=float, default=0.75, help="share of steps before the GAN")
+    p.add_argument("--forced", type=float, default=0.75,
+                   help="share of the pairs laid by their true landmarks")  # fmt: skip
     p.add_argument("--strength", type=float, default=1.0, help="of the randomisation, 0 to 1")
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--workers", type=int, default=1)
@@ -193,7 +195,9 @@ def train(args: argparse.Namespace) -> int:
         for group in optimiser.param_groups:
             group["lr"] = rate_at(step, args.steps, args.rate)
         with torch.autocast("cpu", torch.bfloat16, enabled=not args.float32):
-            result = run(nets, batch, weights, "joint" if joint else "truth", step % 2 == 0)
+            result = run(
+                nets, batch, weights, "joint" if joint else "truth", step % 2 == 0, args.forced
+            )
         optimiser.zero_grad(set_to_none=True)
         result.total.backward()
         parallel.average_gradients(learned, ranks)

@@ -57,7 +57,7 @@ def test_landmarks_may_lie_beyond_the_picture() -> None:
         vote.offset.weight.zero_()
         assert vote.offset.bias is not None
         vote.offset.bias.fill_(2.0)
-    place = vote(torch.rand(1, 4, 8, 6), pixel_coordinates(8, 6, torch.zeros(1)))
+    place, _, _ = vote(torch.rand(1, 4, 8, 6), pixel_coordinates(8, 6, torch.zeros(1)))
     assert (place > 1).all()
 
 

@@ -265,14 +265,37 @@ def test_inside_loss_pulls_the_flow_to_the_garment_s_edge() -> None:
     assert off.grad[:, 1].sum() > 0
 
 
-def test_the_mask_is_left_alone_beside_the_garment_but_not_behind_hair() -> None:
+def test_the_mask_counts_less_beside_the_garment_but_not_behind_hair() -> None:
     after = torch.zeros(1, 64, 64, dtype=torch.long)
     after[:, 20:40, 20:40] = PARSE.index("upper")
     after[:, 10:20, 20:40] = PARSE.index("hair")
     drawn = after == PARSE.index("upper")
     weight = losses.front_weight(after, after, drawn)[0, 0]
     assert weight[30, 30] == 1 and weight[15, 30] == 1 and weight[60, 60] == 1
-    assert weight[43, 30] < 0.1
+    assert weight[43, 30] < 0.3
+
+
+def test_votes_cost_least_at_the_landmark_and_beyond_the_frame_nothing() -> None:
+    pixels = pixel_coordinates(32, 24, torch.zeros(1))
+    truth = torch.tensor([[[0.5, 0.25, 1.0], [0.5, 1.2, 1.0], [0.5, 0.5, 0.0]]])
+    voted = pixels.reshape(1, 1, 2, -1).expand(1, 3, 2, -1)
+
+    def at(x: float, y: float) -> torch.Tensor:
+        here = torch.tensor([x, y])[:, None]
+        votes = -(((pixels.reshape(2, -1) - here) * 30).square().sum(0))[None, None]
+        return losses.vote_loss(votes.expand(1, 3, -1), voted, pixels, truth)
+
+    right, wrong = at(0.5, 0.25), at(0.7, 0.6)
+    assert right < wrong
+    truth[0, 0, 2] = 0  # only the one below the frame and the one that isn't there are left
+    assert at(0.7, 0.6) == 0
+
+
+def test_masks_are_widened_to_all_sides() -> None:
+    mask = torch.zeros(1, 1, 20, 20)
+    mask[..., 10, 10] = 1
+    wide = losses.widened(mask, 3)
+    assert wide.sum() == 49 and wide[0, 0, 7, 13] == 1
 
 
 def test_every_garment_that_can_be_rendered_has_a_drawing() -> None:

@@ -53,6 +53,12 @@ def recolour(cloth: Tensor, strength: Tensor, colour: Tensor, mean: Tensor) -> T
     return out.reshape(n, 3, h, w)
 
 
+def _limited(x: Tensor) -> Tensor:
+    """Clamped to 0..1; in training with a gradient beyond, or a blown-out garment stays one."""
+    bounded = x.clamp(0, 1)
+    return x + (bounded - x).detach() if torch.is_grad_enabled() else bounded
+
+
 def _sharpen(x: Tensor, scale: Tensor) -> Tensor:
     return ((x - 0.5) * scale + 0.5).clamp(0, 1)
 
@@ -136,7 +142,7 @@ def composite(
     cloth = warp(canvas, flow)
     alpha = _sharpen(garment, scale) * cloth[:, 3:]
     cloth = recolour(cloth[:, :3], maps.strength, maps.colour, maps.garment_mean)
-    cloth = (cloth * shade).clamp(0, 1)
+    cloth = _limited(cloth * shade)
     repaint = (1 - alpha) * (1 - _sharpen(keep, scale))
     change = alpha + repaint
     return window * (1 - change) + alpha * cloth + repaint * paint, change

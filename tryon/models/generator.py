@@ -99,6 +99,7 @@ class Generator(nn.Module):
         z: Tensor,
         condition: Tensor,
         garment_rgb: Tensor,
+        placed: tuple[Tensor, Tensor] | None = None,
     ) -> dict[str, Tensor]:
         """All maps at the network's size, as training uses them.
 
@@ -108,9 +109,12 @@ class Generator(nn.Module):
             garment: what `ImageEncoder.encode` returns (mask as logits).
             z: (N, EMBEDDING) fused code; condition: (N, 5).
             garment_rgb: float (N, 3, NET_HEIGHT, NET_WIDTH), what `garment` was encoded from.
+            placed: landmarks on the person and in the garment's picture to lay it by in place of
+                the predicted ones, (N, K, 3) each: x, y and 1 where to do so (teacher forcing).
 
         Returns:
-            `landmarks` (N, K, 2) on the person; `flow_parts` to `flow` (N, 2, h, w), coarse to
+            `landmarks` (N, K, 2) on the person, `votes` and `voted` as `LandmarkVote` has them;
+            `flow_parts` to `flow` (N, 2, h, w), coarse to
             fine, in 0..1 of the canvas; `mask` logits (N, 1, H, W) of the garment drawn; `covered`,
             the garment's own mask at `flow`; `beneath` logits (N, 1 + paints, H, W): keep, or which
             paint; `parse` logits (N, classes, H/2, W/2); `shade` (N, 3, H/4, W/4) and `shade_fine`
@@ -135,9 +139,15 @@ class Generator(nn.Module):
         f8 = self.mix_8(self.film_8(f8, code))
         f4 = self.in_4(torch.cat([up2(f8), _centre(pose["features_64"]), m4, heat], 1))
 
-        landmarks = self.landmarks(f8, self.pixels_8)
+        landmarks, votes, voted = self.landmarks(f8, self.pixels_8)
         visible = garment["visible"].float().sigmoid()
-        flows, near = self.transforms(landmarks, garment["landmarks"], visible, self.pixels_8)
+        here, there = landmarks, garment["landmarks"]
+        if placed is not None:
+            here, there = (
+                torch.where(true[..., 2:] > 0.5, true[..., :2], own)
+                for true, own in zip(placed, (here, there), strict=True)
+            )
+        flows, near = self.transforms(here, there, visible, self.pixels_8)
         parts = (self.part_logits(f8).float() + near).softmax(1)
         coarse = (parts[:, :, None] * flows).sum(1)
 
@@ -169,6 +179,8 @@ class Generator(nn.Module):
         covered = warp(own_mask, flow)
         return {
             "landmarks": landmarks,
+            "votes": votes,
+            "voted": voted,
             "flow_parts": coarse,
             "flow_8": flow_8,
             "flow_4": flow_4,

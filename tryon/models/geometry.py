@@ -130,10 +130,18 @@ class LandmarkVote(nn.Module):
         assert self.offset.bias is not None
         nn.init.zeros_(self.offset.bias)
 
-    def forward(self, features: Tensor, pixels: Tensor) -> Tensor:
-        """(N, C, h, w) features and (1, 2, h, w) pixel centres to float32 (N, K, 2) in 0..1."""
+    def forward(self, features: Tensor, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Landmarks, and the votes they are the mean of.
+
+        Args:
+            features: (N, C, h, w); pixels: (1, 2, h, w) pixel centres.
+
+        Returns:
+            float32 (N, K, 2) in 0..1; logits (N, K, h * w) of each pixel's weight; and
+            (N, K, 2, h * w) where each pixel says that the landmark is.
+        """
         n, _, h, w = features.shape
-        weight = self.weight(features).float().reshape(n, self.count, h * w).softmax(-1)
+        logits = self.weight(features).float().reshape(n, self.count, h * w)
         offset = self.offset(features).float().reshape(n, self.count, 2, h * w)
         place = offset + pixels.reshape(1, 1, 2, h * w)
-        return (weight[:, :, None] * place).sum(-1)
+        return (logits.softmax(-1)[:, :, None] * place).sum(-1), logits, place

@@ -55,7 +55,8 @@ class ImageEncoder(nn.Module):
 
         Returns:
             `garment_4` to `garment_32` feature maps, `landmarks` (N, K, 2) in 0..1, `visible`
-            (N, K) logits, `mask` (N, 1, H, W) logits and `z_image` (N, EMBEDDING).
+            (N, K) logits, `mask` (N, 1, H, W) logits and `z_image` (N, EMBEDDING); `votes` and
+            `voted`, see `LandmarkVote`.
         """
         condition = condition * condition.new_tensor([1.0, 1.0, 1.0, 0.0, 0.0])
         with torch.no_grad():
@@ -68,14 +69,14 @@ class ImageEncoder(nn.Module):
         half = F.interpolate(garment, scale_factor=0.5, mode="bilinear", align_corners=False)
         f2 = self.merge_2(torch.cat([up2(f4), m2, half], 1))
         mask = F.pixel_shuffle(self.mask(f2), 2).float()
-        landmarks = self.landmarks(self.landmark_features(f8), self.pixels)
+        landmarks, votes, voted = self.landmarks(self.landmark_features(f8), self.pixels)
         pooled = torch.cat([f32.mean((2, 3)), f16.mean((2, 3))], 1)
         visible = self.visible(pooled).float()
         shape = landmarks * visible.sigmoid()[..., None]
         z = self.z(torch.cat([pooled, shape.flatten(1).to(pooled.dtype)], 1)).float()
         return {"garment_4": f4, "garment_8": f8, "garment_16": f16, "garment_32": f32,
                 "landmarks": landmarks, "visible": visible, "mask": mask,
-                "z_image": z}  # fmt: skip
+                "votes": votes, "voted": voted, "z_image": z}  # fmt: skip
 
     def forward(
         self, garment_net: Tensor, painted: Tensor, condition: Tensor
