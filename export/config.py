@@ -16,6 +16,7 @@ from tryon.contract import (
     ENSEMBLE_STEPS,
     MAX_BATCH_SIZE,
     MAX_SIDE,
+    MAX_TOKENS,
     MODELS,
     OUTPUT_SIZES,
     Model,
@@ -138,6 +139,8 @@ def profile(model: Model) -> dict[str, tuple[Shape, Shape, Shape]]:
     for tensor in model.inputs:
         if -1 not in tensor.shape:
             low = best = high = tensor.shape
+        elif tensor.name in ("input_ids", "attention_mask"):
+            low, best, high = (2,), (8,), (MAX_TOKENS,)
         elif tensor.name == "canvas":
             low, best, high = (
                 (*s, 4) for s in (CANVAS_SIZES[0], CANVAS_SIZES[0], CANVAS_SIZES[-1])

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from training.data.compose import Options, compose, pairs_of
+from training.data.compose import Options, compose
+from training.data.outfits import pairs_of
 from training.data.real_photos import RealPhotos
 from training.data.shards import load_scene
 

@@ -1,4 +1,4 @@
-"""Figures on the rendered test split, and the measured effect of words.
+"""Figures on the rendered test split, beside a pasted garment and the unchanged person.
 
     python -m training.evaluate --pairs .cache/pairs --photos DIR --count 200
     python -m training.evaluate --pairs .cache/pairs --weights runs/first --json out/evaluate.json
@@ -18,10 +18,12 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from training import baselines
 from training.captions import Vocabulary
 from training.data.compose import Options
 from training.dataset import Pairs, loader, scene_files
-from training.step import Weights, assemble, images, run
+from training.losses import feature_distance, widened
+from training.step import Networks, Result, Weights, assemble, images, run
 from tryon.contract import NET_HEIGHT, NET_WIDTH, PARSE
 from tryon.models import system
 from tryon.models.composite import LUMA
@@ -43,50 +45,104 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
 
 def evaluate(
     weights: Path | None, pairs: Path, photos: Path | None, count: int, strength: float, seed: int
-) -> dict[str, float]:
-    """Means over `count` pairs of the test split; names say what and in which unit."""
+) -> dict[str, dict[str, float]]:
+    """Means over `count` pairs of the test split: method -> figure -> value.
+
+    Methods: "ours", "spline" (`baselines.paste` by our landmarks) and "unchanged" (the person's
+    photo as it was). Names say what a figure is and in which unit.
+    """
     models = system.load_models(weights)
     nets = assemble(models, Vocabulary([]))
     batch_size = 8
     data = Pairs(scene_files(pairs, "test"), photos, Options(strength, text=0.0), seed, "test")
     batches = loader(data, batch_size, 0, max(1, count // batch_size), 1)
-    rows: dict[str, list[float]] = {}
-
-    def add(name: str, values: Tensor) -> None:
-        rows.setdefault(name, []).extend(float(v) for v in values.reshape(-1))
-
-    size = torch.tensor([NET_WIDTH, NET_HEIGHT]).float()
+    rows: dict[str, dict[str, list[float]]] = {}
     for batch in tqdm(batches, desc="evaluate"):
         with torch.no_grad():
             result = run(nets, batch, Weights(), "truth", perceptual=False)
-        drawn, old = batch["drawn"].bool(), batch["old"].bool()
-        shown = result.out["garment"][:, 0] > 0.5
-        add("mask_iou", (shown & drawn).sum((1, 2)) / (shown | drawn).sum((1, 2)).clamp(min=1))
-        valid = batch["valid"].float()
-        error = (result.out["flow"] - batch["flow"]) * size[None, :, None, None]
-        error = error.square().sum(1).sqrt()
-        add("flow_error_px", (error * valid).sum((1, 2)) / valid.sum((1, 2)).clamp(min=1))
-        parse = result.out["parse"].argmax(1)
-        truth = batch["parse_before"][:, ::2, ::2].long()
-        for name in ("upper", "lower", "hair"):
-            a, b = parse == PARSE.index(name), truth == PARSE.index(name)
-            has = b.sum((1, 2)) > 50
-            add(f"parse_iou_{name}", ((a & b).sum((1, 2)) / (a | b).sum((1, 2)).clamp(min=1))[has])
-        exists = batch["landmarks"][..., 2]
-        off = (result.out["landmarks"] - batch["landmarks"][..., :2]) * size
-        off = off.square().sum(-1).sqrt()
-        add("landmark_error_px", (off * exists).sum(1) / exists.sum(1).clamp(min=1))
-        region = (drawn | old).float()[:, None]
-        square = (result.picture - result.truth).square().mean(1, keepdim=True)
-        mse = (square * region).sum((1, 2, 3)) / region.sum((1, 2, 3)).clamp(min=1)
-        add("psnr_changed_db", -10 * mse.clamp(min=1e-6).log10())
-        add("ssim_picture", ssim(result.picture, result.truth).mean((1, 2, 3)))
-        margin = (batch["before"].shape[2] - NET_WIDTH) // 2
-        before = images(batch["before"])[..., margin : margin + NET_WIDTH]
-        square = (before - result.truth).square().mean(1, keepdim=True)
-        mse = (square * region).sum((1, 2, 3)) / region.sum((1, 2, 3)).clamp(min=1)
-        add("psnr_changed_db_of_unchanged_person", -10 * mse.clamp(min=1e-6).log10())
-    return {name: float(np.mean(values)) for name, values in rows.items()}
+            before = images(batch["before"])
+            margin = (before.shape[3] - NET_WIDTH) // 2
+            before = before[..., margin : margin + NET_WIDTH]
+            pasted, _ = baselines.paste(
+                before, images(batch["shop"]), result.out["garment_mask"],
+                result.out["landmarks"], result.out["garment_landmarks"], result.out["visible"],
+            )  # fmt: skip
+            methods = {"ours": result.picture, "spline": pasted, "unchanged": before}
+            found = {"ours": geometry(result, batch)}
+            for method, picture in methods.items():
+                figures = picture_figures(picture, result.truth, before, batch, nets)
+                found[method] = found.get(method, {}) | figures
+        for method, figures in found.items():
+            for name, values in figures.items():
+                own = rows.setdefault(method, {}).setdefault(name, [])
+                own.extend(float(v) for v in values.reshape(-1) if torch.isfinite(v))
+    return {
+        method: {name: float(np.mean(values)) for name, values in figures.items() if values}
+        for method, figures in rows.items()
+    }
+
+
+def _mean(values: Tensor, region: Tensor, least: int = 1) -> Tensor:
+    """Mean of (N, H, W) in a region of the same shape, (N,); NaN where it is under `least`."""
+    area = region.sum((1, 2)).float()
+    mean = (values * region).sum((1, 2)) / area.clamp(min=1)
+    return torch.where(area >= least, mean, torch.nan)
+
+
+def geometry(result: Result, batch: dict) -> dict[str, Tensor]:
+    """Where things lie, (N,) each; NaN where a pair has no such thing."""
+    size = torch.tensor([NET_WIDTH, NET_HEIGHT]).float()
+    drawn, out = batch["drawn"].bool(), result.out
+    shown = out["garment"][:, 0] > 0.5
+    figures = {
+        "mask_iou": (shown & drawn).sum((1, 2)) / (shown | drawn).sum((1, 2)).clamp(min=1),
+        "mask_undecided_share": _mean(
+            ((out["garment"][:, 0] - 0.5).abs() < 0.35).float(),
+            widened(drawn[:, None].float(), 8)[:, 0],
+        ),
+    }
+    error = ((out["flow"] - batch["flow"]) * size[None, :, None, None]).square().sum(1).sqrt()
+    figures["flow_error_px"] = _mean(error, batch["valid"].float())
+    parse, truth = out["parse"].argmax(1), batch["parse_before"][:, ::2, ::2].long()
+    for name in ("upper", "lower", "hair"):
+        a, b = parse == PARSE.index(name), truth == PARSE.index(name)
+        iou = (a & b).sum((1, 2)) / (a | b).sum((1, 2)).clamp(min=1)
+        figures[f"parse_iou_{name}"] = torch.where(b.sum((1, 2)) > 50, iou, torch.nan)
+    for name, own, true in (
+        ("landmark", out["landmarks"], batch["landmarks"]),
+        ("garment_landmark", out["garment_landmarks"], batch["shop_landmarks"]),
+    ):
+        off = ((own - true[..., :2]) * size).square().sum(-1).sqrt()
+        figures[f"{name}_error_px"] = (off * true[..., 2]).sum(1) / true[..., 2].sum(1).clamp(min=1)
+    return figures
+
+
+def picture_figures(
+    picture: Tensor, truth: Tensor, before: Tensor, batch: dict, nets: Networks
+) -> dict[str, Tensor]:
+    """How near a picture (N, 3, H, W) is to the truth, (N,) each; NaN where there is no region."""
+    drawn, old = batch["drawn"].bool(), batch["old"].bool()
+    change = (drawn | old).float()
+    square = (picture - truth).square().mean(1)
+    similar = torch.nn.functional.interpolate(ssim(picture, truth), drawn.shape[1:])[:, 0]
+    half = (torch.nn.functional.avg_pool2d(x, 2) for x in (picture, truth))
+    ours, theirs = (nets.generator.trunk(x) for x in half)
+    error = (picture - truth).abs().mean(1) * 255
+    uncovered = old & ~drawn
+    parse = batch["parse_after"].long()
+    ahead = torch.isin(
+        parse, torch.tensor([PARSE.index(n) for n in ("hair", "arm_left", "arm_right")])
+    )
+    still = ahead & (batch["parse_before"].long() == parse) & ~old
+    still &= widened(drawn[:, None].float(), 12)[:, 0] > 0
+    return {
+        "psnr_changed_db": -10 * _mean(square, change).clamp(min=1e-6).log10(),
+        "ssim_garment": _mean(similar, drawn.float(), 200),
+        "ssim_picture": similar.mean((1, 2)),
+        "feature_distance": feature_distance(ours[1:], theirs[1:]),
+        "uncovered_error_levels": _mean(error, uncovered.float(), 100),
+        "in_front_error_levels": _mean((picture - before).abs().mean(1) * 255, still.float(), 50),
+    }
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -110,8 +166,11 @@ def main(arguments: list[str] | None = None) -> int:
     except (FileNotFoundError, system.WeightsError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    for name, value in table.items():
-        print(f"{name:38s} {value:8.3f}")
+    print(f"{'':26s}" + "".join(f"{method:>11s}" for method in table))
+    for name in table["ours"]:
+        cells = (f"{figures[name]:11.3f}" if name in figures else " " * 11
+                 for figures in table.values())  # fmt: skip
+        print(f"{name:26s}" + "".join(cells).rstrip())
     if args.json:
         args.json.parent.mkdir(parents=True, exist_ok=True)
         args.json.write_text(json.dumps(table, indent=2) + "\n")

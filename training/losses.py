@@ -206,13 +206,19 @@ def gradient_loss(picture: Tensor, truth: Tensor, region: Tensor) -> Tensor:
     return total
 
 
-def perceptual_loss(ours: list[Tensor], truth: list[Tensor]) -> Tensor:
-    """L1 of normalised features of the ImageNet trunk (as LPIPS, with EfficientNet-Lite0)."""
+def feature_distance(ours: list[Tensor], truth: list[Tensor]) -> Tensor:
+    """L1 of normalised features, (N,) of lists of (N, C, h, w): as LPIPS (Zhang et al., 2018), with
+    the ImageNet trunk EfficientNet-Lite0."""
     total = ours[0].new_zeros((), dtype=torch.float32)
     for a, b in zip(ours, truth, strict=True):
         a, b = F.normalize(a.float(), dim=1), F.normalize(b.float(), dim=1)
-        total = total + (a - b).abs().sum(1).mean() / len(ours) ** 0.5
+        total = total + (a - b).abs().sum(1).mean((1, 2)) / len(ours) ** 0.5
     return total
+
+
+def perceptual_loss(ours: list[Tensor], truth: list[Tensor]) -> Tensor:
+    """Mean of `feature_distance`."""
+    return feature_distance(ours, truth).mean()
 
 
 def smoothness_loss(flow: Tensor) -> Tensor:
@@ -245,5 +251,3 @@ def contrastive_loss(z_image: Tensor, z_text: Tensor, weight: Tensor) -> Tensor:
         return z_image.sum() * 0 + z_text.sum() * 0
     target = torch.arange(logits.shape[0], device=logits.device)
     return 0.5 * (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target))
-
-

@@ -20,7 +20,8 @@ from torch import nn
 from tqdm import tqdm
 
 from training.captions import Vocabulary
-from training.data.compose import garment_of, words_of
+from training.data.compose import words_of
+from training.data.outfits import garment_of
 from training.data.shards import load_meta, load_scene
 from training.dataset import scene_files
 from training.step import assemble, condition_of, painter_loss

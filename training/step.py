@@ -262,7 +262,13 @@ def run(
     total = w.alpha * image_side + (1 - w.alpha) * text_side
     numbers = {k: float(v.detach()) for k, v in {**terms, **text}.items()}
     numbers["iou"] = float(iou.mean())
-    return Result(total, numbers, picture, truth, {**out, "garment": maps.garment})
+    found = {
+        "garment": maps.garment,
+        "garment_mask": garment["mask"].sigmoid(),
+        "garment_landmarks": garment["landmarks"],
+        "visible": garment["visible"].sigmoid(),
+    }
+    return Result(total, numbers, picture, truth, {**out, **found})
 
 
 def painter_loss(nets: Networks, batch: dict, z_text: Tensor, condition: Tensor) -> Tensor:
@@ -292,5 +298,3 @@ def discriminator_loss(nets: Networks, batch: dict, result: Result) -> Tensor:
         tokens = caption_tokens(nets.vocabulary, [batch["truth_caption"][i] for i in spoken])
         loss = loss + nets.discriminator.caption_loss(real[spoken], tokens)
     return loss
-
-

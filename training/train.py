@@ -194,6 +194,8 @@ def train(args: argparse.Namespace) -> int:
         joint = step >= args.joint_at * args.steps
         for group in optimiser.param_groups:
             group["lr"] = rate_at(step, args.steps, args.rate)
+        # Chance of the step's own, so that a resumed run draws the same.
+        torch.manual_seed((args.seed * 1_000_003 + step) * ranks.world + ranks.rank)
         with torch.autocast("cpu", torch.bfloat16, enabled=not args.float32):
             result = run(
                 nets, batch, weights, "joint" if joint else "truth", step % 2 == 0, args.forced

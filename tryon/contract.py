@@ -109,7 +109,6 @@ _QUARTERS = tuple(
 )
 _POSE_MAPS = (
     _t("heatmaps", "float16", POSE_POINTS, 64, 64),
-    _t("person_mask", "float16", 1, 64, 64),
     _t("features_64", "float16", POSE_CHANNELS, 64, 64),
     _t("features_32", "float16", POSE_CHANNELS, 32, 32),
     _t("features_16", "float16", POSE_CHANNELS, 16, 16),
@@ -130,8 +129,8 @@ _CANVAS = _t("canvas", "uint8", -1, -1, 4)
 _PAINTED = _t("painted", "uint8", NET_HEIGHT, NET_WIDTH, 4)
 _Z_TEXT = _t("z_text", "float32", EMBEDDING)
 _Z_IMAGE = _t("z_image", "float32", EMBEDDING)
-_IDS = _t("input_ids", "int64", MAX_TOKENS)
-_ATTENTION = _t("attention_mask", "int64", MAX_TOKENS)
+_IDS = _t("input_ids", "int64", -1)
+_ATTENTION = _t("attention_mask", "int64", -1)
 _GARMENT_LANDMARKS = _t("garment_landmarks", "float32", len(LANDMARKS), 3)
 _GARMENT_MASK = _t("garment_mask", "float16", 1, NET_HEIGHT, NET_WIDTH)
 _CONFIDENCE = _t("confidence", "float32", 1)

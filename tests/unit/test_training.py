@@ -12,8 +12,10 @@ import torch
 
 from training import losses, train
 from training.captions import COLOURS, Vocabulary, recolour_request, sample_caption
-from training.data.compose import Options, compose, inside_distance, pairs_of
+from training.data.compose import Options, compose
+from training.data.outfits import pairs_of
 from training.data.shards import Scene, save_scene, scene_path
+from training.data.shop import inside_distance
 from training.dataset import Pairs, scene_files
 from training.step import Weights, assemble, discriminator_loss, run
 from tryon.contract import CATEGORIES, LANDMARKS, NET_HEIGHT, NET_WIDTH, PARSE

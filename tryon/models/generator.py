@@ -57,12 +57,12 @@ class Generator(nn.Module):
         self.in_16 = nn.Sequential(Conv(POSE_CHANNELS + s16, WIDTH_16, 1), Residual(WIDTH_16))
         self.film_16 = FiLM(128, WIDTH_16)
         self.mix_16 = nn.Sequential(Residual(WIDTH_16), Residual(WIDTH_16))
-        self.heat_8 = Conv(POSE_POINTS + 1, 32, 3, 2)
+        self.heat_8 = Conv(POSE_POINTS, 32, 3, 2)
         self.in_8 = nn.Sequential(Conv(WIDTH_16 + POSE_CHANNELS + s8 + 32, WIDTH_8, 1),
                                   Residual(WIDTH_8))  # fmt: skip
         self.film_8 = FiLM(128, WIDTH_8)
         self.mix_8 = Residual(WIDTH_8)
-        self.in_4 = nn.Sequential(Conv(WIDTH_8 + POSE_CHANNELS + s4 + POSE_POINTS + 1, WIDTH_4, 1),
+        self.in_4 = nn.Sequential(Conv(WIDTH_8 + POSE_CHANNELS + s4 + POSE_POINTS, WIDTH_4, 1),
                                   Residual(WIDTH_4))  # fmt: skip
         # Landmarks of this garment on this person, and the parts' transforms from them.
         self.landmarks = LandmarkVote(WIDTH_8)
@@ -105,7 +105,7 @@ class Generator(nn.Module):
 
         Args:
             view: float (N, 3, 256, 256), sRGB in 0..1.
-            pose: `heatmaps`, `person_mask`, `features_64/32/16` of `Pose`, square.
+            pose: `heatmaps`, `features_64/32/16` of `Pose`, square.
             garment: what `ImageEncoder.encode` returns (mask as logits).
             z: (N, EMBEDDING) fused code; condition: (N, 5).
             garment_rgb: float (N, 3, NET_HEIGHT, NET_WIDTH), what `garment` was encoded from.
@@ -121,8 +121,7 @@ class Generator(nn.Module):
             (N, 1, H/2, W/2) log gains; `confidence` logits (N, 1).
         """
         rgb = _centre(view)
-        heat = torch.cat([pose["heatmaps"], pose["person_mask"] * 0.1], 1)
-        heat = _centre(heat)
+        heat = _centre(pose["heatmaps"])
         with torch.no_grad():
             m2, m4, m8, m16 = self.trunk(rgb)
         shape = torch.cat([garment["landmarks"], garment["visible"].sigmoid()[..., None]], 2)
@@ -208,11 +207,12 @@ class Generator(nn.Module):
             garment_rgb: as there; garment_mask: (N, 1, H, W) in 0..1.
         """
         rgb = _centre(view).float()
-        # The softmax of keep and paints, written out: over channels it is slow in ONNX Runtime.
+        # Softmax over channels, written out here and for the parse: ONNX Runtime's is slow there.
         odds = (out["beneath"][:, 1:] - out["beneath"][:, :1]).clamp(max=30).exp()
         keep = 1 / (1 + odds.sum(1, keepdim=True))
         paints = odds * keep
-        colours = class_colours(rgb, out["parse"].softmax(1))
+        classes = out["parse"].clamp(-30, 30).exp()
+        colours = class_colours(rgb, classes / classes.sum(1, keepdim=True))
         paints_4 = F.avg_pool2d(paints, 4)
         weight = paints_4 / paints_4.sum(1, keepdim=True).clamp(min=1e-3)
         painted = (weight[:, :, None] * colours).sum(1)
@@ -239,16 +239,15 @@ class Generator(nn.Module):
 
     def forward(
         self, window: Tensor, placement: Tensor, view: Tensor, landmarks: Tensor, heatmaps: Tensor,
-        person_mask: Tensor, features_64: Tensor, features_32: Tensor, features_16: Tensor,
+        features_64: Tensor, features_32: Tensor, features_16: Tensor,
         garment_4: Tensor, garment_8: Tensor, garment_16: Tensor, garment_32: Tensor,
         garment_landmarks: Tensor, garment_mask: Tensor, z_image: Tensor, z_text: Tensor,
         condition: Tensor, garment_net: Tensor, canvas: Tensor, painted: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
         """Contract tensors of the served model `generator`."""
         rgb = view.float().permute(0, 3, 1, 2) / 255
-        pose = {"heatmaps": heatmaps.float(), "person_mask": person_mask.float(),
-                "features_64": features_64.float(), "features_32": features_32.float(),
-                "features_16": features_16.float()}  # fmt: skip
+        pose = {"heatmaps": heatmaps.float(), "features_64": features_64.float(),
+                "features_32": features_32.float(), "features_16": features_16.float()}
         visible = garment_landmarks[..., 2].clamp(1e-4, 1 - 1e-4)
         own_mask = garment_mask.float().clamp(1e-4, 1 - 1e-4)
         garment = {

@@ -10,7 +10,6 @@ import os
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tryon.contract import DETECTOR_ANCHORS, DETECTOR_SIZE, POSE_CHANNELS, POSE_POINTS, POSE_SIZE
@@ -45,7 +44,6 @@ class Pose(nn.Module):
         try:
             self._landmarks = by_shape[(1, POSE_POINTS * 5)]
             self._score = by_shape[(1, 1)]
-            self._mask = by_shape[(1, POSE_SIZE, POSE_SIZE, 1)]
             self._heatmaps = by_shape[(1, 64, 64, POSE_POINTS)]
             self._features = [self._decoder_sum(side) for side in (64, 32, 16)]
         except KeyError as error:
@@ -74,12 +72,11 @@ class Pose(nn.Module):
             landmarks: (N, 39, 5), x, y, z in 0..1 of the view, visibility and presence in 0..1;
             pose_score: (N, 1) in 0..1, whether a person is there;
             heatmaps: (N, 39, 64, 64) logits;
-            person_mask: (N, 1, 64, 64) logits;
             features_64, features_32, features_16: (N, 48, side, side).
         """
         x = images.contiguous(memory_format=torch.channels_last)
-        wanted = [self._landmarks, self._score, self._heatmaps, self._mask, *self._features]
-        points, score, heatmaps, mask, f64, f32, f16 = self.graph(x, wanted)
+        wanted = [self._landmarks, self._score, self._heatmaps, *self._features]
+        points, score, heatmaps, f64, f32, f16 = self.graph(x, wanted)
         # bf16 has 8 bits: scale and squash the 39 points in float32, which costs nothing.
         points = points.float().reshape(-1, POSE_POINTS, 5)
         points = torch.cat([points[..., :3] / POSE_SIZE, torch.sigmoid(points[..., 3:])], dim=-1)
@@ -88,7 +85,6 @@ class Pose(nn.Module):
             "landmarks": points.reshape(-1, POSE_POINTS, 5),
             "pose_score": score.float(),
             "heatmaps": heatmaps,
-            "person_mask": F.avg_pool2d(mask, POSE_SIZE // 64),
             "features_64": f64,
             "features_32": f32,
             "features_16": f16,
@@ -102,12 +98,11 @@ class Pose(nn.Module):
 
         Returns:
             landmarks (N, 39, 5) float32, pose_score (N, 1) float32, heatmaps (N, 39, 64, 64),
-            person_mask (N, 1, 64, 64), features_64, features_32, features_16 (N, 48, side, side),
-            these five float16.
+            features_64, features_32, features_16 (N, 48, side, side), these four float16.
         """
         # Float first, then transpose: TensorRT transposes no uint8.
         out = self.features(view.float().permute(0, 3, 1, 2) / 255.0)
-        names = ("heatmaps", "person_mask", "features_64", "features_32", "features_16")
+        names = ("heatmaps", "features_64", "features_32", "features_16")
         return (out["landmarks"], out["pose_score"], *(out[name].half() for name in names))
 
 

@@ -155,8 +155,8 @@ class TfliteGraph(nn.Module):
             # TensorFlow orders the channels (block row, block column, depth); pixel_shuffle
             # orders them (depth, row, column).
             b, (_, h, w, c) = a["block"], a["shape"]
-            y = x[0].reshape(-1, b, b, c, h, w).permute(0, 3, 4, 1, 5, 2)
-            y = y.reshape(-1, c, h * b, w * b)
+            y = x[0].reshape(-1, b * b, c, h, w).transpose(1, 2)
+            y = F.pixel_shuffle(y.reshape(-1, c * b * b, h, w), b)
         elif op.kind == "concat":
             y = torch.cat(x, dim=a["axis"])
         else:  # pragma: no cover - _read makes no other kind

@@ -57,6 +57,8 @@ def _batched(name: str, one: Callable[..., tuple[np.ndarray, ...]]) -> Step:
             if len(values) == 1:
                 outputs[tensor.name] = values[0][None]
                 continue
+            if name == "tokenizer":
+                values = _padded(values)
             shapes = {v.shape for v in values}
             if len(shapes) > 1:
                 raise BadShape(
@@ -67,3 +69,9 @@ def _batched(name: str, one: Callable[..., tuple[np.ndarray, ...]]) -> Step:
         return outputs
 
     return run
+
+
+def _padded(rows: list[np.ndarray]) -> list[np.ndarray]:
+    """Rows (n,) of several lengths with zeros behind, as long as the longest: [PAD], not seen."""
+    longest = max(len(row) for row in rows)
+    return [np.pad(row, (0, longest - len(row))) for row in rows]

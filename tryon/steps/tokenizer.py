@@ -14,7 +14,7 @@ FILE = "tokenizer.json"
 
 
 class Tokenizer:
-    """Text to token ids of a fixed length.
+    """Text to token ids: no more than there are, since BERT's time grows with them.
 
     Args:
         path: `tokenizer.json`, or the folder it lies in.
@@ -26,7 +26,7 @@ class Tokenizer:
             raise FileNotFoundError(f"{file} is missing: run `make export`")
         self._tokenizer = WordPiece.from_file(str(file))
         self._tokenizer.enable_truncation(MAX_TOKENS)
-        self._tokenizer.enable_padding(length=MAX_TOKENS)
+        self._tokenizer.no_padding()
 
     def __call__(self, words: bytes) -> tuple[np.ndarray, np.ndarray]:
         """Tokens of the words; what goes beyond MAX_TOKENS is left out.
@@ -35,7 +35,7 @@ class Tokenizer:
             words: UTF-8.
 
         Returns:
-            input_ids and attention_mask, int64 (MAX_TOKENS,).
+            input_ids and attention_mask (all ones), int64 (2 to MAX_TOKENS,).
 
         Raises:
             BadPrompt, PromptTooLong.

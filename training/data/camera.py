@@ -1,0 +1,65 @@
+"""Light, camera and background of composed pictures."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from training.data.real_photos import RealPhotos
+
+
+def tint(rng: np.random.Generator, spread: float) -> np.ndarray:
+    """A gain for each channel, float32 (3,), log-normal about 1."""
+    return np.exp(rng.normal(0, spread, 3)).astype(np.float32)
+
+
+def studio(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+    """A wall with a light falling off, sometimes a floor."""
+    base = rng.uniform(0.1, 1.0) * (1 + rng.normal(0, 0.06, 3))
+    if rng.random() < 0.3:
+        base = rng.uniform(0, 1, 3)
+    y, x = np.mgrid[0:height, 0:width].astype(np.float32)
+    cx, cy = rng.uniform(0, width), rng.uniform(0, height)
+    fall = 1 - rng.uniform(0, 0.5) * (((x - cx) / width) ** 2 + ((y - cy) / height) ** 2)
+    wall = base[None, None] * fall[..., None]
+    if rng.random() < 0.4:
+        wall[int(height * rng.uniform(0.6, 1.0)) :] *= rng.uniform(0.5, 1.2)
+    return np.clip(wall, 0, 1).astype(np.float32)
+
+
+def backdrop(
+    rng: np.random.Generator, photos: RealPhotos | None, height: int, width: int, real: float
+) -> np.ndarray:
+    """Float32 (height, width, 3) in 0..1: a cut of a real photo (with chance `real`), or a wall."""
+    if photos is not None and rng.random() < real:
+        return photos.background(rng, height, width).astype(np.float32) / 255
+    return studio(rng, height, width)
+
+
+class Camera:
+    """Light and camera of one picture pair: the same for both pictures."""
+
+    def __init__(self, rng: np.random.Generator, strength: float, size: tuple[int, int]) -> None:
+        s = strength
+        # Light is taken off the photo and the garment's colour off its picture, so that what
+        # differs between the two is noise to the network: keep it to what cameras do.
+        self.light = tint(rng, 0.04 * s) * float(np.exp(rng.normal(0, 0.1 * s)))
+        self.gamma = float(np.exp(rng.normal(0, 0.12 * s)))
+        self.lift = float(rng.uniform(0, 0.06 * s))
+        self.blur = float(rng.uniform(0.3, 1.1)) if rng.random() < 0.4 * s else 0.0
+        self.noise = float(rng.uniform(0, 0.03 * s)) if rng.random() < 0.5 else 0.0
+        self.grain = (
+            rng.standard_normal((*size, 1), dtype=np.float32)
+            if self.noise
+            else np.zeros(1, np.float32)
+        )
+
+    def __call__(self, linear: np.ndarray) -> np.ndarray:
+        """Float (h, w, 3) about 0..1 to uint8."""
+        x: np.ndarray = np.clip(linear * self.light.astype(np.float32), 0, 1)
+        x = cv2.pow(x, self.gamma) * (1 - self.lift) + self.lift
+        if self.blur:
+            x = cv2.GaussianBlur(x, (0, 0), self.blur)
+        if self.noise:
+            x = x + self.noise * self.grain
+        return cv2.convertScaleAbs(np.clip(x, 0, 1), alpha=255)

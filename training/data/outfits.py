@@ -1,0 +1,67 @@
+"""What a rendered scene's people wear, and which two outfits make a training pair."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from training.data.shards import CATEGORY_NAMES, Scene
+
+OLD_GARMENTS = {"upper": ("upper",), "lower": ("lower",), "dress": ("upper", "lower", "dress")}
+"""What a garment of each category replaces."""
+
+
+@dataclass
+class Garment:
+    """One garment of a scene; arrays as `shards.Scene` has them."""
+
+    category: str
+    flat: bool
+    shop_albedo: np.ndarray
+    shop_shade: np.ndarray
+    shop_alpha: np.ndarray
+    shop_cover: np.ndarray
+    shop_parse: np.ndarray
+    shop_landmarks: np.ndarray
+    attributes: dict[str, str]
+
+
+def garment_of(scene: Scene, index: int) -> Garment:
+    """Garment `index` of a scene."""
+    return Garment(
+        category=CATEGORY_NAMES[int(scene.garment_category[index])],
+        flat=not bool(scene.garment_shop_worn[index]),
+        shop_albedo=scene.garment_shop_albedo[index],
+        shop_shade=scene.garment_shop_shade[index],
+        shop_alpha=scene.garment_shop_alpha[index],
+        shop_cover=scene.garment_shop_person_alpha[index],
+        shop_parse=scene.garment_shop_parse[index],
+        shop_landmarks=scene.garment_shop_landmarks[index].astype(np.float32).copy(),
+        attributes=scene.meta["garments"][index],
+    )
+
+
+def outfit_of(scene: Scene, index: int) -> dict[str, int]:
+    """Which garment an outfit wears, by category."""
+    worn = {"upper": scene.outfit_upper, "lower": scene.outfit_lower, "dress": scene.outfit_dress}
+    return {name: int(which[index]) for name, which in worn.items() if which[index] >= 0}
+
+
+def pairs_of(scene: Scene) -> list[tuple[int, int, str]]:
+    """All (outfit before, outfit after, category) whose difference is one garment."""
+    found = []
+    outfits = [outfit_of(scene, i) for i in range(len(scene.albedo))]
+    for i, before in enumerate(outfits):
+        for j, after in enumerate(outfits):
+            if i == j:
+                continue
+            if "dress" in after:
+                found.append((i, j, "dress"))
+            elif "dress" in before:
+                continue
+            elif before["lower"] == after["lower"] and before["upper"] != after["upper"]:
+                found.append((i, j, "upper"))
+            elif before["upper"] == after["upper"] and before["lower"] != after["lower"]:
+                found.append((i, j, "lower"))
+    return found

@@ -1,0 +1,126 @@
+"""The in-shop picture of a rendered garment, as shops and people take it, and its truth."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from training.data.camera import Camera, backdrop, studio
+from training.data.outfits import Garment
+from training.data.real_photos import RealPhotos
+from tryon.contract import NET_HEIGHT, NET_WIDTH, PARSE
+
+REACH = 32
+"""How far from its edge, in pixels, a garment's mask is known as a distance."""
+
+
+def shop_picture(
+    rng: np.random.Generator, garment: Garment, texture: np.ndarray | None,
+    photos: RealPhotos | None, strength: float,
+) -> np.ndarray:  # fmt: skip
+    """The in-shop picture before its own geometry is jittered, uint8 (NET_HEIGHT, NET_WIDTH, 3)."""
+    albedo = garment.shop_albedo.astype(np.float32) / 255
+    alpha = garment.shop_alpha.astype(np.float32)[..., None] / 255
+    cover = garment.shop_cover.astype(np.float32)[..., None] / 255
+    if texture is not None:
+        # Albedo is weighted by coverage; the garment's share of a pixel is `alpha`.
+        own = garment.shop_parse == PARSE.index(garment.category)
+        soft = np.where(own[..., None], alpha, 0.0)
+        albedo = albedo * (1 - soft) + texture * soft
+    shade = garment.shop_shade.astype(np.float32)[..., None] / 128
+    shade = 1 + (shade - 1) * float(np.clip(rng.normal(1, 0.25 * strength), 0.3, 1.6))
+    picture = albedo * shade
+    if not garment.flat:
+        back = backdrop(rng, photos, NET_HEIGHT, NET_WIDTH, 0.5)
+    elif rng.random() < 0.5:
+        back = np.full_like(albedo, rng.uniform(0.82, 1.0))
+        shadow = np.roll(cv2.GaussianBlur(alpha, (0, 0), 5.0), int(rng.integers(0, 6)), 0)
+        back = back * (1 - rng.uniform(0, 0.4) * shadow[..., None])
+    else:
+        back = studio(rng, NET_HEIGHT, NET_WIDTH)
+        if photos is not None and rng.random() < 0.7:
+            back = photos.edge(rng, NET_HEIGHT, NET_WIDTH).astype(np.float32) / 255
+        shadow = cv2.GaussianBlur(alpha, (0, 0), 4.0)
+        shadow = np.roll(shadow, tuple(int(v) for v in rng.integers(-4, 5, 2)), (0, 1))
+        back = back * (1 - rng.uniform(0, 0.5) * shadow[..., None])
+    picture = picture + back * (1 - cover)
+    return Camera(rng, strength, (NET_HEIGHT, NET_WIDTH))(picture)
+
+
+def widen(
+    rng: np.random.Generator, picture: np.ndarray, mask: np.ndarray, landmarks: np.ndarray,
+    flow: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
+    """Widens a flat garment, more at the waist.
+
+    Half a body's girth, which is what lies flat, is up to 1.4 times what the camera sees of it,
+    and shops' flat garments have straight sides where rendered ones follow the body.
+    """
+    rows = np.flatnonzero((mask > 128).any(1))
+    if not len(rows):
+        return picture, mask, landmarks, flow
+    columns = np.flatnonzero((mask > 128).any(0))
+    middle = (columns[0] + columns[-1] + 1) / 2
+    widest = max(columns[-1] + 1 - columns[0], 1)
+    y = np.arange(NET_HEIGHT, dtype=np.float32) + 0.5
+    low = rows[0] + (rows[-1] - rows[0]) * rng.uniform(0.55, 0.9)
+    reach = max(rows[-1] - rows[0], 8) * rng.uniform(0.2, 0.5)
+    scale = 1 + rng.uniform(0, 0.35) + rng.uniform(0, 0.25) * np.exp(-(((y - low) / reach) ** 2))
+    scale = np.minimum(scale, NET_WIDTH / widest * 1.05).astype(np.float32)
+    x = np.arange(NET_WIDTH, dtype=np.float32) + 0.5
+    map_x = middle + (x[None] - middle) / scale[:, None] - 0.5
+    map_y = np.repeat(y[:, None] - 0.5, NET_WIDTH, 1)
+    picture = cv2.remap(picture, map_x.astype(np.float32), map_y, cv2.INTER_LINEAR,
+                        borderMode=cv2.BORDER_REPLICATE)  # fmt: skip
+    mask = cv2.remap(mask, map_x.astype(np.float32), map_y, cv2.INTER_LINEAR)
+    centre = middle / NET_WIDTH
+
+    def moved(place: np.ndarray) -> np.ndarray:
+        place = place.astype(np.float32).copy()
+        at = np.interp(place[..., 1] * NET_HEIGHT, y, scale)
+        place[..., 0] = centre + (place[..., 0] - centre) * at
+        return place
+
+    return picture, mask, moved(landmarks), moved(flow)
+
+
+def jitter_shop(
+    rng: np.random.Generator, picture: np.ndarray, mask: np.ndarray, landmarks: np.ndarray,
+    flow: np.ndarray, strength: float,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
+    """Scales, turns and shifts the in-shop picture, and its truth with it."""
+    scale = float(np.exp(rng.uniform(-0.22, 0.12) * strength))
+    angle = np.deg2rad(rng.normal(0, 5 * strength))
+    centre = np.array([NET_WIDTH / 2, NET_HEIGHT / 2])
+    source = centre
+    if rng.random() < 0.75 * strength:
+        # As it is served where the background is found: the garment fills the canvas.
+        x, y, w, h = cv2.boundingRect((mask > 128).astype(np.uint8))
+        if w and h:
+            margin = 1.12 * float(np.exp(rng.normal(0, 0.04)))
+            scale = min(NET_WIDTH / (w * margin), NET_HEIGHT / (h * margin), 3.0)
+            source = np.array([x + w / 2, y + h / 2])
+    a, b = scale * np.cos(angle), scale * np.sin(angle)
+    linear = np.array([[a, -b], [b, a]])
+    drift = 0.06 if source is centre else 0.015
+    shift = centre - linear @ source + rng.uniform(-drift, drift, 2) * strength * NET_HEIGHT
+    # OpenCV counts from pixel centres at 0; the truth from pixel corners.
+    matrix = np.concatenate([linear, (linear @ [0.5, 0.5] + shift - 0.5)[:, None]], 1)
+    size = (NET_WIDTH, NET_HEIGHT)
+    picture = cv2.warpAffine(picture, matrix, size, flags=cv2.INTER_LINEAR,
+                             borderMode=cv2.BORDER_REPLICATE)  # fmt: skip
+    mask = cv2.warpAffine(mask, matrix, size, flags=cv2.INTER_LINEAR)
+    pixels = np.array([NET_WIDTH, NET_HEIGHT])
+    turn = (linear * pixels / pixels[:, None]).astype(np.float32)  # in 0..1 of each side
+    move = np.concatenate([turn, (shift / pixels)[:, None]], 1).astype(np.float32)
+    places = landmarks[:, :2] @ move[:, :2].T + move[:, 2]
+    landmarks = np.concatenate([places, landmarks[:, 2:]], 1)
+    return picture, mask, landmarks, cv2.transform(flow.astype(np.float32), move)
+
+
+def inside_distance(mask: np.ndarray) -> np.ndarray:
+    """Pixels from a mask's edge, positive inside, float16 (H, W), at most REACH either way."""
+    inside = (mask > 128).astype(np.uint8)
+    within = cv2.distanceTransform(inside, cv2.DIST_L2, 3)
+    beyond = cv2.distanceTransform(1 - inside, cv2.DIST_L2, 3)
+    return np.clip(within - beyond, -REACH, REACH).astype(np.float16)
