@@ -7,6 +7,7 @@ PYTHON ?= python3.11
 VENV ?= .venv
 TORCH_INDEX ?=
 TARGET ?= cpu
+SM ?=
 PERSON ?=
 GARMENT ?=
 PROMPT ?=
@@ -18,14 +19,15 @@ PY := $(VENV)/bin/python
 # Through the environment, so that quotes and dollars in a prompt or path reach the program whole.
 export PERSON GARMENT PROMPT CATEGORY OUT
 
-.PHONY: help venv system assets export serve tryon test bench train pairs pairs-preview evaluate \
+.PHONY: help venv engines system assets export doctor audit serve tryon test bench train pairs pairs-preview evaluate \
 	lint clean
 
 help: ## show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 	@printf '\nVariables:\n'
 	@printf '  PERSON=me.jpg GARMENT=shirt.jpg PROMPT="..." CATEGORY=upper|lower|dress OUT=out/tryon.png\n'
-	@printf '  TARGET=cpu|cuda|tensorrt     what `make export` writes\n'
+	@printf '  TARGET=cpu|cuda|tensorrt|tensorrt_rtx   what `make export` writes\n'
+	@printf '  SM=89                        GPU that TARGET=tensorrt_rtx builds for (compute capability)\n'
 	@printf '  PYTHON=python3.11            the Python that makes the environment\n'
 	@printf '  TORCH_INDEX=URL              index for torch alone, for its CPU build\n'
 	@printf '  ARGS="..."                   further arguments of train, pairs, bench, test, evaluate\n'
@@ -39,14 +41,26 @@ $(VENV)/stamp: requirements.txt client/pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) is not there; install Python 3.11 (apt-get install -y python3.11-venv) or name it: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@$(PYTHON) deploy/make_venv.py $(VENV) --torch-index "$(TORCH_INDEX)"
 
+engines: $(VENV)/engines-stamp ## add TensorRT for RTX and nvidia-modelopt to .venv
+
+$(VENV)/engines-stamp: $(VENV)/stamp
+	@$(PYTHON) deploy/make_venv.py $(VENV) --engines
+
 system: venv
 	@$(PY) deploy/check_system.py --install
 
 assets: venv ## fetch the pretrained parts and example pictures (.cache/assets)
 	@$(PY) -m tryon.assets >/dev/null
 
-export: assets ## trace, check and write model_repository/$(TARGET)
-	@$(PY) -m export --target $(TARGET)
+# Inside NVIDIA's containers TARGET=tensorrt needs modelopt too.
+export: assets $(if $(filter tensorrt%,$(TARGET)),engines) ## trace, check and write model_repository/$(TARGET)
+	@$(PY) -m export --target $(TARGET) --sm "$(SM)"
+
+doctor: venv ## whether what was exported still fits weights, code and versions
+	@$(PY) -m export.doctor
+
+audit: venv ## how much of each built engine computes in fp16
+	@$(PY) -m export.doctor --audit
 
 serve: assets ## run the embedded Triton server in the foreground (ports 8000, 8001, 8002)
 	@$(PY) deploy/check_system.py serve --install
@@ -58,7 +72,7 @@ tryon: assets ## PERSON + GARMENT and/or PROMPT -> out/tryon.png, from nothing t
 	@$(PY) -m deploy.tryon_demo --person "$$PERSON" --garment "$$GARMENT" --prompt "$$PROMPT" \
 		--category "$$CATEGORY" --out "$$OUT"
 
-test: system assets ## run every test, setting up first what they need
+test: system assets engines ## run every test, setting up first what they need
 	@$(PY) -m pytest $(ARGS)
 
 bench: assets ## measure the server against the bare chain (JSON, table, plot in out/)

@@ -19,7 +19,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 REQUIREMENTS = ROOT / "requirements.txt"
-STAMP = "stamp"
+STAMP, ENGINES_STAMP = "stamp", "engines-stamp"
 GLIBC = (2, 35)
 
 
@@ -55,6 +55,20 @@ def pinned(name: str) -> str:
     raise SystemExit(f"error: {REQUIREMENTS} pins no {name}")
 
 
+ENGINES = "# ---- engines"
+"""Where the part of requirements.txt begins that only building engines needs."""
+
+
+def requirements(engines: bool) -> list[str]:
+    """The pinned packages of every environment, or those that engines add."""
+    chosen, here = [], False
+    for line in REQUIREMENTS.read_text().splitlines():
+        here = here or line.startswith(ENGINES)
+        if here == engines and "==" in line and not line.startswith("#"):
+            chosen.append(line.split("#")[0].strip())
+    return chosen
+
+
 def torch_build(python: Path, index: list[str]) -> str:
     """Says which build of torch would be downloaded, without downloading it."""
     command = [str(python), "-m", "pip", "install", "--quiet", "--dry-run", "--no-deps",
@@ -79,6 +93,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--torch-index", default="", help="index for torch alone")
+    parser.add_argument("--engines", action="store_true", help="add what building engines needs")
     options = parser.parse_args()
     problem = platform_problem()
     if problem is not None:
@@ -95,13 +110,22 @@ def main() -> int:
             print("error: python3.11 -m venv failed; run: apt-get install -y python3.11-venv",
                   file=sys.stderr)  # fmt: skip
             return 1
+    if options.engines:
+        # Pinned each, and modelopt asks for packages that its ONNX part doesn't import.
+        print("venv: installing TensorRT for RTX and nvidia-modelopt (96 MB) ...", flush=True)
+        if not _pip(python, ["--no-deps", *requirements(engines=True)]):
+            print("error: pip could not install what engines need, see above; run `make engines` "
+                  "again", file=sys.stderr)  # fmt: skip
+            return 1
+        (folder / ENGINES_STAMP).write_text("made by deploy/make_venv.py --engines\n")
+        return 0
     index = ["--index-url", options.torch_index] if options.torch_index else []
     print(f"venv: {torch_build(python, index)}", flush=True)
     print(f"venv: the rest of {REQUIREMENTS.name}: about 480 MB; then 220 MB of pretrained parts "
           "and pictures (`make assets`)", flush=True)  # fmt: skip
     steps = (
         ("torch", [*index, pinned("torch")]),
-        (REQUIREMENTS.name, ["-r", str(REQUIREMENTS)]),
+        (REQUIREMENTS.name, requirements(engines=False)),
         # Editable, so that tests and demo run the client that is in the tree.
         ("client", ["--no-deps", "--no-build-isolation", "--editable", str(ROOT / "client")]),
     )

@@ -2,6 +2,7 @@
 
     python -m export                              model_repository/cpu, for the embedded server
     python -m export --target cuda                for Triton's ONNX Runtime backend on a GPU
+    python -m export --target tensorrt_rtx --sm 89    engines of TensorRT for RTX, with no GPU
     python -m export --only generate-configs      config.pbtxt of all targets, from the contract
 
 Does nothing where weights, code and packages are those of the last export.
@@ -10,21 +11,22 @@ Does nothing where weights, code and packages are those of the last export.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import os
 import sys
 import time
 from pathlib import Path
 
+from export import engine
 from export.config import TARGETS, profile, write_configs
 from export.repository import REPOSITORIES, assemble, is_current, source_hashes
 
 NO_ENGINES = """\
-error: --target tensorrt: {why}; nothing was written. Ways on:
-  - `python -m export --target tensorrt --onnx-only` writes the configurations and ONNX files, and
-    prints the trtexec commands that make the engines from them on the GPU machine, in the Triton
-    or TensorRT container
-  - `python -m export --target cuda` serves the same networks on a GPU without TensorRT"""
+error: TARGET=tensorrt: {why}; nothing was written. Ways on:
+  - in NVIDIA's Triton or TensorRT container, which has TensorRT: `make export TARGET=tensorrt`
+  - `make export TARGET=tensorrt_rtx SM=89` builds engines of TensorRT for RTX here, with no GPU
+  - `python -m export --target tensorrt --onnx-only` writes the configurations and the fp16 ONNX
+    files, and prints the trtexec commands that make the engines from them"""
+ENGINE_TARGETS = ("tensorrt", "tensorrt_rtx")
 
 
 def trtexec_commands(repository: Path) -> list[str]:
@@ -36,7 +38,8 @@ def trtexec_commands(repository: Path) -> list[str]:
         if model.kind != "onnx":
             continue
         folder = repository / model.name / "1"
-        parts = ["trtexec", f"--onnx={folder}/model.onnx", f"--saveEngine={folder}/model.plan"]
+        parts = ["trtexec", "--stronglyTyped", f"--onnx={folder}/model.fp16.onnx",
+                 f"--saveEngine={folder}/model.plan"]  # fmt: skip
         for i, kind in enumerate(("minShapes", "optShapes", "maxShapes")):
             shapes = ",".join(
                 f"{name}:{'x'.join(str(d) for d in triple[i])}"
@@ -54,7 +57,8 @@ def main(arguments: list[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--target", choices=TARGETS, default="cpu")
+    parser.add_argument("--target", choices=(*TARGETS, "tensorrt_rtx"), default="cpu")
+    parser.add_argument("--sm", default="", help="tensorrt_rtx: compute capability, such as 89")
     parser.add_argument("--only", choices=["generate-configs"])
     parser.add_argument("--force", action="store_true", help="export even if nothing has changed")
     parser.add_argument("--if-needed", action="store_true", help="say nothing if nothing changed")
@@ -66,20 +70,26 @@ def main(arguments: list[str] | None = None) -> int:
         changed = [f for t in TARGETS for f in write_configs(options.repository / t, t)]
         print("\n".join(str(f) for f in changed) or "all config.pbtxt are as the contract has them")
         return 0
-    if options.target == "tensorrt" and not options.onnx_only:
-        there = importlib.util.find_spec("tensorrt") is not None
-        why = (
-            "this version makes no engines itself"
-            if there
-            else "TensorRT is not installed here (its libraries are not on the package index)"
-        )
-        print(NO_ENGINES.format(why=why), file=sys.stderr)
+    if options.target in ENGINE_TARGETS and not options.onnx_only:
+        try:
+            engine.load(options.target)
+        except engine.EngineError as error:
+            if options.target == "tensorrt":
+                print(NO_ENGINES.format(why=error), file=sys.stderr)
+            else:
+                print(f"error: {error}: `make engines` installs it", file=sys.stderr)
+            return 1
+    if options.target == "tensorrt_rtx" and not options.sm:
+        print("error: TARGET=tensorrt_rtx builds for a GPU that need not be here: name its compute "
+              "capability, such as SM=89 (GeForce 40), 120 (GeForce 50)", file=sys.stderr)
         return 1
     return _export(options.repository / options.target, options.target, options)
 
 
 def _export(repository: Path, target: str, options: argparse.Namespace) -> int:
     hashes = source_hashes()
+    if target in ENGINE_TARGETS:
+        hashes["engines"] = f"{options.sm or 'here'}{', ONNX only' * options.onnx_only}"
     if not options.force and is_current(repository, hashes):
         if not options.if_needed:
             print(f"{repository} is up to date (`--force` exports it again)")
@@ -90,7 +100,9 @@ def _export(repository: Path, target: str, options: argparse.Namespace) -> int:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("TQDM_DISABLE", "1")  # transformers' bars for a load of 0.1 s
 
+    from export.engines import AuditError
     from export.parity import DriftError
+    from export.precision import PrecisionError
     from export.samples import samples
     from export.trace import TraceError
     from tryon.assets import AssetError, asset_path
@@ -102,16 +114,28 @@ def _export(repository: Path, target: str, options: argparse.Namespace) -> int:
         sets = {
             s.name: pipeline(s.person, s.garment, s.prompt, s.category).tensors for s in samples()
         }
-        assemble(repository, target, pipeline.models, sets, asset_path("minilm"), hashes,
-                 lambda line: print(line, flush=True))  # fmt: skip
-    except (AssetError, WeightsError, TraceError, DriftError) as error:
+
+        def finish(staging: Path) -> None:
+            from export import engines
+
+            if options.onnx_only:
+                engines.halve_all(staging, sets)
+            else:
+                engines.build_all(staging, target, options.sm, hashes, sets)
+
+        assemble(
+            repository, target, pipeline.models, sets, asset_path("minilm"), hashes,
+            lambda line: print(line, flush=True), finish if target in ENGINE_TARGETS else None,
+        )  # fmt: skip
+    except (AssetError, WeightsError, TraceError, DriftError, engine.EngineError,
+            PrecisionError, AuditError) as error:  # fmt: skip
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(f"exported to {repository} in {time.monotonic() - start:.0f} s")
     if target != "cpu":
         print("This machine can't run it: that takes Triton's container and a GPU. What was "
               "checked here: the graphs against torch, on the CPU.")  # fmt: skip
-    if target == "tensorrt":
+    if target == "tensorrt" and options.onnx_only:
         print("Make the engines on the machine that will serve them:")
         print("\n".join(trtexec_commands(repository)))
     return 0

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from export.config import write_configs
+from export.config import TARGETS, write_configs
+from export.lock import sha256
 from tryon.contract import CONTRACT_VERSION, ENSEMBLE, MODELS
 
 if TYPE_CHECKING:  # the check whether anything is to be done runs without torch
@@ -45,7 +46,7 @@ def source_hashes(root: Path = ROOT, weights: Path | None = None) -> dict[str, s
             digest.update(str(file.relative_to(root)).encode() + b"\0" + file.read_bytes() + b"\0")
     weights = weights or root / "tryon" / "weights" / "tryon.safetensors"
     hashes = {"code": digest.hexdigest()}
-    hashes["weights"] = _sha256(weights) if weights.is_file() else "none"
+    hashes["weights"] = sha256(weights) if weights.is_file() else "none"
     for name in ("mediapipe", "minilm", "efficientnet"):
         hashes[name] = PACKAGES[name].sha256
     for name in _PACKAGES:
@@ -71,17 +72,19 @@ def assemble(
     tokenizer: Path,
     hashes: dict[str, str],
     say: Callable[[str], None] = print,
+    finish: Callable[[Path], None] | None = None,
 ) -> None:
     """Writes a whole repository: all of it, or nothing.
 
     Args:
         repository: `model_repository/<target>`; replaced at the very end.
-        target: "cpu", "cuda" or "tensorrt".
+        target: "cpu", "cuda" or "tensorrt", or "tensorrt_rtx", whose engines no Triton serves.
         modules: networks by served name.
         sets: named tensors of whole requests (`TryOn.tensors`), the first also traces.
         tokenizer: folder with `tokenizer.json`.
         hashes: of `source_hashes`, recorded in `export.json`.
         say: takes a line of progress.
+        finish: adds to the repository before it takes its place (engines).
 
     Raises:
         export.parity.DriftError, export.trace.TraceError: the last good repository is untouched.
@@ -91,11 +94,15 @@ def assemble(
 
     repository.parent.mkdir(parents=True, exist_ok=True)
     with _staging(repository) as staging:
-        write_configs(staging, target)
+        served = target in TARGETS
+        if served:
+            write_configs(staging, target)
         rows = []
         for model in MODELS:
             folder = staging / model.name / VERSION
-            folder.mkdir()
+            if model.kind == "python" and not served:
+                continue
+            folder.mkdir(parents=True)
             if model.kind == "python":
                 shutil.copyfile(BACKENDS / "step_model.py", folder / "model.py")
                 continue
@@ -109,12 +116,15 @@ def assemble(
             require(found)
             if target == "cpu":
                 shutil.copyfile(BACKENDS / "onnx_model.py", folder / "model.py")
-        shutil.copyfile(
-            tokenizer / "tokenizer.json", staging / "tokenizer" / VERSION / "tokenizer.json"
-        )
-        # An ensemble has no file, but Triton wants its version folder.
-        (staging / ENSEMBLE / VERSION).mkdir()
+        if served:
+            shutil.copyfile(
+                tokenizer / "tokenizer.json", staging / "tokenizer" / VERSION / "tokenizer.json"
+            )
+            # An ensemble has no file, but Triton wants its version folder.
+            (staging / ENSEMBLE / VERSION).mkdir()
         say(table(rows))
+        if finish is not None:
+            finish(staging)
         files = {
             str(f.relative_to(staging)): f.stat().st_size
             for f in sorted(staging.rglob("*"))
@@ -125,7 +135,7 @@ def assemble(
             "target": target,
             "sources": hashes,
             "onnx": {
-                m.name: _sha256(staging / m.name / VERSION / "model.onnx")
+                m.name: sha256(staging / m.name / VERSION / "model.onnx")
                 for m in MODELS
                 if m.kind == "onnx"
             },
@@ -134,11 +144,6 @@ def assemble(
         }
         (staging / STAMP).write_text(json.dumps(stamp, indent=1) + "\n")
         _swap(staging, repository)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextlib.contextmanager

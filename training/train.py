@@ -112,9 +112,24 @@ class Average:
         system.load_state(self.models, kept, "the learned weights")
 
 
+PRECISE = ("landmarks.weight", "landmarks.offset", "delta_", "part_logits")
+"""Heads whose outputs are places in 0..1: a step of Adam at the full rate moves them by pixels."""
+
+
+def groups(models: dict[str, nn.Module]) -> list[dict]:
+    """The optimiser's parameter groups; `share` is their part of the learning rate."""
+    rest: list[nn.Parameter] = []
+    precise: list[nn.Parameter] = []
+    for module in models.values():
+        for name, parameter in module.named_parameters():
+            if parameter.requires_grad:
+                (precise if name.startswith(PRECISE) else rest).append(parameter)
+    return [{"params": rest, "share": 1.0}, {"params": precise, "share": 0.1}]
+
+
 def rate_at(step: int, total: int, peak: float) -> float:
     """Linear warm-up, then half a cosine to a fiftieth."""
-    warm = min(1.0, (step + 1) / 200)
+    warm = min(1.0, (step + 1) / 100)
     return peak * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, step / total))))
 
 
@@ -141,7 +156,7 @@ def train(args: argparse.Namespace) -> int:
         beside.replace(words)
     nets, models = networks(vocabulary, args.init)
     learned = [p for m in models.values() for p in m.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(learned, args.rate, betas=(0.9, 0.98), weight_decay=1e-4)
+    optimiser = torch.optim.AdamW(groups(models), args.rate, betas=(0.9, 0.99), weight_decay=1e-4)
     judge = torch.optim.AdamW(nets.discriminator.parameters(), 4e-4, betas=(0.5, 0.99))
     average = Average(models)
     checkpoint = args.out / CHECKPOINT
@@ -187,13 +202,14 @@ def train(args: argparse.Namespace) -> int:
     statistics = [m for n in models.values() for m in n.modules()]
     began = time.monotonic()
     step = first
+    recent: dict[str, list[float]] = {}  # since the last line of the log: one batch says little
     log = (args.out / "log.jsonl").open("a")
     bar = tqdm(batches, initial=first, total=args.steps, desc="train", mininterval=10,
                disable=not ranks.first)  # fmt: skip
     for batch in bar:
         joint = step >= args.joint_at * args.steps
         for group in optimiser.param_groups:
-            group["lr"] = rate_at(step, args.steps, args.rate)
+            group["lr"] = rate_at(step, args.steps, args.rate) * group["share"]
         # Chance of the step's own, so that a resumed run draws the same.
         torch.manual_seed((args.seed * 1_000_003 + step) * ranks.world + ranks.rank)
         with torch.autocast("cpu", torch.bfloat16, enabled=not args.float32):
@@ -219,12 +235,16 @@ def train(args: argparse.Namespace) -> int:
         step += 1
         average.update(step)
         result.terms["total"] = float(result.total.detach())
+        for name, value in result.terms.items():
+            recent.setdefault(name, []).append(value)
         if step % 10 == 0 and writer is not None:
-            log.write(json.dumps({"step": step, **result.terms}) + "\n")
+            means = {name: sum(values) / len(values) for name, values in recent.items()}
+            recent.clear()
+            log.write(json.dumps({"step": step, **means}) + "\n")
             log.flush()
-            for name, value in result.terms.items():
+            for name, value in means.items():
                 writer.add_scalar(name, value, step)
-            bar.set_postfix(loss=f"{result.terms['total']:.3f}", iou=f"{result.terms['iou']:.2f}")
+            bar.set_postfix(loss=f"{means['total']:.3f}", iou=f"{means['iou']:.2f}")
         late = bool(args.stop_after) and time.monotonic() - began > args.stop_after * 60
         late = parallel.any_of(late, ranks)
         if step % args.save_every == 0 or step == args.steps or late:

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from tryon.assets import asset_path
 from tryon.errors import RequestError
+from tryon.models import system
 from tryon.pipeline import TryOnPipeline
 
 
@@ -69,23 +70,25 @@ def sheet(
     rows = []
     names: list[Path | None] = list(garments) or [None]
     top = [np.full((height, width, 3), 255, np.uint8)]
-    top += [tile(pixels(g, 1024), height, width) if g else top[0] for g in names]
-    rows.append(np.concatenate(top, 1))
+    top += [tile(pixels(g, 1024), height, width) for g in garments]
+    if garments:
+        rows.append(np.concatenate(top, 1))
     for person in tqdm(people, desc="people"):
         photo = pixels(person, 1024)
-        row = []
+        row: list[np.ndarray] = []
         for garment in names:
             try:
                 result = pipeline(photo, read_file(garment) if garment else None, prompt, category)
             except RequestError as error:
                 print(f"{person.name} in {garment}: {error}", file=sys.stderr)
+                row += [tile(photo, height, width)] * (not row)
                 row.append(np.full((height, width, 3), 128, np.uint8))
                 continue
             x0, y0, x1, y1 = result.tensors["box"][0] if crop else (0, 0, *photo.shape[1::-1])
             if not row:
                 row.append(tile(photo[y0:y1, x0:x1], height, width))
             row.append(tile(result.picture[y0:y1, x0:x1], height, width))
-        rows.append(np.concatenate((row + [row[-1]] * len(top))[: len(top)], 1))
+        rows.append(np.concatenate(row, 1))
     return np.concatenate(rows, 0)
 
 
@@ -104,12 +107,16 @@ def main(arguments: list[str] | None = None) -> int:
     p.add_argument("--tile", type=int, nargs=2, default=(320, 240), help="height and width")
     p.add_argument("--whole", action="store_true", help="show whole photos, not the window")
     args = p.parse_args(arguments)
-    picture = sheet(
-        TryOnPipeline(args.weights),
-        default_people() if args.people is None else args.people,
-        default_garments() if args.garments is None else args.garments,
-        args.prompt, args.category, tuple(args.tile), not args.whole,
-    )  # fmt: skip
+    try:
+        picture = sheet(
+            TryOnPipeline(args.weights),
+            default_people() if args.people is None else args.people,
+            default_garments() if args.garments is None else args.garments,
+            args.prompt, args.category, tuple(args.tile), not args.whole,
+        )  # fmt: skip
+    except (FileNotFoundError, system.WeightsError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     args.out.parent.mkdir(parents=True, exist_ok=True)
     cv2.imwrite(str(args.out), picture[..., ::-1])
     print(args.out)

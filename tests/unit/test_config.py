@@ -110,7 +110,8 @@ def test_trtexec_commands_name_every_network(tmp_path):
     networks = [m.name for m in contract.MODELS if m.kind == "onnx"]
     assert len(commands) == len(networks)
     for command, name in zip(commands, networks, strict=True):
-        assert (f"{name}/1/model.onnx" in command and "window:1x" in command) or name != "generator"
+        assert f"{name}/1/model.fp16.onnx" in command
+        assert "window:1x" in command or name != "generator"
 
 
 @pytest.mark.parametrize("target", TARGETS)

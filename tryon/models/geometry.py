@@ -63,54 +63,63 @@ class PartTransforms(nn.Module):
             float32 (N, P, 2, h, w) where each part's transform sends each pixel, in 0..1 of the
             canvas; and (N, P, h, w) log weight by distance from the part.
         """
+        with torch.autocast(person.device.type, enabled=False):  # products in bfloat16 lose pixels
+            return self._forward(person.float(), garment.float(), visible.float(), pixels)
+
+    def _forward(
+        self, person: Tensor, garment: Tensor, visible: Tensor, pixels: Tensor
+    ) -> tuple[Tensor, Tensor]:
         unit = torch.tensor([ASPECT, 1.0], device=person.device)
-        p, g = person.float() * unit, garment.float() * unit
-        own = self.weights[None] * visible.float()[:, None, :]
+        p, g = person * unit, garment * unit
+        own = self.weights[None] * visible[:, None, :]
         # A little of every landmark keeps a part with none of its own at the garment's overall
         # transform instead of a division by nothing.
-        w = own + 0.01 * visible.float()[:, None, :] + 1e-4
+        w = own + 0.01 * visible[:, None, :] + 1e-4
         w = w / w.sum(2, keepdim=True)
-        mean_p, mean_g = w @ p, w @ g  # (N, P, 2)
-        dp = p[:, None] - mean_p[:, :, None]  # (N, P, K, 2)
-        dg = g[:, None] - mean_g[:, :, None]
-        wk = w[..., None]
-        spread = (wk * dp * dp).sum((2, 3)) + 1e-4
-        a = (wk * dp * dg).sum((2, 3)) / spread
-        b = (w * (dp[..., 0] * dg[..., 1] - dp[..., 1] * dg[..., 0])).sum(2) / spread
-        # Affine correction: r = M dp, damped by a share of the spread.
-        rx = dg[..., 0] - (a[..., None] * dp[..., 0] - b[..., None] * dp[..., 1])
-        ry = dg[..., 1] - (b[..., None] * dp[..., 0] + a[..., None] * dp[..., 1])
+        both = torch.cat([p, g], 2)
+        mean = w @ both  # (N, P, 4)
+        px, py, gx, gy = (both[:, None] - mean[:, :, None]).unbind(3)  # (N, P, K) each
+        products = torch.stack(
+            [px * px, py * py, px * py, px * gx, py * gx, px * gy, py * gy], 2
+        )  # fmt: skip
+        moments = (products * w[:, :, None]).sum(3)  # (N, P, 7)
+        xx, yy, xy, xgx, ygx, xgy, ygy = moments.unbind(2)
+        # The similarity: g = [[a, -b], [b, a]] p.
+        spread = xx + yy + 1e-4
+        a, b = (xgx + ygy) / spread, (xgy - ygx) / spread
+        # Affine correction: the residual r = M p, damped by a share of the spread.
         damp = 0.08 * spread + 2e-4
-        cxx = (w * dp[..., 0] * dp[..., 0]).sum(2) + damp
-        cyy = (w * dp[..., 1] * dp[..., 1]).sum(2) + damp
-        cxy = (w * dp[..., 0] * dp[..., 1]).sum(2)
-        det = cxx * cyy - cxy * cxy
-        ux, uy = (w * rx * dp[..., 0]).sum(2), (w * rx * dp[..., 1]).sum(2)
-        vx, vy = (w * ry * dp[..., 0]).sum(2), (w * ry * dp[..., 1]).sum(2)
-        m00 = a + (ux * cyy - uy * cxy) / det
-        m01 = -b + (uy * cxx - ux * cxy) / det
-        m10 = b + (vx * cyy - vy * cxy) / det
-        m11 = a + (vy * cxx - vx * cxy) / det
-
-        x = pixels[:, None, 0] * ASPECT - mean_p[..., 0, None, None]  # (N, P, h, w)
-        y = pixels[:, None, 1] - mean_p[..., 1, None, None]
-
-        def each(value: Tensor) -> Tensor:
-            return value[..., None, None]
-
-        gx = each(m00) * x + each(m01) * y + each(mean_g[..., 0])
-        gy = each(m10) * x + each(m11) * y + each(mean_g[..., 1])
-        flows = torch.stack([gx / ASPECT, gy], 2)
-
+        cxx, cyy = xx + damp, yy + damp
+        det = cxx * cyy - xy * xy
+        ux, uy = xgx - a * xx + b * xy, ygx - a * xy + b * yy
+        vx, vy = xgy - b * xx - a * xy, ygy - b * xy - a * yy
+        m00 = a + (ux * cyy - uy * xy) / det
+        m01 = -b + (uy * cxx - ux * xy) / det
+        m10 = b + (vx * cyy - vy * xy) / det
+        m11 = a + (vy * cxx - vx * xy) / det
+        # Everything below is linear in 1, x, y and their products: one matrix product for all.
+        mpx, mpy, mgx, mgy = mean.unbind(2)
+        grid = pixels.reshape(2, -1)
+        x, y = grid[0] * ASPECT, grid[1]
+        ones = torch.ones_like(x)
+        rows = torch.stack([
+            m00 / ASPECT, m01 / ASPECT, (mgx - m00 * mpx - m01 * mpy) / ASPECT,
+            m10, m11, mgy - m10 * mpx - m11 * mpy,
+        ], 2).reshape(person.shape[0], -1, 3)  # fmt: skip
+        flows = rows @ torch.stack([x, y, ones])
         # Mahalanobis distance from the part's own landmarks, at least a twentieth of the view wide.
         floor = 0.05**2
-        sxx, syy = cxx - damp + floor, cyy - damp + floor
-        inverse = 1 / (sxx * syy - cxy * cxy)
-        distance = each(inverse) * (
-            each(syy) * x * x - 2 * each(cxy) * x * y + each(sxx) * y * y
-        )
+        sxx, syy = xx + floor, yy + floor
+        scale = -0.5 / (sxx * syy - xy * xy)
+        linear_x, linear_y = syy * mpx - xy * mpy, sxx * mpy - xy * mpx
+        rows = torch.stack([
+            syy, sxx, -2 * xy, -2 * linear_x, -2 * linear_y, linear_x * mpx + linear_y * mpy
+        ], 2) * scale[:, :, None]  # fmt: skip
+        near = rows @ torch.stack([x * x, y * y, x * y, x, y, ones])
         presence = (own.sum(2) / self.weights.sum(1)[None]).clamp(1e-3, 1).log()
-        return flows, (-0.5 * distance).clamp(min=-8) + 2 * each(presence)
+        near = near.clamp(-8, 0) + 2 * presence[:, :, None]
+        size = pixels.shape[2:]
+        return flows.reshape(*presence.shape, 2, *size), near.reshape(*presence.shape, *size)
 
 
 class LandmarkVote(nn.Module):
