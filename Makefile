@@ -8,6 +8,7 @@ VENV ?= .venv
 TORCH_INDEX ?=
 TARGET ?= cpu
 SM ?=
+ONNX_ONLY ?=
 PERSON ?=
 GARMENT ?=
 PROMPT ?=
@@ -28,6 +29,7 @@ help: ## show this list
 	@printf '  PERSON=me.jpg GARMENT=shirt.jpg PROMPT="..." CATEGORY=upper|lower|dress OUT=out/tryon.png\n'
 	@printf '  TARGET=cpu|cuda|tensorrt|tensorrt_rtx   what `make export` writes\n'
 	@printf '  SM=89                        GPU that TARGET=tensorrt_rtx builds for (compute capability)\n'
+	@printf '  ONNX_ONLY=1                  TARGET=tensorrt: the container makes the engines\n'
 	@printf '  PYTHON=python3.11            the Python that makes the environment\n'
 	@printf '  TORCH_INDEX=URL              index for torch alone, for its CPU build\n'
 	@printf '  ARGS="..."                   further arguments of train, pairs, bench, test, evaluate\n'
@@ -54,7 +56,7 @@ assets: venv ## fetch the pretrained parts and example pictures (.cache/assets)
 
 # Inside NVIDIA's containers TARGET=tensorrt needs modelopt too.
 export: assets $(if $(filter tensorrt%,$(TARGET)),engines) ## trace, check and write model_repository/$(TARGET)
-	@$(PY) -m export --target $(TARGET) --sm "$(SM)"
+	@$(PY) -m export --target $(TARGET) --sm "$(SM)" $(if $(ONNX_ONLY),--onnx-only)
 
 doctor: venv ## whether what was exported still fits weights, code and versions
 	@$(PY) -m export.doctor

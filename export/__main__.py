@@ -11,6 +11,7 @@ Does nothing where weights, code and packages are those of the last export.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 import time
@@ -24,29 +25,36 @@ NO_ENGINES = """\
 error: TARGET=tensorrt: {why}; nothing was written. Ways on:
   - in NVIDIA's Triton or TensorRT container, which has TensorRT: `make export TARGET=tensorrt`
   - `make export TARGET=tensorrt_rtx SM=89` builds engines of TensorRT for RTX here, with no GPU
-  - `python -m export --target tensorrt --onnx-only` writes the configurations and the fp16 ONNX
-    files, and prints the trtexec commands that make the engines from them"""
+  - `make export TARGET=tensorrt ONNX_ONLY=1` writes configurations and fp16 ONNX files; the
+    container (deploy/container) makes the engines from them when it starts"""
 ENGINE_TARGETS = ("tensorrt", "tensorrt_rtx")
 
 
-def trtexec_commands(repository: Path) -> list[str]:
-    """The commands that build each network's engine, with the contract's profiles."""
+def trtexec_arguments() -> dict[str, list[str]]:
+    """What trtexec is told for each network, but for its files: the contract's profiles."""
     from tryon.contract import MODELS
 
-    commands = []
+    arguments = {}
     for model in MODELS:
         if model.kind != "onnx":
             continue
-        folder = repository / model.name / "1"
-        parts = ["trtexec", "--stronglyTyped", f"--onnx={folder}/model.fp16.onnx",
-                 f"--saveEngine={folder}/model.plan"]  # fmt: skip
+        arguments[model.name] = ["--stronglyTyped"]
         for i, kind in enumerate(("minShapes", "optShapes", "maxShapes")):
             shapes = ",".join(
                 f"{name}:{'x'.join(str(d) for d in triple[i])}"
                 for name, triple in profile(model).items()
             )
-            parts.append(f"--{kind}={shapes}")
-        commands.append(" ".join(parts))
+            arguments[model.name].append(f"--{kind}={shapes}")
+    return arguments
+
+
+def trtexec_commands(repository: Path) -> list[str]:
+    """The commands that build each network's engine."""
+    commands = []
+    for name, arguments in trtexec_arguments().items():
+        folder = repository / name / "1"
+        files = f"--onnx={folder}/model.fp16.onnx --saveEngine={folder}/model.plan"
+        commands.append(" ".join(["trtexec", files, *arguments]))
     return commands
 
 
@@ -120,6 +128,8 @@ def _export(repository: Path, target: str, options: argparse.Namespace) -> int:
 
             if options.onnx_only:
                 engines.halve_all(staging, sets)
+                commands = json.dumps(trtexec_arguments(), indent=1) + "\n"
+                (staging / "trtexec.json").write_text(commands)
             else:
                 engines.build_all(staging, target, options.sm, hashes, sets)
 
@@ -136,7 +146,8 @@ def _export(repository: Path, target: str, options: argparse.Namespace) -> int:
         print("This machine can't run it: that takes Triton's container and a GPU. What was "
               "checked here: the graphs against torch, on the CPU.")  # fmt: skip
     if target == "tensorrt" and options.onnx_only:
-        print("Make the engines on the machine that will serve them:")
+        print("The container makes the engines when it starts (deploy/container/compose.yaml); by "
+              "hand, on the machine that will serve them:")  # fmt: skip
         print("\n".join(trtexec_commands(repository)))
     return 0
 

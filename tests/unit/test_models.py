@@ -51,6 +51,15 @@ def test_a_part_without_landmarks_follows_the_garment_as_a_whole() -> None:
     assert near[0, legs].max() < near[0, torso].max() - 2
 
 
+def test_transforms_keep_their_precision_under_autocast() -> None:
+    place, pixels = torch.rand(2, 23, 2), pixel_coordinates(32, 24, torch.zeros(1))
+    seen = torch.ones(2, 23)
+    exact, near = PartTransforms()(place, place.flip(0), seen, pixels)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed, near_mixed = PartTransforms()(place, place.flip(0), seen, pixels)
+    assert torch.equal(exact, mixed) and torch.equal(near, near_mixed)
+
+
 def test_landmarks_may_lie_beyond_the_picture() -> None:
     vote = LandmarkVote(4)
     with torch.no_grad():

@@ -1,0 +1,8 @@
+# The client alone: `docker run --network host -v $PWD:/pictures tryon-client --person me.jpg ...`
+ARG PYTHON_IMAGE=python:3.11-slim
+FROM ${PYTHON_IMAGE}
+COPY client /opt/client
+RUN python -m pip install --no-cache-dir /opt/client && useradd --create-home --uid 10001 tryon
+USER tryon
+WORKDIR /pictures
+ENTRYPOINT ["tryon"]
