@@ -206,7 +206,7 @@ def run(
     maps = nets.generator.maps(out, before, none, shop, garment["mask"].sigmoid())
     placement = torch.tensor([[0.0, 0.0, 1.0, 1.0]]).expand(len(z), 4)
     canvas = torch.cat([shop, torch.ones_like(shop[:, :1])], 1)
-    picture, _ = composite(view_before, placement, maps, canvas)
+    picture, _ = composite(view_before, placement, maps, canvas, decide=1.0)
     changed = (drawn | old).float()[:, None]
     near = losses.widened(changed, 8)
     for name in ("garment", "keep"):

@@ -12,6 +12,8 @@ from tryon.contract import NET_HEIGHT
 from tryon.models.blocks import warp
 
 LUMA = (0.299, 0.587, 0.114)
+DECIDE = 2.5
+"""Where the network is undecided its masks have broad ramps; a garment's edge has none."""
 
 
 class Maps(NamedTuple):
@@ -120,7 +122,7 @@ def enlarge(maps: Tensor, placement: Tensor, window: Tensor) -> Tensor:
 
 
 def composite(
-    window: Tensor, placement: Tensor, maps: Maps, canvas: Tensor
+    window: Tensor, placement: Tensor, maps: Maps, canvas: Tensor, decide: float = DECIDE
 ) -> tuple[Tensor, Tensor]:
     """Paints the garment into the window.
 
@@ -128,6 +130,7 @@ def composite(
         window: float (N, 3, h, w) in 0..1, the photo's pixels.
         placement: (N, 4) where the window lies in the generator's view.
         canvas: float (N, 4, Hc, Wc) the garment's RGBA in 0..1.
+        decide: how much steeper than predicted the edges of the masks are drawn.
 
     Returns:
         picture (N, 3, h, w) in 0..1, and mask (N, 1, h, w) in 0..1: how much of each pixel changed.
@@ -138,7 +141,7 @@ def composite(
     flow, paint, shade = smooth.split([2, 3, 3], 1)
     # Edges as sharp as the window's pixels, not as the network's.
     height = (placement[:, 3] - placement[:, 1]).clamp(min=1e-6)
-    scale = (window.shape[2] / height / NET_HEIGHT).clamp(1.0, 4.0)[:, None, None, None]
+    scale = decide * (window.shape[2] / height / NET_HEIGHT).clamp(1.0, 4.0)[:, None, None, None]
     cloth = warp(canvas, flow)
     alpha = _sharpen(garment, scale) * cloth[:, 3:]
     cloth = recolour(cloth[:, :3], maps.strength, maps.colour, maps.garment_mean)
