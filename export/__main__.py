@@ -78,19 +78,19 @@ def main(arguments: list[str] | None = None) -> int:
         changed = [f for t in TARGETS for f in write_configs(options.repository / t, t)]
         print("\n".join(str(f) for f in changed) or "all config.pbtxt are as the contract has them")
         return 0
-    if options.target in ENGINE_TARGETS and not options.onnx_only:
-        try:
-            engine.load(options.target)
-        except engine.EngineError as error:
-            if options.target == "tensorrt":
-                print(NO_ENGINES.format(why=error), file=sys.stderr)
-            else:
-                print(f"error: {error}: `make engines` installs it", file=sys.stderr)
-            return 1
     if options.target == "tensorrt_rtx" and not options.sm:
         print("error: TARGET=tensorrt_rtx builds for a GPU that need not be here: name its compute "
               "capability, such as SM=89 (GeForce 40), 120 (GeForce 50)", file=sys.stderr)
         return 1
+    if options.target in ENGINE_TARGETS and not options.onnx_only:
+        try:
+            trt = engine.load(options.target)
+            if options.sm:
+                engine.capability(trt, options.sm)
+        except engine.EngineError as error:
+            print(NO_ENGINES.format(why=error) if options.target == "tensorrt" else
+                  f"error: {error}", file=sys.stderr)  # fmt: skip
+            return 1
     return _export(options.repository / options.target, options.target, options)
 
 

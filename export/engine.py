@@ -64,7 +64,8 @@ def load(target: str) -> Any:
     try:
         modules = [importlib.import_module(name) for name in names]
     except (ImportError, OSError) as error:
-        raise EngineError(f"{names[-1]} is not installed here ({error})") from None
+        how = "" if target == "tensorrt" else ": `make engines` installs it"
+        raise EngineError(f"{names[-1]} is not installed here ({error}){how}") from None
     return modules[-1]
 
 
@@ -101,7 +102,7 @@ def build(
     config = builder.create_builder_config()
     if sm:
         config.num_compute_capabilities = 1
-        config.set_compute_capability(_capability(trt, sm), 0)
+        config.set_compute_capability(capability(trt, sm), 0)
     profile = builder.create_optimization_profile()
     for name, (low, best, high) in profiles.items():
         profile.set_shape(name, low, best, high)
@@ -134,7 +135,8 @@ def _logger(trt: Any, say: Callable[[str], None]) -> Any:
     return Logger()
 
 
-def _capability(trt: Any, sm: str) -> Any:
+def capability(trt: Any, sm: str) -> Any:
+    """TensorRT's name of a compute capability such as "89"; raises EngineError for one unknown."""
     known = sorted(n for n in trt.ComputeCapability.__members__ if n.startswith("SM"))
     if f"SM{sm}" not in known:
         names = ", ".join(n[2:] for n in known)

@@ -212,4 +212,7 @@ def test_the_audit_without_engines_names_the_command(tmp_path, capsys):
 def test_a_gpu_must_be_named_for_engines_ahead_of_time(tmp_path, capsys):
     assert command.main(["--target", "tensorrt_rtx", "--repository", str(tmp_path)]) == 1
     assert "SM=89" in capsys.readouterr().err
+    more = ["--target", "tensorrt_rtx", "--sm", "12", "--repository", str(tmp_path)]
+    assert command.main(more) == 1
+    assert "there are" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
