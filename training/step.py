@@ -134,6 +134,39 @@ def condition_of(category: Tensor, has_text: Tensor) -> Tensor:
     )  # fmt: skip
 
 
+@dataclass
+class Seen:
+    """A batch as the networks see it: pictures in 0..1, and what the encoders made of them."""
+
+    before: Tensor
+    view: Tensor
+    truth: Tensor
+    shop: Tensor
+    condition: Tensor
+    garment: dict[str, Tensor]
+    z_text: Tensor
+    drawn: Tensor
+    old: Tensor
+
+    @property
+    def changed(self) -> Tensor:
+        """float (N, 1, H, W): where the picture after differs from the one before."""
+        return (self.drawn | self.old).float()[:, None]
+
+
+def see(nets: Networks, batch: dict) -> Seen:
+    """Runs the encoders on a batch."""
+    before, after, shop = images(batch["before"]), images(batch["after"]), images(batch["shop"])
+    margin = (before.shape[3] - NET_WIDTH) // 2
+    view, truth = (x[..., margin : margin + NET_WIDTH] for x in (before, after))
+    has_text = torch.tensor([bool(c) for c in batch["caption"]])
+    condition = condition_of(batch["category"], has_text)
+    garment = nets.image_encoder.encode(shop, condition)
+    z_text = nets.text_encoder.project(nets.sentences(list(batch["caption"]))).float()
+    drawn, old = batch["drawn"].bool(), batch["old"].bool()
+    return Seen(before, view, truth, shop, condition, garment, z_text, drawn, old)
+
+
 def run(
     nets: Networks, batch: dict, weights: Weights, phase: str, perceptual: bool,
     forced: float = 0.0,
@@ -142,133 +175,169 @@ def run(
 
     Args:
         batch: collated items of `training.data.compose.compose`.
-        phase: "truth" (terms with exact truth alone) or "joint" (with the discriminator).
+        phase: "places" (landmarks and what else needs no picture: a third of the time), "truth"
+            (all terms with exact truth) or "joint" (with the discriminator too).
         perceptual: whether to compute the perceptual term in this step.
         forced: share of the pairs whose garment is laid by its true landmarks on the person
             (teacher forcing, Williams and Zipser, 1989). How long a sleeve falls is a guess that
             the landmarks alone must make; all that comes after learns to follow them sharply.
     """
-    w = weights
-    before, after, shop = images(batch["before"]), images(batch["after"]), images(batch["shop"])
-    margin = (before.shape[3] - NET_WIDTH) // 2
-    view_before = before[..., margin : margin + NET_WIDTH]
-    truth = after[..., margin : margin + NET_WIDTH]
-    category = batch["category"]
-    has_text = torch.tensor([bool(c) for c in batch["caption"]])
-    condition = condition_of(category, has_text)
+    seen = see(nets, batch)
     with torch.no_grad():
-        pose = nets.pose.features(before)
-    garment = nets.image_encoder.encode(shop, condition)
-    z_text = nets.text_encoder.project(nets.sentences(list(batch["caption"]))).float()
-    z = nets.generator.fusion(garment["z_image"], z_text, condition)
-    told = (torch.rand(len(category), 1, 1) < forced).float() * torch.tensor([0.0, 0.0, 1.0])
+        pose = nets.pose.features(seen.before)
+    z = nets.generator.fusion(seen.garment["z_image"], seen.z_text, seen.condition)
+    told = (torch.rand(len(z), 1, 1) < forced).float() * torch.tensor([0.0, 0.0, 1.0])
     told = told + torch.tensor([1.0, 1.0, 0.0])
     placed = (batch["landmarks"] * told, batch["shop_landmarks"] * told)
-    out = nets.generator.predict(before, pose, garment, z, condition, shop, placed)
+    out = nets.generator.predict(
+        seen.before, pose, seen.garment, z, seen.condition, seen.shop, placed,
+        places_only=phase == "places",
+    )  # fmt: skip
+    terms = place_terms(nets, batch, weights, seen, out)
+    text = text_terms(nets, batch, weights, seen)
+    picture, iou = seen.view, torch.zeros(())
+    if phase != "places":
+        terms |= layer_terms(batch, weights, seen, out)
+        picture, out["garment"], more = picture_terms(nets, weights, seen, out, perceptual)
+        terms |= more
+        with torch.no_grad():
+            shown = (out["garment"] > 0.5).float()
+            drawn = seen.drawn.float()[:, None]
+            both = (shown * drawn).sum((1, 2, 3))
+            overlap = both / ((shown + drawn) > 0).float().sum((1, 2, 3)).clamp(min=1)
+            iou = overlap.mean()
+        terms["confidence"] = weights.confidence * F.binary_cross_entropy_with_logits(
+            out["confidence"][:, 0], overlap
+        )
+    if phase == "joint":
+        adversarial, caption = judged_terms(nets, batch, weights, seen, picture)
+        terms["adversarial"] = adversarial
+        if caption is not None:
+            text["caption"] = caption
+    image_side = torch.stack(list(terms.values())).sum()
+    text_side = torch.stack(list(text.values())).sum()
+    total = weights.alpha * image_side + (1 - weights.alpha) * text_side
+    numbers = {k: float(v.detach()) for k, v in {**terms, **text}.items()}
+    numbers["iou"] = float(iou)
+    found = {
+        "garment_mask": seen.garment["mask"].sigmoid(),
+        "garment_landmarks": seen.garment["landmarks"],
+        "visible": seen.garment["visible"].sigmoid(),
+    }
+    return Result(total, numbers, picture, seen.truth, {**out, **found})
 
-    drawn = batch["drawn"].bool()
-    old = batch["old"].bool()
+
+def place_terms(
+    nets: Networks, batch: dict, w: Weights, seen: Seen, out: dict[str, Tensor]
+) -> dict[str, Tensor]:
+    """Where the garment's landmarks lie in its picture and on the person, and the parts' flow."""
+    garment, shop_mask = seen.garment, batch["shop_mask"].float()[:, None] / 255
+    there, here = batch["shop_landmarks"], batch["landmarks"]
     valid = batch["valid"].float()[:, None]
-    drawn_1 = drawn.float()[:, None]
-    parse_before, parse_after = batch["parse_before"].long(), batch["parse_after"].long()
-    shop_mask = batch["shop_mask"].float()[:, None] / 255
-    terms: dict[str, Tensor] = {
-        "garment_landmarks": w.landmarks
-        * losses.landmark_loss(garment["landmarks"], batch["shop_landmarks"]),
-        "visible": w.visible * losses.visibility_loss(garment["visible"], batch["shop_landmarks"]),
+    return {
+        "garment_landmarks": w.landmarks * losses.landmark_loss(garment["landmarks"], there),
+        "visible": w.visible * losses.visibility_loss(garment["visible"], there),
         "garment_mask": w.garment_mask * losses.mask_loss(garment["mask"], shop_mask),
-        "landmarks": w.landmarks * losses.landmark_loss(out["landmarks"], batch["landmarks"]),
+        "landmarks": w.landmarks * losses.landmark_loss(out["landmarks"], here),
         "garment_votes": w.votes * losses.vote_loss(
-            garment["votes"], garment["voted"], nets.image_encoder.pixels, batch["shop_landmarks"]
+            garment["votes"], garment["voted"], nets.image_encoder.pixels, there
         ),
         "votes": w.votes * losses.vote_loss(
-            out["votes"], out["voted"], nets.generator.pixels_8, batch["landmarks"]
+            out["votes"], out["voted"], nets.generator.pixels_8, here
         ),
-        "mask": w.mask * losses.mask_loss(
-            out["mask"], drawn_1, losses.front_weight(parse_before, parse_after, drawn)
-        ),
-        "parse": w.parse * losses.parse_loss(out["parse"], parse_before),
-        "beneath": w.beneath * losses.beneath_loss(
-            out["beneath"], losses.beneath_truth(parse_before, parse_after, drawn, old), drawn, old
-        ),
-        "smooth": w.smooth * losses.smoothness_loss(out["flow"]),
+        "flow_parts": w.flow_parts * losses.flow_loss(out["flow_parts"], batch["flow"], valid),
     }  # fmt: skip
-    for name in ("flow_parts", "flow_8", "flow_4", "flow"):
-        terms[name] = getattr(w, name) * losses.flow_loss(out[name], batch["flow"], valid)
+
+
+def layer_terms(batch: dict, w: Weights, seen: Seen, out: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Flow, masks and parse: all that has an exact truth and isn't the picture."""
+    drawn, old = seen.drawn, seen.old
+    parse_before, parse_after = batch["parse_before"].long(), batch["parse_after"].long()
+    drawn_1 = drawn.float()[:, None]
+    front = losses.front_weight(parse_before, parse_after, drawn)
+    beneath = losses.beneath_truth(parse_before, parse_after, drawn, old)
+    terms = {
+        "mask": w.mask * losses.mask_loss(out["mask"], drawn_1, front),
+        "parse": w.parse * losses.parse_loss(out["parse"], parse_before),
+        "beneath": w.beneath * losses.beneath_loss(out["beneath"], beneath, drawn, old),
+        "smooth": w.smooth * losses.smoothness_loss(out["flow"]),
+    }
+    valid = batch["valid"].float()[:, None]
     inside, beside = batch["shop_inside"].float()[:, None], losses.beside_weight(parse_after, drawn)
     for name, share in (("flow_8", 0.25), ("flow_4", 0.25), ("flow", 0.5)):
+        terms[name] = getattr(w, name) * losses.flow_loss(out[name], batch["flow"], valid)
         loss = losses.inside_loss(out[name], inside, drawn_1, beside)
         terms[f"inside_{name}"] = share * w.inside * loss
+    return terms
 
-    # The picture is composed as it will be served, but never recoloured: the words' colour has
-    # its own exact truth.
-    none = (torch.zeros(len(z), 1), torch.zeros(len(z), 3))
-    maps = nets.generator.maps(out, before, none, shop, garment["mask"].sigmoid())
-    placement = torch.tensor([[0.0, 0.0, 1.0, 1.0]]).expand(len(z), 4)
-    canvas = torch.cat([shop, torch.ones_like(shop[:, :1])], 1)
-    picture, _ = composite(view_before, placement, maps, canvas, decide=1.0)
-    changed = (drawn | old).float()[:, None]
+
+def picture_terms(
+    nets: Networks, w: Weights, seen: Seen, out: dict[str, Tensor], perceptual: bool
+) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    """The picture, where the garment is in it, and the terms that look at them.
+
+    The picture is composed as it will be served, but never recoloured: the words' colour has its
+    own exact truth.
+    """
+    n = len(seen.view)
+    none = (torch.zeros(n, 1), torch.zeros(n, 3))
+    maps = nets.generator.maps(out, seen.before, none, seen.shop, seen.garment["mask"].sigmoid())
+    placement = torch.tensor([[0.0, 0.0, 1.0, 1.0]]).expand(n, 4)
+    canvas = torch.cat([seen.shop, torch.ones_like(seen.shop[:, :1])], 1)
+    picture, _ = composite(seen.view, placement, maps, canvas, decide=1.0)
+    truth, changed = seen.truth, seen.changed
     near = losses.widened(changed, 8)
-    for name in ("garment", "keep"):
-        terms[f"decided_{name}"] = w.decided * losses.decided_loss(getattr(maps, name), near)
-    terms["dice"] = w.dice * losses.dice_loss(maps.garment, drawn_1)
-    terms["picture"] = w.picture * losses.picture_loss(picture, truth, changed)
-    terms["gradient"] = w.gradient * losses.gradient_loss(picture, truth, changed)
+    terms = {
+        "decided_garment": w.decided * losses.decided_loss(maps.garment, near),
+        "decided_keep": w.decided * losses.decided_loss(maps.keep, near),
+        "dice": w.dice * losses.dice_loss(maps.garment, seen.drawn.float()[:, None]),
+        "picture": w.picture * losses.picture_loss(picture, truth, changed),
+        "gradient": w.gradient * losses.gradient_loss(picture, truth, changed),
+    }
     if perceptual:
         # A 2x smaller picture sees the same features at a quarter of the cost.
         half = [F.avg_pool2d(x, 2) for x in (picture, truth)]
-        trunk = nets.generator.trunk
-        ours = trunk(half[0])
+        ours = nets.generator.trunk(half[0])
         with torch.no_grad():
-            theirs = trunk(half[1])
+            theirs = nets.generator.trunk(half[1])
         terms["perceptual"] = 2 * w.perceptual * losses.perceptual_loss(ours[1:], theirs[1:])
+    return picture, maps.garment, terms
 
-    with torch.no_grad():
-        shown = (maps.garment > 0.5).float()
-        both = (shown * drawn_1).sum((1, 2, 3))
-        iou = both / ((shown + drawn_1) > 0).float().sum((1, 2, 3)).clamp(min=1)
-    terms["confidence"] = w.confidence * F.binary_cross_entropy_with_logits(
-        out["confidence"][:, 0], iou
+
+def text_terms(nets: Networks, batch: dict, w: Weights, seen: Seen) -> dict[str, Tensor]:
+    """What ties words to garments: recolouring, the shared space, the painter."""
+    strength, colour = nets.generator.fusion.recolour(
+        seen.garment["z_image"], seen.z_text, seen.condition
     )
-
-    text: dict[str, Tensor] = {}
-    strength, colour = nets.generator.fusion.recolour(garment["z_image"], z_text, condition)
     asked = batch["restyle"]
     known = asked[:, 4]
     recoloured = known * asked[:, 0]
-    text["restyle"] = w.restyle * (
+    restyle = (
         ((strength[:, 0] - asked[:, 0]).abs() * known).sum() / known.sum().clamp(min=1)
         + 3 * ((colour - asked[:, 1:4]).abs().mean(1) * recoloured).sum()
         / recoloured.sum().clamp(min=1)
     )  # fmt: skip
     own = nets.text_encoder.project(nets.sentences(list(batch["words"]))).float()
-    true_caption = torch.tensor([float(bool(c)) for c in batch["truth_caption"]])
-    text["contrastive"] = w.contrastive * losses.contrastive_loss(
-        garment["z_image"], own, true_caption
-    )
-    text["painter"] = w.painter * painter_loss(nets, batch, own, condition)
-
-    if phase == "joint":
-        small, garment_small = F.avg_pool2d(picture, 2), F.avg_pool2d(shop, 2)
-        fake = nets.discriminator(small, garment_small)
-        terms["adversarial"] = w.adversarial * losses.generator_adversarial(fake)
-        spoken = [i for i, c in enumerate(batch["truth_caption"]) if c]
-        if spoken:
-            tokens = caption_tokens(nets.vocabulary, [batch["truth_caption"][i] for i in spoken])
-            text["caption"] = w.caption * nets.discriminator.caption_loss(small[spoken], tokens)
-
-    image_side = torch.stack(list(terms.values())).sum()
-    text_side = torch.stack(list(text.values())).sum()
-    total = w.alpha * image_side + (1 - w.alpha) * text_side
-    numbers = {k: float(v.detach()) for k, v in {**terms, **text}.items()}
-    numbers["iou"] = float(iou.mean())
-    found = {
-        "garment": maps.garment,
-        "garment_mask": garment["mask"].sigmoid(),
-        "garment_landmarks": garment["landmarks"],
-        "visible": garment["visible"].sigmoid(),
+    has_caption = torch.tensor([float(bool(c)) for c in batch["truth_caption"]])
+    return {
+        "restyle": w.restyle * restyle,
+        "contrastive": w.contrastive
+        * losses.contrastive_loss(seen.garment["z_image"], own, has_caption),
+        "painter": w.painter * painter_loss(nets, batch, own, seen.condition),
     }
-    return Result(total, numbers, picture, truth, {**out, **found})
+
+
+def judged_terms(
+    nets: Networks, batch: dict, w: Weights, seen: Seen, picture: Tensor
+) -> tuple[Tensor, Tensor | None]:
+    """What the discriminator says of the picture, and how it reads it as the caption, if any."""
+    small, garment = F.avg_pool2d(picture, 2), F.avg_pool2d(seen.shop, 2)
+    adversarial = w.adversarial * losses.generator_adversarial(nets.discriminator(small, garment))
+    spoken = [i for i, c in enumerate(batch["truth_caption"]) if c]
+    if not spoken:
+        return adversarial, None
+    tokens = caption_tokens(nets.vocabulary, [batch["truth_caption"][i] for i in spoken])
+    return adversarial, w.caption * nets.discriminator.caption_loss(small[spoken], tokens)
 
 
 def painter_loss(nets: Networks, batch: dict, z_text: Tensor, condition: Tensor) -> Tensor:

@@ -5,8 +5,8 @@
     torchrun --nproc-per-node 2 -m training.train ...   # two processes share each batch
     tensorboard --logdir runs
 
-The first `--joint-at` share of the steps learns from exact truth alone; the rest is joint
-adversarial training with L = alpha L^I + (1 - alpha) L^T. Weights are an exponential moving average
+The first `--places-until` share of the steps learns landmarks alone, those up to `--joint-at` learn
+from all exact truth; the rest is joint adversarial training with L = alpha L^I + (1 - alpha) L^T. Weights are an exponential moving average
 of the learned ones, written to `<out>/tryon.safetensors` at every checkpoint.
 """
 
@@ -49,6 +49,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--batch", type=int, default=16)
     p.add_argument("--rate", type=float, default=1.5e-3, help="peak learning rate")
     p.add_argument("--alpha", type=float, default=0.7)
+    p.add_argument("--places-until", type=float, default=0.0,
+                   help="share of the steps that learn landmarks alone, at a third of the time")  # fmt: skip
     p.add_argument("--joint-at", type=float, default=0.75, help="share of steps before the GAN")
     p.add_argument("--forced", type=float, default=0.75,
                    help="share of the pairs laid by their true landmarks")  # fmt: skip
@@ -208,14 +210,14 @@ def train(args: argparse.Namespace) -> int:
                disable=not ranks.first)  # fmt: skip
     for batch in bar:
         joint = step >= args.joint_at * args.steps
+        places = step < args.places_until * args.steps
+        phase = "places" if places else "joint" if joint else "truth"
         for group in optimiser.param_groups:
             group["lr"] = rate_at(step, args.steps, args.rate) * group["share"]
         # Chance of the step's own, so that a resumed run draws the same.
         torch.manual_seed((args.seed * 1_000_003 + step) * ranks.world + ranks.rank)
         with torch.autocast("cpu", torch.bfloat16, enabled=not args.float32):
-            result = run(
-                nets, batch, weights, "joint" if joint else "truth", step % 2 == 0, args.forced
-            )
+            result = run(nets, batch, weights, phase, step % 2 == 0, args.forced)
         optimiser.zero_grad(set_to_none=True)
         result.total.backward()
         parallel.average_gradients(learned, ranks)
@@ -224,7 +226,7 @@ def train(args: argparse.Namespace) -> int:
             optimiser.step()
         else:
             print(f"step {step}: gradient is not finite, step left out", file=sys.stderr)
-        if joint:
+        if phase == "joint":
             with torch.autocast("cpu", torch.bfloat16, enabled=not args.float32):
                 verdict = discriminator_loss(nets, batch, result)
             judge.zero_grad(set_to_none=True)

@@ -100,6 +100,7 @@ class Generator(nn.Module):
         condition: Tensor,
         garment_rgb: Tensor,
         placed: tuple[Tensor, Tensor] | None = None,
+        places_only: bool = False,
     ) -> dict[str, Tensor]:
         """All maps at the network's size, as training uses them.
 
@@ -111,6 +112,7 @@ class Generator(nn.Module):
             garment_rgb: float (N, 3, NET_HEIGHT, NET_WIDTH), what `garment` was encoded from.
             placed: landmarks on the person and in the garment's picture to lay it by in place of
                 the predicted ones, (N, K, 3) each: x, y and 1 where to do so (teacher forcing).
+            places_only: stop at `landmarks`, their votes and `flow_parts`.
 
         Returns:
             `landmarks` (N, K, 2) on the person, `votes` and `voted` as `LandmarkVote` has them;
@@ -136,8 +138,6 @@ class Generator(nn.Module):
         f8 = torch.cat([up2(f16), _centre(pose["features_32"]), m8, self.heat_8(heat)], 1)
         f8 = self.in_8(f8)
         f8 = self.mix_8(self.film_8(f8, code))
-        f4 = self.in_4(torch.cat([up2(f8), _centre(pose["features_64"]), m4, heat], 1))
-
         landmarks, votes, voted = self.landmarks(f8, self.pixels_8)
         visible = garment["visible"].float().sigmoid()
         here, there = landmarks, garment["landmarks"]
@@ -149,7 +149,11 @@ class Generator(nn.Module):
         flows, near = self.transforms(here, there, visible, self.pixels_8)
         parts = (self.part_logits(f8).float() + near).softmax(1)
         coarse = (parts[:, :, None] * flows).sum(1)
+        places = {"landmarks": landmarks, "votes": votes, "voted": voted, "flow_parts": coarse}
+        if places_only:
+            return places
 
+        f4 = self.in_4(torch.cat([up2(f8), _centre(pose["features_64"]), m4, heat], 1))
         own_mask = garment["mask"].float().sigmoid()
         n = coarse.shape[0]
         inside = F.avg_pool2d(own_mask, 8)
@@ -177,10 +181,7 @@ class Generator(nn.Module):
         flow = up2(flow_2)
         covered = warp(own_mask, flow)
         return {
-            "landmarks": landmarks,
-            "votes": votes,
-            "voted": voted,
-            "flow_parts": coarse,
+            **places,
             "flow_8": flow_8,
             "flow_4": flow_4,
             "flow_2": flow_2,
