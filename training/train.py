@@ -6,8 +6,9 @@
     tensorboard --logdir runs
 
 The first `--places-until` share of the steps learns landmarks alone, those up to `--joint-at` learn
-from all exact truth; the rest is joint adversarial training with L = alpha L^I + (1 - alpha) L^T. Weights are an exponential moving average
-of the learned ones, written to `<out>/tryon.safetensors` at every checkpoint.
+from all exact truth; the rest is joint adversarial training with L = alpha L^I + (1 - alpha) L^T.
+Weights are an exponential moving average of the learned ones, written to
+`<out>/tryon.safetensors` at every checkpoint.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--rate", type=float, default=1.5e-3, help="peak learning rate")
     p.add_argument("--alpha", type=float, default=0.7)
     p.add_argument("--places-until", type=float, default=0.0,
-                   help="share of the steps that learn landmarks alone, at a third of the time")  # fmt: skip
+                   help="share of the steps that learn landmarks alone")  # fmt: skip
     p.add_argument("--joint-at", type=float, default=0.75, help="share of steps before the GAN")
     p.add_argument("--forced", type=float, default=0.75,
                    help="share of the pairs laid by their true landmarks")  # fmt: skip

@@ -21,7 +21,7 @@ from PIL import Image
 from deploy.embedded import ROOT, EmbeddedServer, ServerError
 from export.samples import Sample, samples
 from tryon import contract
-from tryon_client import NoPersonFound, SeveralPeople, TryOnClient, wire
+from tryon_client import NoPersonFound, SeveralPeople, TryOnClient, TryOnError, wire
 
 SAMPLES = {sample.name: sample for sample in samples()}
 
@@ -99,6 +99,24 @@ def test_nobody_and_several_people(client):
         client.try_on(np.hstack([sample.person, sample.person]), sample.garment)
 
 
+def test_many_refusals_at_once_leave_the_server_answering(client):
+    """Refused in `decode` and in `crop`: with two first steps this once left the server stuck."""
+    sample = SAMPLES["photo, upper"]
+    expected = np.asarray(answer(client, sample).image)
+    blank = np.full((300, 200, 3), 90, np.uint8)
+
+    def refused(number: int) -> None:
+        with pytest.raises(TryOnError):
+            if number % 2:
+                client.try_on(blank, sample.garment)
+            else:
+                client.try_on(sample.person, None, "\x07")
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(refused, range(48)))
+    np.testing.assert_array_equal(np.asarray(answer(client, sample).image), expected)
+
+
 def test_the_ensemble_names_its_contract_and_counts_every_step(client):
     client.check()
     answer(client, SAMPLES["photo, upper"])
@@ -109,7 +127,11 @@ def test_the_ensemble_names_its_contract_and_counts_every_step(client):
 def test_metrics_are_served(server):
     url = f"http://127.0.0.1:{server.metrics_port}/metrics"
     with urllib.request.urlopen(url, timeout=5) as response:
-        assert b'nv_inference_request_success{model="tryon"' in response.read()
+        served = response.read().decode()
+    assert 'nv_inference_request_success{model="tryon"' in served
+    dashboard = ROOT / "deploy" / "container" / "grafana" / "dashboards" / "tryon.json"
+    for name in set(re.findall(r"nv_inference_[a-z_]+", dashboard.read_text())):
+        assert name in served, f"the dashboard asks for {name}, which Triton does not serve"
 
 
 @pytest.mark.parametrize("service", ["http", "grpc", "metrics"])
