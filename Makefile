@@ -20,7 +20,7 @@ PY := $(VENV)/bin/python
 # Through the environment, so that quotes and dollars in a prompt or path reach the program whole.
 export PERSON GARMENT PROMPT CATEGORY OUT
 
-.PHONY: help venv engines system assets export doctor audit serve tryon test bench train pairs pairs-preview evaluate \
+.PHONY: help venv engines system assets export doctor audit serve tryon test bench train pairs pairs-preview cutouts evaluate \
 	lint clean
 
 help: ## show this list
@@ -88,6 +88,9 @@ pairs: system ## render training pairs into shards
 
 pairs-preview: system ## render a contact sheet of pairs into out/
 	@$(PY) -m training.data.preview $(ARGS)
+
+cutouts: assets ## cut real garments out of their photos, for rendered people to wear
+	@$(PY) -m training.data.cutouts $(ARGS)
 
 evaluate: assets ## metrics of the weights on rendered pairs and real photos
 	@$(PY) -m training.evaluate $(ARGS)

@@ -13,6 +13,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from training.data.compose import Options, compose
+from training.data.laid import Cutouts
 from training.data.outfits import pairs_of
 from training.data.real_photos import RealPhotos
 from training.data.shards import load_scene
@@ -46,10 +47,11 @@ class Pairs(Dataset[dict[str, object]]):
 
     def __init__(
         self, scenes: list[Path], photos: Path | None, options: Options, seed: int,
-        split: str = "train",
+        split: str = "train", cutouts: Path | None = None,
     ) -> None:  # fmt: skip
         self.scenes, self.options, self.seed = scenes, options, seed
         self.photos = RealPhotos(photos, split) if photos is not None else None
+        self.cutouts = Cutouts(cutouts, split) if cutouts is not None else None
 
     def __len__(self) -> int:
         return 2**40
@@ -64,7 +66,9 @@ class Pairs(Dataset[dict[str, object]]):
                 break
         rng = np.random.default_rng([self.seed, number, 1])
         before, after, category = pairs[int(rng.integers(len(pairs)))]
-        return dict(compose(scene, before, after, category, rng, self.photos, self.options))
+        return dict(
+            compose(scene, before, after, category, rng, self.photos, self.options, self.cutouts)
+        )
 
 
 class _Share(Sampler[int]):

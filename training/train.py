@@ -45,6 +45,7 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     p.add_argument("--pairs", type=Path, required=True, help="folder of rendered scenes (*.npz)")
     p.add_argument("--photos", type=Path, help="folder of real garment photos with manifest.csv")
+    p.add_argument("--cutouts", type=Path, help="folder of training.data.cutouts: real garments")
     p.add_argument("--out", type=Path, required=True, help="folder of this run")
     p.add_argument("--steps", type=int, default=6000, help="train up to this step")
     p.add_argument("--batch", type=int, default=16)
@@ -177,7 +178,8 @@ def train(args: argparse.Namespace) -> int:
         print(f"{args.out} has reached step {first} already; give a larger --steps to go on")
         return 0
     weights = Weights(alpha=args.alpha)
-    pairs = Pairs(scenes, args.photos, Options(strength=args.strength), args.seed)
+    pairs = Pairs(scenes, args.photos, Options(strength=args.strength), args.seed,
+                  cutouts=args.cutouts)  # fmt: skip
     batches = loader(
         pairs, args.batch, first, args.steps - first, args.workers, ranks.rank, ranks.world
     )

@@ -14,32 +14,13 @@ from training import losses, train
 from training.captions import COLOURS, Vocabulary, recolour_request, sample_caption
 from training.data.compose import Options, compose
 from training.data.outfits import pairs_of
-from training.data.shards import Scene, save_scene, scene_path
+from training.data.shards import Scene
 from training.data.shop import inside_distance
 from training.dataset import Pairs, scene_files
 from training.step import Weights, assemble, discriminator_loss, run
 from tryon.contract import CATEGORIES, LANDMARKS, NET_HEIGHT, NET_WIDTH, PARSE
 from tryon.models import system
 from tryon.models.blocks import pixel_coordinates
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A few rendered scenes, one of each kind at least."""
-    from training.data.scene import Studio
-
-    out = tmp_path_factory.mktemp("pairs")
-    studio = Studio()
-    for index, kind in enumerate(("upper", "lower", "dress")):
-        save_scene(scene_path(out, 3, index), studio.scene(3, index, kind=kind, outfits=3))
-    return out
-
-
-@pytest.fixture(scope="module")
-def scenes(folder: Path) -> list[Scene]:
-    from training.data.shards import load_scene
-
-    return [load_scene(path) for path in sorted(folder.glob("*.npz"))]
 
 
 def _pair(scene: Scene, strength: float, seed: int = 0) -> dict:

@@ -15,6 +15,7 @@ import numpy as np
 
 from training.captions import COLOURS, recolour_request, sample_caption
 from training.data.camera import Camera, backdrop, tint
+from training.data.laid import Cutout, Cutouts, flow_of, kind_of, lay, texture_of
 from training.data.outfits import OLD_GARMENTS, Garment, garment_of, outfit_of
 from training.data.real_photos import RealPhotos
 from training.data.shards import Scene
@@ -74,6 +75,20 @@ def _garment_texture(
     return new
 
 
+def _real_garment(
+    rng: np.random.Generator, garment: Garment, cutouts: Cutouts | None, strength: float
+) -> tuple[Cutout, np.ndarray] | None:
+    """A real garment that fits a flat rendered one, and how it is laid; None half of the time."""
+    if cutouts is None or not garment.flat or rng.random() > 0.5 * strength:
+        return None
+    for _ in range(2):  # half of them don't fit; a third try costs more than it finds
+        cutout = cutouts.draw(rng, kind_of(garment.attributes))
+        grid = None if cutout is None else lay(cutout, garment.shop_alpha, garment.shop_landmarks)
+        if cutout is not None and grid is not None:
+            return cutout, grid
+    return None
+
+
 def _dress_up(
     albedo: np.ndarray, parse: np.ndarray, flows: dict[str, np.ndarray],
     textures: dict[str, np.ndarray | None],
@@ -113,9 +128,12 @@ def words_of(attributes: dict[str, str], rng: np.random.Generator) -> dict[str, 
 
 def compose(
     scene: Scene, before: int, after: int, category: str, rng: np.random.Generator,
-    photos: RealPhotos | None, options: Options,
+    photos: RealPhotos | None, options: Options, cutouts: Cutouts | None = None,
 ) -> dict[str, np.ndarray | str]:  # fmt: skip
     """One training pair.
+
+    With `cutouts`, half of the flat garments are real ones, laid onto the rendered garment; the
+    in-shop picture is then the photo itself (its landmarks have no truth).
 
     Returns:
         before, after: uint8 (256, 256, 3); shop uint8 (256, 192, 3), shop_mask uint8 (256, 192),
@@ -131,6 +149,11 @@ def compose(
     outfits = {i: outfit_of(scene, i) for i in (before, after)}
     worn = sorted({g for outfit in outfits.values() for g in outfit.values()})
     fabric = {g: _garment_texture(rng, garment_of(scene, g), photos, s) for g in worn}
+    real: dict[int, tuple[Cutout, np.ndarray]] = {}
+    for g in worn if cutouts is not None else ():
+        found = _real_garment(rng, garment_of(scene, g), cutouts, s)
+        if found is not None:
+            real[g], fabric[g] = found, texture_of(*found)
     chosen = outfits[after][category]
     garment = garment_of(scene, chosen)
     place = scene.worn(after, chosen)
@@ -168,9 +191,15 @@ def compose(
     drawn = (scene.parse[after] == PARSE.index(category)).astype(np.uint8)
     flow, valid = scene.worn_flow[place], scene.worn_valid[place]
     texture = fabric[chosen]
-    shop = shop_picture(rng, garment, texture, photos, s)
-    shop_mask, shop_landmarks = garment.shop_alpha, garment.shop_landmarks
-    if garment.flat and rng.random() < 0.7 * s:
+    if chosen in real:
+        cutout, grid = real[chosen]
+        shop = Camera(rng, s, (NET_HEIGHT, NET_WIDTH))(cutout.photo.astype(np.float32) / 255)
+        shop_mask, flow = cutout.mask, flow_of(grid, flow)
+        shop_landmarks = np.zeros_like(garment.shop_landmarks)
+    else:
+        shop = shop_picture(rng, garment, texture, photos, s)
+        shop_mask, shop_landmarks = garment.shop_alpha, garment.shop_landmarks
+    if chosen not in real and garment.flat and rng.random() < 0.7 * s:
         shop, shop_mask, shop_landmarks, flow = widen(rng, shop, shop_mask, shop_landmarks, flow)
     shop, shop_mask, shop_landmarks, flow = jitter_shop(
         rng, shop, shop_mask, shop_landmarks, flow, s

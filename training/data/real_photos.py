@@ -18,6 +18,11 @@ HELD_OUT = 10
 """One sender in so many is kept for evaluation."""
 
 
+def held_out(sender: str) -> bool:
+    """Whether a sender's photos are of the test split."""
+    return zlib.crc32(sender.encode()) % HELD_OUT == 0
+
+
 class RealPhotos:
     """Random crops of a folder's photos; split "train" or "test" by sender.
 
@@ -33,7 +38,7 @@ class RealPhotos:
             )
         with manifest.open(newline="") as file:
             rows = list(csv.DictReader(file))
-        held = [zlib.crc32(row["sender"].encode()) % HELD_OUT == 0 for row in rows]
+        held = [held_out(row["sender"]) for row in rows]
         chosen = [row for row, out in zip(rows, held, strict=True) if out == (split == "test")]
         self.paths = [folder / "images" / row["file"] for row in chosen]
         if not self.paths:

@@ -1,0 +1,26 @@
+"""What tests of training share: a few rendered scenes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from training.data.shards import Scene, load_scene, save_scene, scene_path
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A few rendered scenes, one of each kind at least."""
+    from training.data.scene import Studio
+
+    out = tmp_path_factory.mktemp("pairs")
+    studio = Studio()
+    for index, kind in enumerate(("upper", "lower", "dress")):
+        save_scene(scene_path(out, 3, index), studio.scene(3, index, kind=kind, outfits=3))
+    return out
+
+
+@pytest.fixture(scope="session")
+def scenes(folder: Path) -> list[Scene]:
+    return [load_scene(path) for path in sorted(folder.glob("*.npz"))]
