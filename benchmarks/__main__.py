@@ -176,16 +176,13 @@ def main(arguments: list[str] | None = None) -> int:
         default=len(os.sched_getaffinity(0)),
         help="of the bare chain's sessions; default: the cores there are",
     )
-    parser.add_argument(
-        "--spinning", action="store_true", help="let the bare chain's threads wait in a busy loop"
-    )
     parser.add_argument("--out", type=Path, default=ROOT / "out" / "bench", help="folder")
     options = parser.parse_args(arguments)  # fmt: skip
     try:
         person = options.person or asset_path(DEFAULT_PERSON[0]) / DEFAULT_PERSON[1]
         garment = options.garment or asset_path(DEFAULT_GARMENT[0]) / DEFAULT_GARMENT[1]
         options.out.mkdir(parents=True, exist_ok=True)
-        chain = served_chain(options.repository, options.threads, options.spinning)
+        chain = served_chain(options.repository, options.threads)
         with server_at(options.url, options.repository) as (server, started):
             made: dict[str, Any] = {
                 "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
@@ -193,8 +190,7 @@ def main(arguments: list[str] | None = None) -> int:
                 "versions": versions(server.version()),
                 "weights": weights_hash(options.repository),
                 "settings": {"window_s": options.window, "cap_s": options.cap,
-                             "threads": chain.threads, "spinning": options.spinning,
-                             "server_started_here": started},
+                             "threads": chain.threads, "server_started_here": started},
                 "results": [],
             }  # fmt: skip
             for size in options.sizes:

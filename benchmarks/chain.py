@@ -64,14 +64,12 @@ class Chain:
         return {name: s * 1e3 / max(self._calls, 1) for name, s in self._times.items()}
 
 
-def served_chain(repository: Path, threads: int, spinning: bool = False) -> Chain:
+def served_chain(repository: Path, threads: int) -> Chain:
     """The ensemble's steps, as they are served from a model repository of target `cpu`.
 
     Args:
         repository: holds NAME/1/model.onnx of each network.
         threads: of each ONNX Runtime session.
-        spinning: whether its threads wait in a busy loop. The server's don't; on an idle machine
-            spinning is a little faster, beside any other process it is much slower.
 
     Raises FileNotFoundError where the repository lacks a model's file.
     """
@@ -80,20 +78,20 @@ def served_chain(repository: Path, threads: int, spinning: bool = False) -> Chai
     for step in ENSEMBLE_STEPS:
         served, folder = model(step.model), repository / step.model / "1"
         if served.kind == "onnx":
-            steps.append((served.name, network(served, folder / "model.onnx", threads, spinning)))
+            steps.append((served.name, network(served, folder / "model.onnx", threads)))
         else:
             steps.append((served.name, load_step(served.name, folder)))
     return Chain(steps, threads)
 
 
-def network(served: Model, path: Path, threads: int, spinning: bool) -> Step:
+def network(served: Model, path: Path, threads: int) -> Step:
     """An ONNX file as a step."""
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: run `make export`")
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spinning)))
+    options.add_session_config_entry("session.force_spinning_stop", "1")  # as the server's
     session: Any = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     makes = [t.name for t in served.outputs]
     # A tensor that the trace found unused is not among the file's inputs.

@@ -30,8 +30,9 @@ class TritonPythonModel:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = int(parameters["threads"]["string_value"])
         options.inter_op_num_threads = 1
-        # Threads that spin between two requests take the cores from the other steps' processes.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # Threads wait for their next operator in a busy loop, but not between two requests: there
+        # they would take the cores from the other steps' processes.
+        options.add_session_config_entry("session.force_spinning_stop", "1")
         options.log_severity_level = 3
         self._session = onnxruntime.InferenceSession(
             path, options, providers=["CPUExecutionProvider"]
