@@ -25,8 +25,10 @@ NO_ENGINES = """\
 error: TARGET=tensorrt: {why}; nothing was written. Ways on:
   - in NVIDIA's Triton or TensorRT container, which has TensorRT: `make export TARGET=tensorrt`
   - `make export TARGET=tensorrt_rtx SM=89` builds engines of TensorRT for RTX here, with no GPU
-  - `make export TARGET=tensorrt ONNX_ONLY=1` writes configurations and fp16 ONNX files; the
-    container (deploy/container) makes the engines from them when it starts"""
+  - `make export TARGET=tensorrt ONNX_ONLY=1` (`python -m export --target tensorrt --onnx-only`)
+    writes configurations and fp16 ONNX files; the container (deploy/container) makes the engines
+    from them when it starts
+  - `python -m export --target cuda` serves the same networks on a GPU without TensorRT"""
 ENGINE_TARGETS = ("tensorrt", "tensorrt_rtx")
 
 

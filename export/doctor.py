@@ -32,7 +32,10 @@ def examine(repository: Path) -> list[str]:
         wrong = wrong or ["files are missing or of another size"]
     again = f"make export TARGET={target}"
     if (repository / lock.LOCK).is_file():
-        sm = json.loads((repository / lock.LOCK).read_text()).get("compute_capability", "")
+        try:
+            sm = json.loads((repository / lock.LOCK).read_text()).get("compute_capability", "")
+        except (ValueError, AttributeError):  # `lock.check` says that it is damaged
+            sm = "89"
         again += f" SM={sm}" if target == "tensorrt_rtx" else ""
         try:
             wrong += lock.check(repository, engines.facts(target, sm, hashes))

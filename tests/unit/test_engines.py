@@ -199,6 +199,9 @@ def test_the_doctor_names_what_changed_and_the_command(tmp_path, capsys, monkeyp
     said = capsys.readouterr().out
     assert "weights was abc, is new" in said
     assert "make export TARGET=tensorrt_rtx SM=89" in said
+    (folder / lock.LOCK).write_text("{")
+    assert doctor.main(["--repository", str(tmp_path)]) == 1
+    assert "damaged" in capsys.readouterr().out
 
 
 def test_the_audit_without_engines_names_the_command(tmp_path, capsys):

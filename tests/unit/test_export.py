@@ -232,7 +232,8 @@ def test_tensorrt_without_tensorrt_says_so_and_writes_nothing(tmp_path, capsys, 
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     assert command.main(["--target", "tensorrt", "--repository", str(tmp_path)]) == 1
     said = capsys.readouterr().err
-    assert "not installed" in said and "container" in said and "TARGET=tensorrt_rtx" in said
+    assert "not installed" in said and "--onnx-only" in said and "--target cuda" in said
+    assert "container" in said and "TARGET=tensorrt_rtx" in said
     assert not os.listdir(tmp_path)
 
 

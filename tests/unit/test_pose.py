@@ -199,20 +199,28 @@ def test_face_and_shoulders_of_a_portrait(pose, bust):
         assert np.linalg.norm(points[joint] - place) < 7, (joint, points[joint])
 
 
-def test_joints_of_a_whole_person(pose):
+def test_joints_and_mask_of_a_whole_person(pose):
     view = letterbox(asset_path("openpeople") / "P010" / "assets" / "amateur_posture.jpg", 256)
     with torch.inference_mode():
         landmarks, score, heatmaps, *_ = pose(torch.from_numpy(view)[None])
+        # The mask is not served, but the graph has it.
+        mask = pose.graph(torch.from_numpy(view)[None].permute(0, 3, 1, 2) / 255)[2]
+        mask = torch.nn.functional.avg_pool2d(mask, 4)
     points = landmarks[0, :, :2].numpy() * 256
     assert score.item() > 0.99
     seen = {0: (128, 45), 11: (149, 72), 12: (108, 71), 13: (153, 106), 14: (103, 106),
             15: (154, 138), 16: (100, 138), 23: (140, 134), 24: (117, 134), 25: (139, 184),
             26: (118, 184), 27: (139, 228), 28: (119, 228)}  # fmt: skip
+    inside = mask[0, 0].numpy() > 0
     for joint, place in seen.items():
         assert np.linalg.norm(points[joint] - place) < 6, (joint, points[joint])
         assert landmarks[0, joint, 3] > 0.5, joint
+        x, y = (points[joint] / 4).astype(int)
+        assert inside[y - 1 : y + 2, x - 1 : x + 2].any(), joint
         peak = divmod(int(heatmaps[0, joint].float().flatten().argmax()), 64)
         assert np.hypot(peak[1] * 4 + 2 - place[0], peak[0] * 4 + 2 - place[1]) < 10, joint
+    assert 0.08 < inside.mean() < 0.2
+    assert not inside[:, :12].any() and not inside[:, -12:].any()
 
 
 def test_detector_finds_the_one_person(detector):
