@@ -88,13 +88,18 @@ class _Share(Sampler[int]):
 
 
 def loader(
-    pairs: Pairs, batch: int, first: int, steps: int, workers: int, rank: int = 0, world: int = 1
-) -> DataLoader:
-    """This process's part of the batches of `steps` steps, beginning with step `first`."""
+    pairs: Pairs, batch: int, first: int, steps: int, workers: int, rank: int = 0, world: int = 1,
+    pinned: bool = False,
+) -> DataLoader:  # fmt: skip
+    """This process's part of the batches of `steps` steps, beginning with step `first`.
+
+    Args:
+        pinned: in memory from which a GPU copies while it computes.
+    """
     return DataLoader(
         pairs, batch // world, sampler=_Share(first, steps, batch, rank, world),
         num_workers=workers, drop_last=True, prefetch_factor=4 if workers else None,
-        worker_init_fn=_single_thread,
+        worker_init_fn=_single_thread, pin_memory=pinned,
     )  # fmt: skip
 
 

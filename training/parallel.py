@@ -1,4 +1,4 @@
-"""Data-parallel training: the same command under `torchrun`, on cores or on GPUs' hosts.
+"""Data-parallel training: the same command under `torchrun`, on cores or on GPUs.
 
 Each process takes its slice of every batch; gradients are averaged before the optimiser's step. Two
 processes of one thread each use two cores better than one process of two threads.
@@ -9,10 +9,18 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+
+
+class DeviceError(RuntimeError):
+    """The device asked for is not there; the message says what to do."""
+
+
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -21,6 +29,7 @@ class Ranks:
 
     rank: int = 0
     world: int = 1
+    device: torch.device = CPU
 
     @property
     def first(self) -> bool:
@@ -28,13 +37,40 @@ class Ranks:
         return self.rank == 0
 
 
-def start() -> Ranks:
-    """Joins the processes that torchrun started, or stays alone."""
+def start(kind: str = "cpu") -> Ranks:
+    """Joins the processes that torchrun started, or stays alone.
+
+    Args:
+        kind: "cpu" or "cuda"; each process of a machine takes a GPU of its own.
+
+    Raises:
+        DeviceError: "cuda" where torch sees no GPU, or fewer than processes.
+    """
     world = int(os.environ.get("WORLD_SIZE", "1"))
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    device = CPU
+    if kind == "cuda":
+        seen = torch.cuda.device_count()
+        if local >= seen:
+            raise DeviceError(
+                f"--device cuda: process {local} of this machine needs a GPU of its own and torch "
+                f"sees {seen}; run it with --device cpu, or install torch for CUDA "
+                "(TORCH_INDEX in `make help`)"
+            )
+        device = torch.device("cuda", local)
+        torch.cuda.set_device(device)
     if world == 1:
-        return Ranks()
-    dist.init_process_group("gloo")
-    return Ranks(dist.get_rank(), world)
+        return Ranks(device=device)
+    dist.init_process_group("nccl" if kind == "cuda" else "gloo")
+    return Ranks(dist.get_rank(), world, device)
+
+
+def moved(batch: dict[str, Any], device: torch.device) -> dict[str, Any]:
+    """A batch with its tensors on `device`; the rest as it is."""
+    return {
+        key: value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
+        for key, value in batch.items()
+    }
 
 
 def average_gradients(parameters: Iterable[nn.Parameter], ranks: Ranks) -> None:
@@ -70,7 +106,7 @@ def any_of(value: bool, ranks: Ranks) -> bool:
     """Whether it is true in any process."""
     if ranks.world == 1:
         return value
-    flag = torch.tensor(float(value))
+    flag = torch.tensor(float(value), device=ranks.device)
     dist.all_reduce(flag)
     return bool(flag > 0)
 

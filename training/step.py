@@ -1,10 +1,14 @@
-"""One training step: a batch through all networks, and every loss."""
+"""One training step: a batch through all networks, and every loss.
+
+Called within `with device:`, which is where the small tensors made on the way then lie.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import cast
 
+import numpy as np
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
@@ -352,7 +356,7 @@ def painter_loss(nets: Networks, batch: dict, z_text: Tensor, condition: Tensor)
 
 def caption_tokens(vocabulary: Vocabulary, captions: list[str]) -> Tensor:
     """int64 (N, length) of N captions."""
-    return torch.stack([torch.from_numpy(vocabulary.encode(c)) for c in captions])
+    return torch.tensor(np.stack([vocabulary.encode(c) for c in captions]))
 
 
 def discriminator_loss(nets: Networks, batch: dict, result: Result) -> Tensor:

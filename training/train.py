@@ -3,6 +3,7 @@
     python -m training.train --pairs .cache/pairs --photos DIR --out runs/first --steps 6000
     python -m training.train --out runs/first --pairs .cache/pairs --steps 9000   # goes on to 9000
     torchrun --nproc-per-node 2 -m training.train ...   # two processes share each batch
+    python -m training.train ... --device cuda --batch 64 --workers 16   # on a GPU
     tensorboard --logdir runs
 
 The first `--places-until` share of the steps learns landmarks alone, those up to `--joint-at` learn
@@ -62,6 +63,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--save-every", type=int, default=200)
     p.add_argument("--init", type=Path, help="folder of weights to begin from (fine-tuning)")
     p.add_argument("--stop-after", type=float, default=0, help="stop after so many minutes")
+    p.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     p.add_argument("--float32", action="store_true", help="no bfloat16 autocast")
     return p
 
@@ -78,13 +80,16 @@ def vocabulary_of(scenes: list[Path]) -> Vocabulary:
     return Vocabulary.of(sentences)
 
 
-def networks(vocabulary: Vocabulary, init: Path | None) -> tuple[Networks, dict[str, nn.Module]]:
-    """All networks, trainable ones in training mode."""
+def networks(
+    vocabulary: Vocabulary, init: Path | None, device: torch.device
+) -> tuple[Networks, dict[str, nn.Module]]:
+    """All networks on a device, trainable ones in training mode."""
     models = system.build()
     if init is not None:
         models = system.load_models(init)
     nets = assemble(models, vocabulary)
     for module in (*models.values(), nets.discriminator):
+        module.to(device)
         for parameter in module.parameters():
             if parameter.ndim == 4:
                 parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
@@ -146,7 +151,8 @@ def write_whole(state: dict, path: Path) -> None:
 
 def train(args: argparse.Namespace) -> int:
     """Runs the training; returns the exit status."""
-    ranks = parallel.start()
+    ranks = parallel.start(args.device)
+    device = ranks.device
     torch.manual_seed(args.seed)
     args.out.mkdir(parents=True, exist_ok=True)
     scenes = scene_files(args.pairs, "train")
@@ -158,7 +164,7 @@ def train(args: argparse.Namespace) -> int:
         beside = words.with_suffix(f".{ranks.rank}.tmp")  # every process writes the same words
         beside.write_text(vocabulary.to_json())
         beside.replace(words)
-    nets, models = networks(vocabulary, args.init)
+    nets, models = networks(vocabulary, args.init, device)
     learned = [p for m in models.values() for p in m.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(groups(models), args.rate, betas=(0.9, 0.99), weight_decay=1e-4)
     judge = torch.optim.AdamW(nets.discriminator.parameters(), 4e-4, betas=(0.5, 0.99))
@@ -166,7 +172,7 @@ def train(args: argparse.Namespace) -> int:
     checkpoint = args.out / CHECKPOINT
     first = 0
     if checkpoint.is_file():
-        saved = torch.load(checkpoint, weights_only=True)
+        saved = torch.load(checkpoint, map_location=device, weights_only=True)
         system.load_state(models, saved["models"], str(checkpoint))
         nets.discriminator.load_state_dict(saved["discriminator"])
         optimiser.load_state_dict(saved["optimiser"])
@@ -181,8 +187,10 @@ def train(args: argparse.Namespace) -> int:
     pairs = Pairs(scenes, args.photos, Options(strength=args.strength), args.seed,
                   cutouts=args.cutouts)  # fmt: skip
     batches = loader(
-        pairs, args.batch, first, args.steps - first, args.workers, ranks.rank, ranks.world
-    )
+        pairs, args.batch, first, args.steps - first, args.workers, ranks.rank, ranks.world,
+        pinned=device.type == "cuda",
+    )  # fmt: skip
+    precision = torch.autocast(device.type, torch.bfloat16, enabled=not args.float32)
     writer = SummaryWriter(str(args.out)) if ranks.first else None
     metadata = {"seed": str(args.seed), "batch": str(args.batch), "scenes": str(len(scenes)),
                 "strength": str(args.strength), "alpha": str(args.alpha)}  # fmt: skip
@@ -219,7 +227,8 @@ def train(args: argparse.Namespace) -> int:
             group["lr"] = rate_at(step, args.steps, args.rate) * group["share"]
         # Chance of the step's own, so that a resumed run draws the same.
         torch.manual_seed((args.seed * 1_000_003 + step) * ranks.world + ranks.rank)
-        with torch.autocast("cpu", torch.bfloat16, enabled=not args.float32):
+        batch = parallel.moved(batch, device)
+        with device, precision:
             result = run(nets, batch, weights, phase, step % 2 == 0, args.forced)
         optimiser.zero_grad(set_to_none=True)
         result.total.backward()
@@ -230,7 +239,7 @@ def train(args: argparse.Namespace) -> int:
         else:
             print(f"step {step}: gradient is not finite, step left out", file=sys.stderr)
         if phase == "joint":
-            with torch.autocast("cpu", torch.bfloat16, enabled=not args.float32):
+            with device, precision:
                 verdict = discriminator_loss(nets, batch, result)
             judge.zero_grad(set_to_none=True)
             verdict.backward()
@@ -245,7 +254,8 @@ def train(args: argparse.Namespace) -> int:
         if step % 10 == 0 and writer is not None:
             means = {name: sum(values) / len(values) for name, values in recent.items()}
             recent.clear()
-            log.write(json.dumps({"step": step, **means}) + "\n")
+            seconds = round(time.monotonic() - began, 1)
+            log.write(json.dumps({"step": step, "seconds": seconds, **means}) + "\n")
             log.flush()
             for name, value in means.items():
                 writer.add_scalar(name, value, step)
@@ -267,7 +277,7 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser().parse_args(arguments)
     try:
         return train(args)
-    except (FileNotFoundError, system.WeightsError) as error:
+    except (FileNotFoundError, system.WeightsError, parallel.DeviceError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
 
