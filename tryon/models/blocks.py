@@ -73,8 +73,14 @@ def warp(image: Tensor, flow: Tensor) -> Tensor:
     Returns:
         float32 (N, C, h, w).
     """
-    grid = flow.float().permute(0, 2, 3, 1) * 2 - 1
-    return F.grid_sample(image.float(), grid, padding_mode="border", align_corners=False)
+    # Places are kept half a pixel inside, where padding with zeros is never seen: ONNX Runtime
+    # samples so 2.5 times faster than with its own repeated edge.
+    x, y = (
+        places.clamp(0.5 / size, 1 - 0.5 / size)
+        for places, size in zip(flow.float().unbind(1), (image.shape[3], image.shape[2]), strict=True)
+    )
+    grid = torch.stack([x, y], 3) * 2 - 1
+    return F.grid_sample(image.float(), grid, padding_mode="zeros", align_corners=False)
 
 
 def pixel_coordinates(height: int, width: int, like: Tensor) -> Tensor:
