@@ -12,7 +12,12 @@ from tryon.contract import ENSEMBLE, ENSEMBLE_STEPS
 
 RATIOS = ("p50", "mean", "p95")
 STEPS = (*(step.model for step in ENSEMBLE_STEPS), ENSEMBLE)
-SUBJECTS = (("gRPC, 1 caller", "grpc_1"), ("gRPC, 2 callers", "grpc_2"), ("bare chain", "chain"))
+SUBJECTS = (
+    ("gRPC, 1 caller", "grpc_1"),
+    ("  garment known", "grpc_known"),
+    ("gRPC, 2 callers", "grpc_2"),
+    ("bare chain", "chain"),
+)
 
 
 def write_json(report: dict[str, Any], path: Path) -> None:
@@ -90,7 +95,12 @@ def plot(report: dict[str, Any], path: Path) -> None:
 
     results = report["results"]
     figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4.5), layout="constrained")
-    colours = {"grpc_1": "#2a6f97", "grpc_2": "#89c2d9", "chain": "#e07a5f"}
+    colours = {
+        "grpc_1": "#2a6f97",
+        "grpc_known": "#61a5c2",
+        "grpc_2": "#89c2d9",
+        "chain": "#e07a5f",
+    }
     width = 0.8 / len(SUBJECTS)
     for offset, (label, key) in enumerate(SUBJECTS):
         rows = [(i, r[key]) for i, r in enumerate(results) if r.get(key)]

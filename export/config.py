@@ -40,6 +40,11 @@ THREADS = {"detector": 1, "pose": 2, "text_encoder": 1, "image_encoder": 1, "gen
 """Cores that one inference of a network may use on the `cpu` target. The person's branch and the
 garment's run side by side, so the two together should take what there is."""
 
+CACHED = ("tokenizer", "text_encoder", "image_encoder")
+"""Steps that see the garment and the words alone: a shop's garments come again with every customer,
+so the server keeps their answers (Triton's response cache) on the `cpu` target. It does not keep
+tensors that lie in a GPU's memory."""
+
 HEADER = "# Generated from tryon/contract.py by `python -m export --only generate-configs`.\n"
 
 
@@ -70,6 +75,8 @@ def model_config(model: Model, target: str) -> str:
     text += _tensors("input", model.inputs) + _tensors("output", model.outputs)
     kind = "KIND_CPU" if python else "KIND_GPU"
     text += f"instance_group [ {{ count: 1 kind: {kind} }} ]\n"
+    if target == "cpu" and model.name in CACHED:
+        text += "response_cache { enable: true }\n"
     text += _parameter("contract_version", CONTRACT_VERSION)
     if model.kind == "onnx" and target == "cpu":
         text += _parameter("threads", str(THREADS[model.name]))

@@ -19,6 +19,7 @@ import pytest
 from PIL import Image
 
 from deploy.embedded import ROOT, EmbeddedServer, ServerError
+from export.config import CACHED
 from export.samples import Sample, samples
 from tryon import contract
 from tryon_client import NoPersonFound, SeveralPeople, TryOnClient, TryOnError, wire
@@ -89,6 +90,31 @@ def test_requests_at_the_same_time_do_not_mix(client):
         together = pool.map(lambda n: np.asarray(answer(client, SAMPLES[n]).image), names)
         for name, picture in zip(names, together, strict=True):
             np.testing.assert_array_equal(picture, alone[name])
+
+
+def hits(server) -> dict[str, int]:
+    import grpc
+
+    with grpc.insecure_channel(server.grpc_url) as channel:
+        found = wire.stub(channel).ModelStatistics(wire.statistics_request(), timeout=10)
+    return {m.name: m.inference_stats.cache_hit.count for m in found.model_stats}
+
+
+def test_a_known_garment_is_remembered_and_no_other_taken_for_it(server, client):
+    sample = SAMPLES["photo, upper"]
+    garment = np.asarray(sample.garment).copy()
+    garment[240:260, 180:200] = (1, 2, 3)  # nobody has sent this one
+    before = hits(server)
+    first = client.try_on(sample.person, garment, "a new shirt", "upper")
+    assert hits(server)["image_encoder"] == before["image_encoder"]
+    again = client.try_on(sample.person, garment, "a new shirt", "upper")
+    after = hits(server)
+    assert {n for n in after if after[n] > before[n]} == set(CACHED)
+    np.testing.assert_array_equal(np.asarray(again.image), np.asarray(first.image))
+    garment[200:300, 150:220] = (250, 2, 3)
+    other = client.try_on(sample.person, garment, "a new shirt", "upper")
+    assert hits(server)["image_encoder"] == after["image_encoder"]
+    assert (np.asarray(other.image) != np.asarray(first.image)).any()
 
 
 def test_nobody_and_several_people(client):

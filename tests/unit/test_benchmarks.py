@@ -14,6 +14,7 @@ from tritonclient.grpc import service_pb2
 
 from benchmarks import __main__ as command
 from benchmarks import chain, inputs, load, machine, report, stats, triton
+from tryon.steps.garment import make_canvas
 
 
 def test_percentiles_of_known_latencies():
@@ -201,12 +202,20 @@ def test_inputs_have_their_size(tmp_path, size, garment):
     assert made.person.dtype == made.garment.dtype == np.uint8
 
 
+def test_fresh_requests_differ_in_what_the_image_encoder_sees():
+    made = inputs.Inputs(np.zeros((64, 64, 3), np.uint8), np.full((512, 400, 3), 230, np.uint8))
+    nets = {make_canvas(inputs.fresh(made, n).garment, (512, 384))[1].tobytes() for n in range(300)}
+    assert len(nets) == 300 and len({inputs.fresh(made, n).prompt for n in range(300)}) == 300
+    assert (made.garment == 230).all(), "the given request stays as it is"
+
+
 def fake_report():
     series = load.Series([load.Window([10.0, 11.0, 12.0], 0.04)] * 3)
     series.update()
     one = {
         "size": "512x384",
-        "grpc_1": series.summary(), "grpc_2": series.summary(), "chain": series.summary(),
+        "grpc_1": series.summary(), "grpc_known": series.summary(), "grpc_2": series.summary(),
+        "chain": series.summary(),
         "ratios": {name: {"value": 1.1, "low": 1.0, "high": 1.2, "level": 0.95, "rounds": 3}
                    for name in report.RATIOS},
         "agreement": {"max_difference": 0},
@@ -224,6 +233,7 @@ def test_report_as_json_table_and_plot(tmp_path):
     report.write_json(made, tmp_path / "bench.json")
     assert json.loads((tmp_path / "bench.json").read_text())["results"][0]["chain"]["p50"] == 11
     text = report.table(made)
+    assert "garment known" in text
     assert "bare chain" in text and "1.10 (1.00 to 1.20)" in text and "pose" in text
     assert max(len(line) for line in text.splitlines()) <= 100
     made["machine"]["load_average"] = [7.0, 1.0, 1.0]
@@ -281,6 +291,7 @@ def test_whole_run_against_a_fake_server(tmp_path, monkeypatch, capsys):
     # The fake counts 50 ms a call; its earlier, slow call is not in the windows.
     assert one["steps"]["tryon"]["total"] == pytest.approx(50)
     assert one["steps"]["tryon"]["count"] == one["grpc_1"]["count"]
+    assert one["grpc_known"]["count"] > 0
     assert one["chain_steps"]["finish"] >= 2 and one["grpc_2"]["throughput"] > 0
     assert "gRPC / bare chain" in capsys.readouterr().out
     assert (tmp_path / "out" / "bench.png").stat().st_size > 5000

@@ -75,10 +75,9 @@ def warp(image: Tensor, flow: Tensor) -> Tensor:
     """
     # Places are kept half a pixel inside, where padding with zeros is never seen: ONNX Runtime
     # samples so 2.5 times faster than with its own repeated edge.
-    x, y = (
-        places.clamp(0.5 / size, 1 - 0.5 / size)
-        for places, size in zip(flow.float().unbind(1), (image.shape[3], image.shape[2]), strict=True)
-    )
+    x, y = flow.float().unbind(1)
+    x = x.clamp(0.5 / image.shape[3], 1 - 0.5 / image.shape[3])
+    y = y.clamp(0.5 / image.shape[2], 1 - 0.5 / image.shape[2])
     grid = torch.stack([x, y], 3) * 2 - 1
     return F.grid_sample(image.float(), grid, padding_mode="zeros", align_corners=False)
 
