@@ -55,6 +55,21 @@ def recolour(cloth: Tensor, strength: Tensor, colour: Tensor, mean: Tensor) -> T
     return out.reshape(n, 3, h, w)
 
 
+def lit(cloth: Tensor, gain: Tensor) -> Tensor:
+    """Cloth in the light: darker by a gain under 1; above 1 it nears white and never reaches it.
+
+    A plain product blows a white garment out: its folds, all near white, would become white.
+
+    Args:
+        cloth: (N, C, h, w), in 0..1 or a little beyond; gain: the same, positive.
+    """
+    more = (gain - 1).clamp(min=0)
+    room = (1 - cloth).clamp(min=1e-3)
+    # Begins with the product's own slope, cloth * more, and ends at `room`.
+    brighter = room * (1 - (-cloth * more / room).exp())
+    return cloth * gain.clamp(max=1) + brighter
+
+
 def _limited(x: Tensor) -> Tensor:
     """Clamped to 0..1; in training with a gradient beyond, or a blown-out garment stays one."""
     bounded = x.clamp(0, 1)
@@ -145,7 +160,7 @@ def composite(
     cloth = warp(canvas, flow)
     alpha = _sharpen(garment, scale) * cloth[:, 3:]
     cloth = recolour(cloth[:, :3], maps.strength, maps.colour, maps.garment_mean)
-    cloth = _limited(cloth * shade)
+    cloth = _limited(lit(cloth, shade))
     repaint = (1 - alpha) * (1 - _sharpen(keep, scale))
     change = alpha + repaint
     return window * (1 - change) + alpha * cloth + repaint * paint, change
