@@ -114,8 +114,16 @@ def test_the_flow_leads_into_the_photo(scenes: list[Scene], folder_of_cutouts: P
                 rng = np.random.default_rng([seed, number])
                 pair = compose(scene, before, after, category, rng, None, options, store)
                 valid = pair["valid"] > 0
-                if pair["shop_landmarks"][:, 2].any() or valid.sum() < 800:
+                across = np.broadcast_to(np.arange(NET_WIDTH), (NET_HEIGHT, NET_WIDTH))
+                red = pair["shop"][..., 0].astype(float)
+                if abs(np.corrcoef(red.ravel(), across.ravel())[0, 1]) < 0.9 or valid.sum() < 800:
                     continue  # not laid
+                marks = pair["shop_landmarks"]
+                assert marks[:, 2].sum() >= laid.LEAST_MARKS, "E^I would learn that it has none"
+                x, y = (marks[marks[:, 2] > 0, :2] * [NET_WIDTH, NET_HEIGHT]).astype(int).T
+                near = cv2.dilate(pair["shop_mask"], np.ones((15, 15), np.uint8))
+                x, y = x.clip(0, NET_WIDTH - 1), y.clip(0, NET_HEIGHT - 1)
+                assert (near[y, x] > 127).mean() > 0.8
                 x, y = pair["flow"] * np.array([NET_WIDTH, NET_HEIGHT])[:, None, None] - 0.5
                 photo = cv2.remap(pair["shop"], x.astype(np.float32), y.astype(np.float32),
                                   cv2.INTER_LINEAR)  # fmt: skip

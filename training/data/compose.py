@@ -15,7 +15,7 @@ import numpy as np
 
 from training.captions import COLOURS, recolour_request, sample_caption
 from training.data.camera import Camera, backdrop, tint
-from training.data.laid import Cutout, Cutouts, flow_of, kind_of, lay, texture_of
+from training.data.laid import Cutout, Cutouts, flow_of, kind_of, lay, marks_of, texture_of
 from training.data.outfits import OLD_GARMENTS, Garment, garment_of, outfit_of
 from training.data.real_photos import RealPhotos
 from training.data.shards import Scene
@@ -133,7 +133,7 @@ def compose(
     """One training pair.
 
     With `cutouts`, half of the flat garments are real ones, laid onto the rendered garment; the
-    in-shop picture is then the photo itself (its landmarks have no truth).
+    in-shop picture is then the photo itself, its landmarks those of the rendered one, led on.
 
     Returns:
         before, after: uint8 (256, 256, 3); shop uint8 (256, 192, 3), shop_mask uint8 (256, 192),
@@ -195,7 +195,7 @@ def compose(
         cutout, grid = real[chosen]
         shop = Camera(rng, s, (NET_HEIGHT, NET_WIDTH))(cutout.photo.astype(np.float32) / 255)
         shop_mask, flow = cutout.mask, flow_of(grid, flow)
-        shop_landmarks = np.zeros_like(garment.shop_landmarks)
+        shop_landmarks = marks_of(grid, garment.shop_landmarks)
     else:
         shop = shop_picture(rng, garment, texture, photos, s)
         shop_mask, shop_landmarks = garment.shop_alpha, garment.shop_landmarks

@@ -179,3 +179,12 @@ def texture_of(cutout: Cutout, grid: np.ndarray) -> np.ndarray:
 def flow_of(grid: np.ndarray, flow: np.ndarray) -> np.ndarray:
     """A flow (H, W, 2) into the rendered in-shop picture, led on into the real one: float32."""
     return _sample(grid, flow.astype(np.float32))
+
+
+def marks_of(grid: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+    """The rendered garment's landmarks (K, 3) in the real garment's picture: float32.
+
+    Without them E^I would learn that a photographed garment has no landmarks.
+    """
+    places = _sample(grid, landmarks[:, :2].astype(np.float32))
+    return np.concatenate([places, landmarks[:, 2:]], 1).astype(np.float32)
