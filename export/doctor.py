@@ -41,6 +41,8 @@ def examine(repository: Path) -> list[str]:
             wrong += lock.check(repository, engines.facts(target, sm, hashes))
         except EngineError as error:
             wrong.append(str(error))
+    elif target == "tensorrt":  # the container builds the engines
+        again += " ONNX_ONLY=1"
     return [f"{repository}: {line}; run `{again}`" for line in dict.fromkeys(wrong)]
 
 

@@ -173,8 +173,3 @@ def table(rows: list[Loss]) -> str:
             + ("" if row.ok else "  TOO MUCH")
         )
     return "\n".join(lines)
-
-
-def is_precise(model: str, node: str) -> bool:
-    """Whether a node is one that stays in float32 by name."""
-    return any(re.fullmatch(pattern, node) for pattern in PRECISE.get(model, ()))

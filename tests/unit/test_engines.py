@@ -79,8 +79,6 @@ def test_named_nodes_stay_in_float32(tmp_path, monkeypatch):
     found = types(halved(tmp_path))
     assert found["/second/Conv"] == onnx.TensorProto.FLOAT
     assert found["/first/Conv"] == onnx.TensorProto.FLOAT16
-    assert precision.is_precise("toy", "/second/Conv")
-    assert not precision.is_precise("toy", "/first/Conv")
 
 
 def test_a_graph_that_half_precision_changes_is_refused_by_name(tmp_path):
@@ -202,6 +200,16 @@ def test_the_doctor_names_what_changed_and_the_command(tmp_path, capsys, monkeyp
     (folder / lock.LOCK).write_text("{")
     assert doctor.main(["--repository", str(tmp_path)]) == 1
     assert "damaged" in capsys.readouterr().out
+
+
+def test_the_doctor_remembers_that_the_container_builds_the_engines(tmp_path, capsys, monkeypatch):
+    folder = tmp_path / "tensorrt"
+    folder.mkdir()
+    stamp = {"files": {}, "sources": {"weights": "abc"}}
+    (folder / repository.STAMP).write_text(json.dumps(stamp))
+    monkeypatch.setattr(doctor, "source_hashes", lambda: {"weights": "new"})
+    assert doctor.main(["--repository", str(tmp_path)]) == 1
+    assert "make export TARGET=tensorrt ONNX_ONLY=1" in capsys.readouterr().out
 
 
 def test_the_audit_without_engines_names_the_command(tmp_path, capsys):

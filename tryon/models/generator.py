@@ -22,7 +22,7 @@ from tryon.contract import (
     POSE_POINTS,
 )
 from tryon.models.blocks import Conv, FiLM, Residual, head, pixel_coordinates, up2, warp
-from tryon.models.composite import Maps, composite, to_bytes
+from tryon.models.composite import Maps, composite, lit, to_bytes
 from tryon.models.efficientnet import CHANNELS, EfficientNetTrunk
 from tryon.models.fusion import Fusion
 from tryon.models.geometry import PARTS, LandmarkVote, PartTransforms
@@ -216,8 +216,7 @@ class Generator(nn.Module):
         colours = class_colours(rgb, classes / classes.sum(1, keepdim=True))
         paints_4 = F.avg_pool2d(paints, 4)
         weight = paints_4 / paints_4.sum(1, keepdim=True).clamp(min=1e-3)
-        painted = (weight[:, :, None] * colours).sum(1)
-        painted = up2(painted)
+        painted = up2((weight[:, :, None] * colours).sum(1))
         # Broad light within a factor of 1.5, its tint within a tenth: more is not the light. Folds,
         # at twice the size, have another factor of 1.65.
         gain = out["shade"].tanh()
@@ -231,7 +230,8 @@ class Generator(nn.Module):
             garment=out["mask"].sigmoid() * out["covered"],
             keep=keep,
             flow=out["flow_2"],
-            paint=painted,
+            # Bare skin has the light's shape too: without it an arm is a flat cut-out.
+            paint=lit(painted, shade),
             shade=shade,
             strength=strength,
             colour=colour,
