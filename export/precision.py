@@ -8,7 +8,6 @@ what loses the picture in half precision (places, grids, the composite) stays in
 from __future__ import annotations
 
 import logging
-import re
 import tempfile
 import warnings
 from collections.abc import Mapping

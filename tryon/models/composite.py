@@ -125,12 +125,16 @@ def enlarge(maps: Tensor, placement: Tensor, window: Tensor) -> Tensor:
     left, top, right, bottom = placement.unbind(1)
     h, w = window.shape[2], window.shape[3]
     # Columns first: the axis to pick from lies in front, so that a pick is one copy of C * H.
-    low, high, near = _cells(left, right, width, torch.zeros_like(window[0, 0, 0, :]))
+    # A row and a column of the window, for their length: sliced along the long axis first, since
+    # each slice is a copy.
+    across = window.narrow(2, 0, 1)[:1, :1].reshape(-1)
+    down = window.narrow(3, 0, 1)[:1, :1].reshape(-1)
+    low, high, near = _cells(left, right, width, torch.zeros_like(across))
     flat = maps.permute(0, 3, 2, 1).reshape(n * width, height * c)
     near = near.reshape(n * w, 1)
     flat = flat.index_select(0, low) * (1 - near) + flat.index_select(0, high) * near
     wide = flat.reshape(n, w, height, c).permute(0, 2, 3, 1).reshape(n * height, c * w)
-    low, high, near = _cells(top, bottom, height, torch.zeros_like(window[0, 0, :, 0]))
+    low, high, near = _cells(top, bottom, height, torch.zeros_like(down))
     near = near.reshape(n * h, 1)
     tall = wide.index_select(0, low) * (1 - near) + wide.index_select(0, high) * near
     return tall.reshape(n, h, c, w).permute(0, 2, 1, 3)
