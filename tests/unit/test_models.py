@@ -9,10 +9,76 @@ import torch
 
 from tryon.contract import LANDMARKS, NET_HEIGHT, NET_WIDTH, PARSE
 from tryon.models.blocks import pixel_coordinates, warp
-from tryon.models.composite import Maps, composite, enlarge, recolour, to_bytes
+from tryon.models.composite import (
+    Maps,
+    changed_box,
+    composite,
+    enlarge,
+    framed,
+    lit,
+    recolour,
+    to_bytes,
+)
 from tryon.models.geometry import PARTS, LandmarkVote, PartTransforms
 from tryon.models.inpaint import PAINT, class_colours, class_index
 from tryon.models.patterns import PATTERNS, pattern_bank
+
+
+def test_warp_repeats_the_edge() -> None:
+    torch.manual_seed(0)
+    image, flow = torch.rand(1, 2, 24, 18), torch.rand(1, 2, 30, 20) * 2 - 0.5
+    grid = flow.permute(0, 2, 3, 1) * 2 - 1
+    expected = torch.nn.functional.grid_sample(
+        image, grid, padding_mode="border", align_corners=False
+    )
+    assert (flow < 0).any() and (flow > 1).any()
+    assert torch.allclose(warp(image, flow), expected, atol=1e-5)
+
+
+def test_light_darkens_as_a_product_and_never_blows_out() -> None:
+    cloth = torch.tensor([0.05, 0.3, 0.7, 0.95, 1.0]).reshape(1, 1, 1, 5).expand(1, 3, 1, 5)
+    assert torch.allclose(lit(cloth, torch.full_like(cloth, 0.6)), 0.6 * cloth)
+    assert torch.allclose(lit(cloth, torch.ones_like(cloth)), cloth)
+    bright = lit(cloth, torch.full_like(cloth, 1.5))[0, 0, 0]
+    assert (bright[1:] > bright[:-1]).all(), "what was lighter stays lighter: folds are kept"
+    assert (bright <= 1).all() and torch.isclose(bright[0], torch.tensor(0.075), rtol=0.02)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_box_of_change_gives_the_whole_windows_picture(seed: int) -> None:
+    """Blobs anywhere, nothing at all, or all of it: composing the box alone loses nothing."""
+    torch.manual_seed(seed)
+    n, h, w = 2, 150, 110
+    y, x = pixel_coordinates(NET_HEIGHT, NET_WIDTH, torch.zeros(1))[0].flip(0)
+    place, size = torch.rand(n, 2, 1, 1), torch.rand(n, 1, 1) * 0.2
+    blob = ((size - torch.hypot(y - place[:, 0], x - place[:, 1])) * 20).sigmoid()[:, None]
+    garment, keep = {4: (0 * blob, 0 * blob + 1), 5: (0 * blob + 1, 0 * blob)}.get(
+        seed, (blob, 1 - blob.flip(3))
+    )
+    half = (NET_HEIGHT // 2, NET_WIDTH // 2)
+    maps = Maps(
+        garment, keep, torch.rand(n, 2, *half), torch.rand(n, 3, *half),
+        torch.rand(n, 3, *half) + 0.5, torch.zeros(n, 1), torch.zeros(n, 3), torch.zeros(n, 3),
+    )  # fmt: skip
+    window = torch.randint(0, 256, (n, h, w, 3), dtype=torch.uint8)
+    placement = torch.tensor([[0.0, 0.0, 1.0, 1.0], [0.1, -0.05, 0.9, 1.02]])
+    canvas = torch.rand(n, 4, 64, 48)
+
+    def drawn(part: torch.Tensor, where: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        photo = part.float().permute(0, 3, 1, 2)
+        return to_bytes(photo, *composite(photo / 255, where, maps, canvas))
+
+    whole = drawn(window, placement)
+    box, where = changed_box(maps, placement, window)
+    part = window[:, box.top : box.bottom, box.left : box.right]
+    found = framed(window, box, *drawn(part, where))
+    for a, b in zip(found, whole, strict=True):
+        off = (a.int() - b.int()).abs()
+        assert a.shape == b.shape and off.max() <= 1 and (off > 0).float().mean() < 1e-3
+    area = part.shape[1] * part.shape[2] / (h * w)
+    assert area == 1 if seed in (4, 5) else area <= 1
+    if seed < 4:
+        assert (whole[1] > 0).any()
 
 
 def test_warp_with_own_coordinates_is_the_identity() -> None:
