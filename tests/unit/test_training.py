@@ -15,7 +15,7 @@ from training.captions import COLOURS, Vocabulary, recolour_request, sample_capt
 from training.data.compose import Options, compose
 from training.data.outfits import pairs_of
 from training.data.shards import Scene
-from training.data.shop import inside_distance
+from training.data.shop import inside_distance, tuck
 from training.dataset import Pairs, scene_files
 from training.step import Weights, assemble, discriminator_loss, run
 from tryon.contract import CATEGORIES, LANDMARKS, NET_HEIGHT, NET_WIDTH, PARSE
@@ -54,6 +54,33 @@ def test_truth_holds_after_composition(scenes: list[Scene], strength: float, see
         mask = cv2.remap(pair["shop_mask"], flow[0] * NET_WIDTH - 0.5, flow[1] * NET_HEIGHT - 0.5,
                          cv2.INTER_LINEAR)  # fmt: skip
         assert np.median(mask[valid]) > 200, "the flow must lead onto the garment"
+
+
+def test_tucked_top_keeps_what_is_seen_of_it() -> None:
+    picture = np.full((NET_HEIGHT, NET_WIDTH, 3), 90, np.uint8)
+    mask = np.zeros((NET_HEIGHT, NET_WIDTH), np.uint8)
+    mask[60:200, 50:140] = 255
+    landmarks = np.zeros((len(LANDMARKS), 3), np.float32)
+    for name, x, y in (
+        ("armpit_left", 140, 100), ("armpit_right", 50, 100), ("hem_left", 140, 200),
+        ("hem_right", 50, 200), ("hem_front", 95, 200), ("neck_front", 95, 65),
+    ):  # fmt: skip
+        landmarks[LANDMARKS.index(name)] = x / NET_WIDTH, y / NET_HEIGHT, 1
+    seen, before = mask.copy(), picture.copy()
+    hidden = tuck(np.random.default_rng(3), picture, mask, landmarks, None)
+    assert hidden[199, 95] and not hidden[:120].any()
+    np.testing.assert_array_equal(mask, np.where(hidden, 0, seen))
+    np.testing.assert_array_equal(picture[~hidden], before[~hidden])
+    visible = {n for n, mark in zip(LANDMARKS, landmarks, strict=True) if mark[2] > 0}
+    assert visible == {"armpit_left", "armpit_right", "neck_front"}
+
+
+def test_top_without_a_hem_is_not_tucked() -> None:
+    mask = np.full((NET_HEIGHT, NET_WIDTH), 255, np.uint8)
+    picture = np.zeros((NET_HEIGHT, NET_WIDTH, 3), np.uint8)
+    marks = np.zeros((len(LANDMARKS), 3), np.float32)
+    assert not tuck(np.random.default_rng(3), picture, mask, marks, None).any()
+    assert mask.all()
 
 
 def test_mirrored_landmarks_keep_their_side(scenes: list[Scene]) -> None:

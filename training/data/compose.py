@@ -19,7 +19,7 @@ from training.data.laid import Cutout, Cutouts, flow_of, kind_of, lay, marks_of,
 from training.data.outfits import OLD_GARMENTS, Garment, garment_of, outfit_of
 from training.data.real_photos import RealPhotos
 from training.data.shards import Scene
-from training.data.shop import inside_distance, jitter_shop, shop_picture, widen
+from training.data.shop import inside_distance, jitter_shop, shop_picture, tuck, widen
 from tryon.contract import CATEGORIES, LANDMARKS, NET_HEIGHT, NET_WIDTH, PARSE, POSE_SIZE
 from tryon.models.patterns import PATTERNS
 from tryon.models.shapes import shape_of
@@ -201,6 +201,15 @@ def compose(
         shop_mask, shop_landmarks = garment.shop_alpha, garment.shop_landmarks
     if chosen not in real and garment.flat and rng.random() < 0.7 * s:
         shop, shop_mask, shop_landmarks, flow = widen(rng, shop, shop_mask, shop_landmarks, flow)
+    if category == "upper" and rng.random() < 0.15 * s:
+        shop, shop_mask, shop_landmarks = shop.copy(), shop_mask.copy(), shop_landmarks.copy()
+        hidden = tuck(rng, shop, shop_mask, shop_landmarks, photos).astype(np.uint8)
+        # Worn, the hidden part has no true flow: `inside_loss` keeps it within what is seen.
+        to_x, to_y = (
+            flow.astype(np.float32) * np.array([NET_WIDTH, NET_HEIGHT], np.float32) - 0.5
+        ).T
+        gone = cv2.remap(hidden, to_x.T, to_y.T, cv2.INTER_NEAREST)
+        valid = valid * (1 - gone)
     shop, shop_mask, shop_landmarks, flow = jitter_shop(
         rng, shop, shop_mask, shop_landmarks, flow, s
     )

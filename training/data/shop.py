@@ -8,7 +8,7 @@ import numpy as np
 from training.data.camera import Camera, backdrop, studio
 from training.data.outfits import Garment
 from training.data.real_photos import RealPhotos
-from tryon.contract import NET_HEIGHT, NET_WIDTH, PARSE
+from tryon.contract import LANDMARKS, NET_HEIGHT, NET_WIDTH, PARSE
 
 REACH = 32
 """How far from its edge, in pixels, a garment's mask is known as a distance."""
@@ -116,6 +116,53 @@ def jitter_shop(
     places = landmarks[:, :2] @ move[:, :2].T + move[:, 2]
     landmarks = np.concatenate([places, landmarks[:, 2:]], 1)
     return picture, mask, landmarks, cv2.transform(flow.astype(np.float32), move)
+
+
+def tuck(
+    rng: np.random.Generator, picture: np.ndarray, mask: np.ndarray, landmarks: np.ndarray,
+    photos: RealPhotos | None,
+) -> np.ndarray:  # fmt: skip
+    """Hides a top's lower end in its own picture, in place, as where it is worn tucked in.
+
+    Photos of garments on a wearer often are so: trousers over the hem, a hand before it. What is
+    hidden leaves the mask and has no landmark.
+
+    Returns:
+        bool (NET_HEIGHT, NET_WIDTH), what was hidden; all False where the garment has no armpits
+        or no hem.
+    """
+    hidden = np.zeros((NET_HEIGHT, NET_WIDTH), bool)
+    marks = {n: landmarks[LANDMARKS.index(n)] for n in
+             ("armpit_left", "armpit_right", "hem_left", "hem_right", "hem_front")}  # fmt: skip
+    if any(m[2] < 0.5 for m in marks.values()):
+        return hidden
+    pixels = np.array([NET_WIDTH, NET_HEIGHT])
+    place = {n: m[:2] * pixels for n, m in marks.items()}
+    across = sorted(place[n][0] for n in ("armpit_left", "armpit_right", "hem_left", "hem_right"))
+    top = (place["armpit_left"][1] + place["armpit_right"][1]) / 2
+    line = top + (place["hem_front"][1] - top) * rng.uniform(0.55, 0.95)
+    middle, half = (across[0] + across[-1]) / 2, (across[-1] - across[0]) / 2 + rng.uniform(1, 8)
+    y, x = np.mgrid[:NET_HEIGHT, :NET_WIDTH] + 0.5
+    along = (x - middle) / half
+    below = y > line + rng.normal(0, 4) * along + rng.normal(0, 3) * along**2
+    hidden |= below & (np.abs(along) < 1)
+    cloth = np.full((NET_HEIGHT, NET_WIDTH, 3), rng.uniform(10, 200, 3) * rng.uniform(0.3, 1))
+    if photos is not None and rng.random() < 0.5:
+        cloth = photos.fabric(rng, NET_HEIGHT, NET_WIDTH).astype(np.float64)
+    picture[hidden] = cloth[hidden] * rng.uniform(0.6, 1.0)
+    if rng.random() < 0.5:
+        at, reach = middle + rng.uniform(-0.9, 0.9) * half, rng.uniform(6, 16, 2)
+        hand = ((x - at) / reach[0]) ** 2 + ((y - line) / reach[1]) ** 2 < 1
+        picture[hand] = np.array([224, 172, 140]) * rng.uniform(0.3, 1.0)
+        hidden |= hand
+    mask[hidden] = 0
+    for mark in landmarks:
+        column, row = (mark[:2] * pixels).astype(int)
+        if 0 <= column < NET_WIDTH and 0 <= row < NET_HEIGHT and hidden[row, column]:
+            mark[2] = 0
+    for name in ("hem_left", "hem_right", "hem_front"):
+        landmarks[LANDMARKS.index(name), 2] = 0
+    return hidden
 
 
 def inside_distance(mask: np.ndarray) -> np.ndarray:
