@@ -12,12 +12,13 @@ from training.data.shards import Scene, load_scene, save_scene, scene_path
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A few rendered scenes, one of each kind at least."""
-    from training.data.scene import Studio
+    from training.data.scene import make_scene
+    from training.data.studio import Studio
 
     out = tmp_path_factory.mktemp("pairs")
     studio = Studio()
     for index, kind in enumerate(("upper", "lower", "dress")):
-        save_scene(scene_path(out, 3, index), studio.scene(3, index, kind=kind, outfits=3))
+        save_scene(scene_path(out, 3, index), make_scene(studio, 3, index, kind=kind, outfits=3))
     return out
 
 

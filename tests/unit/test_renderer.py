@@ -17,14 +17,20 @@ SEED = 5
 
 @pytest.fixture(scope="module")
 def studio():
-    from training.data.scene import Studio
+    from training.data.studio import Studio
 
     return Studio()
 
 
+def _made(studio, kind: str) -> dict[str, np.ndarray]:
+    from training.data.scene import make_scene
+
+    return make_scene(studio, SEED, 1, kind=kind, outfits=2, legs="standing", arms="away")
+
+
 @pytest.fixture(scope="module", params=["upper", "lower", "dress"])
 def arrays(request, studio) -> dict[str, np.ndarray]:
-    return studio.scene(SEED, 1, kind=request.param, outfits=2, legs="standing", arms="away")
+    return _made(studio, request.param)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +63,7 @@ def test_shapes_and_types(scene: Scene) -> None:
 
 
 def test_the_same_seed_gives_the_same_scene(studio, arrays, scene: Scene) -> None:
-    again = studio.scene(SEED, 1, kind=scene.meta["kind"], outfits=2, legs="standing", arms="away")
+    again = _made(studio, scene.meta["kind"])
     for name, value in arrays.items():
         assert np.array_equal(again[name], value), name
 
@@ -88,7 +94,8 @@ def test_flow_carries_the_shop_picture_onto_the_person(scene: Scene) -> None:
         assert np.median(covered[valid]) > 250
         difference = np.abs(warp(scene.garment_shop_albedo[g], flow) - scene.albedo[o]).mean(-1)
         inner = cv2.erode(valid.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
-        plain = scene.meta["garments"][g]["pattern"] == "plain"
+        made_of = scene.meta["garments"][g]
+        plain = made_of["pattern"] == "plain" and made_of["material"] != "knitted"
         assert difference[inner].mean() < (4 if plain else 25)
 
 

@@ -20,9 +20,12 @@ from tryon.contract import LANDMARKS, NET_HEIGHT, NET_WIDTH
 
 LABELS: dict[str, tuple[str, ...]] = {
     "upper sleeveless": ("undershirt",),
-    "upper short": ("t-shirt", "polo"),
+    "upper short": ("t-shirt",),
+    "upper short collar": ("polo", "shirt"),
     "upper elbow": ("t-shirt",),
-    "upper long": ("longsleeve", "shirt", "hoodie", "outwear", "blazer"),
+    "upper elbow collar": ("shirt", "polo"),
+    "upper long": ("longsleeve", "hoodie"),
+    "upper long collar": ("shirt", "outwear", "blazer"),
     "lower shorts": ("shorts",),
     "lower trousers": ("pants",),
     "lower skirt": ("skirt",),
@@ -51,7 +54,8 @@ def kind_of(attributes: dict[str, str]) -> str:
     """The key of LABELS for a rendered garment's attributes."""
     category = attributes["category"]
     if category == "upper":
-        return f"upper {attributes['sleeve']}"
+        # A collar laid where a crew neck is would teach that collars are hidden by the throat.
+        return f"upper {attributes['sleeve']}" + " collar" * (attributes["neck"] == "collar")
     if category == "dress":
         return "dress"
     kind = attributes["kind"]

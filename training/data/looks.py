@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from training.data.bodies import Person
-from training.data.garments import Template, Wearer
+from training.data.drape import Wearer
 from training.data.renderer import Renderer
+from training.data.template import Template
 from tryon.contract import PARSE
 
 _HAIR = {

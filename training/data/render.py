@@ -22,7 +22,7 @@ def _start() -> None:
     global _STUDIO
     import cv2
 
-    from training.data.scene import Studio
+    from training.data.studio import Studio
 
     cv2.setNumThreads(1)
     _STUDIO = Studio()
@@ -32,8 +32,10 @@ def _render(job: tuple[str, int, int]) -> int:
     folder, seed, index = job
     path = scene_path(Path(folder), seed, index)
     if not path.is_file():
+        from training.data.scene import make_scene
+
         assert _STUDIO is not None
-        save_scene(path, _STUDIO.scene(seed, index))
+        save_scene(path, make_scene(_STUDIO, seed, index))
     return index
 
 

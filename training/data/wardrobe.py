@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from training.data import fabric as fab
-from training.data.garments import Cut
+from training.data.garments import SHOULDER_LINE_Z, Cut
+from training.data.prints import draw_print
+from training.data.sewn import draw_details
 
 _DENIM = {"navy": 3.0, "blue": 3.0, "light blue": 3.0, "black": 2.0, "dark grey": 1.0}
 _DENIM_RGB = {
@@ -82,11 +84,12 @@ def _fabric(
     atlas = fab.tile_atlas(tile, tile_m)
     label = ""
     if pattern in ("logo", "lettering"):
-        atlas, label = fab.draw_print(rng, atlas, pattern, rgb, second_rgb)
+        atlas, label = draw_print(rng, atlas, pattern, rgb, second_rgb)
     if detail:
-        atlas = fab.draw_details(
-            rng, atlas, detail, rgb, second_rgb, 0.712 - cut.neck_depth, cut.neck_width
-        )
+        atlas = draw_details(
+            rng, atlas, detail, rgb, second_rgb, SHOULDER_LINE_Z - cut.neck_depth,
+            cut.neck_width, cut.stand,
+        )  # fmt: skip
     return fab.Fabric(
         tile,
         tile_m,
@@ -98,6 +101,16 @@ def _fabric(
         pattern,
         label,
     )
+
+
+def _stand_collar(rng: np.random.Generator, cut: Cut, height: tuple[float, float]) -> None:
+    """Makes the collar stand round the neck: buttoned up half of the time, else open to a slit."""
+    cut.collar, cut.neck, cut.stand = True, "collar", float(rng.uniform(*height))
+    if rng.random() < 0.5:
+        cut.neck_depth, cut.neck_width = -cut.stand, 0.002
+    else:
+        cut.neck_depth = float(rng.uniform(-0.8 * cut.stand, 0.07))
+        cut.neck_width = float(rng.uniform(0.004, 0.02) + 0.3 * max(cut.neck_depth, 0))
 
 
 def _fit(ease: float, limits: tuple[float, float]) -> str:
@@ -190,6 +203,11 @@ def random_upper(rng: np.random.Generator) -> Garment:
     )
     if kind == "tank top":
         cut.back_depth = float(rng.uniform(0, 0.06))
+    elif cut.collar and rng.random() < 0.65:
+        _stand_collar(rng, cut, (0.02, 0.045))
+    elif kind == "sweater" and rng.random() < 0.25:
+        _stand_collar(rng, cut, (0.035, 0.06))
+        detail = "quarter zip"
     pattern = _pattern(rng, prints)
     if texture == "denim":
         colour = fab.pick_colour(rng, _DENIM)

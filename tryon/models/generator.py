@@ -272,7 +272,11 @@ class Generator(nn.Module):
         small = garment_net.float().permute(0, 3, 1, 2) / 255
         small = torch.where(given, small, drawn[:, :3])
         cloth = canvas.float().permute(0, 3, 1, 2) / 255
-        large = F.interpolate(drawn, size=cloth.shape[2:], mode="bilinear", align_corners=False)
+        size = list(cloth.shape[2:])
+        if self.bounded:  # enlarged only where a request needs the drawing
+            wanted = (~given).any().long()
+            size = [1 + wanted * (length - 1) for length in size]  # type: ignore[misc]
+        large = F.interpolate(drawn, size=size, mode="bilinear", align_corners=False)
         cloth = torch.where(given, cloth, large)
         z = self.fusion(z_image, z_text, condition)
         out = self.predict(rgb, pose, garment, z, condition, small)
