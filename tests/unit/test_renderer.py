@@ -165,3 +165,32 @@ def test_saved_scenes_come_back(arrays, scene: Scene, tmp_path) -> None:
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(ValueError, match="scene-5-000001"):
         load_scene(path)
+
+
+def test_what_is_carried_stands_in_front(studio, monkeypatch) -> None:
+    from training.data import scene as scenes
+    from training.data.carried import Carried
+
+    grey = np.array([0.4, 0.4, 0.4])
+    monkeypatch.setattr(
+        scenes, "random_carried", lambda rng, pose: Carried("L", "across", 1, grey, grey, 0.02)
+    )
+    made = scene_from(
+        scenes.make_scene(studio, SEED, 2, kind="upper", outfits=1, legs="standing", arms="phone")
+    )
+    other = made.parse[0] == PARSE.index("other")
+    assert other.sum() > 100
+    on_it = cv2.dilate(other.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    upper = made.parse[0] == PARSE.index("upper")
+    assert (on_it & upper).sum() > 50, "the strap crosses the top"
+    assert not (made.worn_valid > 0)[:, other].any()
+
+
+def test_a_box_is_closed_and_looks_outward() -> None:
+    from training.data.carried import _box
+
+    middle = np.array([1.0, 2.0, 3.0])
+    points, normals, tri = _box(middle, np.eye(3), (0.2, 0.4, 0.6))
+    assert tri.shape == (12, 3) and len({tuple(p) for p in points.round(6)}) == 8
+    assert (((points - middle) * normals).sum(1) > 0).all()
+    np.testing.assert_allclose(np.ptp(points, axis=0), (0.2, 0.4, 0.6))

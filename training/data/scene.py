@@ -7,6 +7,7 @@ import json
 import numpy as np
 
 from training.data import bodies, wardrobe
+from training.data.carried import draw_carried, random_carried
 from training.data.drape import Draped, Wearer
 from training.data.looks import random_looks
 from training.data.poses import Poser
@@ -47,6 +48,7 @@ def make_scene(
     pose = Poser(model, shaped).random(rng, legs, arms)
     wearer = Wearer(studio.template, shaped, pose.transforms, pose.legs == "sitting")
     looks = random_looks(rng, person)
+    carried = random_carried(rng, pose)
     skin = studio.dresser.skin_colours(looks)
     joints3 = studio.joints(wearer)
     centre = (joints3[11] + joints3[12] + joints3[23] + joints3[24]) / 4
@@ -107,6 +109,8 @@ def make_scene(
         )
         tucked[o] = tuck
         studio.draw_person(wearer, looks, skin, items, tuck)
+        outermost = outfit.get("upper", outfit.get("dress", 0))
+        draw_carried(studio.renderer, wearer, carried, drapes[outermost].shell)
         layers = studio.renderer.finish()
         pictures.append(layers)
         for g in outfit.values():
@@ -126,6 +130,8 @@ def make_scene(
         "yaw": float(yaw),
         "gender": person.gender,
         "hair": looks.style,
+        "phone": carried.phone,
+        "bag": carried.bag,
         "tucked": tucked,
         "garments": [
             i.garment.attributes | {"shop_mode": s.mode} for i, s in zip(made, shops, strict=True)
