@@ -20,6 +20,7 @@ EXAMPLES = """examples:
   tryon try --person me.jpg --garment shirt.jpg --out out.png
   tryon try --person me.jpg --prompt "a blue striped t-shirt" --out out.png
   tryon try --person me.jpg --garment skirt.png --category lower --out out.jpg --mask mask.png
+  tryon video walk.mp4 out.mp4 --garment shirt.jpg
 """
 
 _SAVE = {
@@ -49,18 +50,37 @@ def _parser() -> argparse.ArgumentParser:
         description="Writes a picture of the person in the garment.",
         epilog=EXAMPLES, formatter_class=layout,
     )  # fmt: skip
+    one.set_defaults(run=_try)
     one.add_argument("--person", required=True, metavar="FILE", help="a photo of one person")
-    one.add_argument("--garment", metavar="FILE", help="a photo of a garment")
-    one.add_argument("--prompt", metavar="TEXT", help="words for the garment, or to style it")
-    one.add_argument("--category", choices=CATEGORIES, default="upper", help="default: upper")
+    _add_wish(one)
     one.add_argument("--out", required=True, metavar="FILE", help="written as .png, .jpg or .webp")
     one.add_argument("--mask", metavar="FILE", help="also write the mask (.png)")
-    one.add_argument("--url", default=DEFAULT_URL, metavar="HOST:PORT",
-                     help=f"the server's gRPC address; default: {DEFAULT_URL}")  # fmt: skip
-    one.add_argument("--timeout", type=float, default=DEFAULT_TIMEOUT, metavar="S",
-                     help=f"seconds to wait; default: {DEFAULT_TIMEOUT:g}")  # fmt: skip
     one.add_argument("--stages", action="store_true", help="print what each server step took")
+    video = commands.add_parser(
+        "video", help="one video, one garment or prompt, the video with the garment in every frame",
+        description="Writes the video with its person in the garment, its sound kept. A run that "
+        "was stopped goes on where it was when it is started again. Frames that show nobody, or "
+        "several people, stay as they are. Needs PyAV: pip install \"tryon-client[video]\".",
+        epilog=EXAMPLES, formatter_class=layout,
+    )  # fmt: skip
+    video.set_defaults(run=_video)
+    video.add_argument("source", metavar="IN", help="a video of one person")
+    video.add_argument("out", metavar="OUT", help="written as .mp4, .mov or .mkv")
+    _add_wish(video)
+    video.add_argument("--at-once", type=int, default=2, metavar="N",
+                       help="frames with the server at the same time; default: 2")  # fmt: skip
     return parser
+
+
+def _add_wish(command: argparse.ArgumentParser) -> None:
+    """What to wear, and which server to ask."""
+    command.add_argument("--garment", metavar="FILE", help="a photo of a garment")
+    command.add_argument("--prompt", metavar="TEXT", help="words for the garment, or to style it")
+    command.add_argument("--category", choices=CATEGORIES, default="upper", help="default: upper")
+    command.add_argument("--url", default=DEFAULT_URL, metavar="HOST:PORT",
+                         help=f"the server's gRPC address; default: {DEFAULT_URL}")  # fmt: skip
+    command.add_argument("--timeout", type=float, default=DEFAULT_TIMEOUT, metavar="S",
+                         help=f"seconds to wait; default: {DEFAULT_TIMEOUT:g}")  # fmt: skip
 
 
 def _check_target(name: str, option: str) -> Path:
@@ -129,13 +149,41 @@ def _try(options: argparse.Namespace) -> None:
             print(f"  {stage:24} {ms:8.1f} ms")
 
 
+def _video(options: argparse.Namespace) -> None:
+    from tryon_client.video import MISSING, try_on_video
+
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        raise TryOnError(MISSING) from None
+    if not Path(options.out).absolute().parent.is_dir():
+        raise InvalidRequest(f"can't write {options.out!r}: no folder {Path(options.out).parent}")
+    with TryOnClient(options.url, options.timeout) as client:
+        client.check()
+        with tqdm(unit="frame", desc="video") as bar:
+
+            def progress(done: int, total: int | None) -> None:
+                bar.total = total
+                bar.update(done - bar.n)
+
+            report = try_on_video(
+                client, options.source, options.out, options.garment, options.prompt,
+                options.category, at_once=options.at_once, progress=progress,
+            )  # fmt: skip
+    kept = report.frames - report.dressed
+    print(
+        f"{options.out}: {report.frames} frames, {report.dressed} dressed"
+        + (f", {kept} as they were (nobody or several people in them)" if kept else "")
+    )
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command line; 0, or 2 after an error of one line."""
     try:
         # Large photos are refused by our own limit, in one line; no warning beside it.
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         options = _parser().parse_args(arguments)
-        _try(options)
+        options.run(options)
     except TryOnError as error:
         print(f"tryon: {one_line(str(error), 1000)}", file=sys.stderr)
         return 2

@@ -1,0 +1,285 @@
+"""A video file in, the same video with the person in the garment out: every frame, its sound kept.
+
+Works in segments that lie beside the output until all are there, so that a run that was stopped
+goes on where it was, and its memory does not grow with the video. Needs PyAV and tqdm:
+`pip install "tryon-client[video]"`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import itertools
+import json
+import os
+import shutil
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tryon_client.client import TryOnClient
+from tryon_client.errors import (
+    DeadlineExceeded,
+    InvalidRequest,
+    NoPersonFound,
+    ServerNotReady,
+    ServerUnavailable,
+    SeveralPeople,
+    TryOnError,
+)
+from tryon_client.images import Picture, load_garment, shrink
+
+SUFFIXES = (".mp4", ".mov", ".mkv")
+SEGMENT = 64
+"""Frames of a segment: what a stopped run loses at most."""
+MISSING = 'videos need PyAV and tqdm: install them with `pip install "tryon-client[video]"`'
+_ENCODER = "libx264"
+# No frames that refer to later ones, so that segments join by their time stamps alone.
+_OPTIONS = {"crf": "17", "preset": "veryfast", "bf": "0"}
+
+
+@dataclass(frozen=True)
+class VideoReport:
+    """Of a finished video: how many frames it has, and on how many exactly one person was found
+    and dressed (the others are as they were)."""
+
+    frames: int
+    dressed: int
+
+
+def try_on_video(
+    client: TryOnClient,
+    source: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    garment: Picture | None = None,
+    prompt: str | None = None,
+    category: str = "upper",
+    *,
+    at_once: int = 2,
+    progress: Callable[[int, int | None], None] | None = None,
+) -> VideoReport:
+    """Writes the video with the person of every frame in the garment.
+
+    A frame that shows nobody, or several people, is kept as it is. Where the run is stopped or the
+    server goes away, what is finished stays beside `out`; the same call goes on from there.
+
+    Args:
+        client: the server.
+        source: a video file that FFmpeg can read.
+        out: ends in .mp4, .mov or .mkv; written whole or not at all.
+        garment, prompt, category: as for `TryOnClient.try_on`.
+        at_once: frames that are with the server at the same time.
+        progress: called with the frames done so far and, where the file tells, of how many.
+
+    Raises:
+        TryOnError: one of its subclasses, with a one-line text.
+    """
+    av = _pyav()
+    source, out = Path(source), Path(out)
+    if out.suffix.lower() not in SUFFIXES:
+        raise InvalidRequest(f"{out.name!r}: a video is written as {', '.join(SUFFIXES)}")
+    if at_once < 1:
+        raise InvalidRequest(f"at_once {at_once}: give at least 1")
+    if not source.is_file():
+        raise InvalidRequest(f"no such file: {str(source)!r}")
+    cloth = None if garment is None else shrink(load_garment(garment), "garment")
+    parts = out.with_name(f".{out.name}.parts")
+    try:
+        _begin(parts, _job(source, cloth, prompt, category))
+        with av.open(str(source)) as container:
+            if not container.streams.video:
+                raise InvalidRequest(f"{source.name!r} holds no video")
+
+            def dress(frame: np.ndarray) -> tuple[np.ndarray, bool]:
+                try:
+                    result = client.try_on(frame, cloth, prompt, category)
+                except (NoPersonFound, SeveralPeople):
+                    return frame, False
+                return np.asarray(result.image), True
+
+            report = _dress_all(av, container, parts, dress, at_once, progress)
+        beside = parts / f"joined{out.suffix.lower()}"
+        _join(av, source, parts, beside)
+        os.replace(beside, out)
+    except (DeadlineExceeded, ServerNotReady, ServerUnavailable) as error:
+        raise type(error)(f"{error}; what is done is kept: the same call goes on") from None
+    except av.FFmpegError as error:
+        raise InvalidRequest(f"{source.name!r} can't be made a video: {error}") from None
+    except OSError as error:
+        raise TryOnError(f"can't write {out}: {error.strerror or error}") from None
+    shutil.rmtree(parts, ignore_errors=True)
+    return report
+
+
+def _pyav() -> Any:
+    try:
+        import av
+    except ImportError:
+        raise TryOnError(
+            'videos need PyAV: install it with `pip install "tryon-client[video]"`'
+        ) from None
+    return av
+
+
+def _job(
+    source: Path, cloth: np.ndarray | None, prompt: str | None, category: str
+) -> dict[str, Any]:
+    """What a run is of; another one's segments are of no use to it."""
+    about = source.stat()
+    return {
+        "source": [str(source.resolve()), about.st_size, about.st_mtime_ns],
+        "garment": None if cloth is None else hashlib.sha256(cloth.tobytes()).hexdigest(),
+        "prompt": prompt or "", "category": category, "segment": SEGMENT,
+    }  # fmt: skip
+
+
+def _begin(parts: Path, job: dict[str, Any]) -> None:
+    """Makes the folder of the segments, or empties one that was of another job."""
+    stamp = parts / "job.json"
+    try:
+        known = json.loads(stamp.read_text())
+    except (OSError, ValueError):
+        known = None
+    if known == job:
+        return
+    shutil.rmtree(parts, ignore_errors=True)
+    parts.mkdir(parents=True)
+    stamp.write_text(json.dumps(job))
+
+
+def _dress_all(
+    av: Any, container: Any, parts: Path,
+    dress: Callable[[np.ndarray], tuple[np.ndarray, bool]], at_once: int,
+    progress: Callable[[int, int | None], None] | None,
+) -> VideoReport:  # fmt: skip
+    """Writes every segment that is not there yet."""
+    stream = container.streams.video[0]
+    stream.thread_type = "AUTO"
+    total = stream.frames or None
+    frames = container.decode(stream)
+    done = dressed = 0
+    with ThreadPoolExecutor(at_once) as pool:
+        for number in itertools.count():
+            piece = list(itertools.islice(frames, 1))
+            if not piece:
+                break
+            path = parts / f"{number:06d}.nut"
+            segment = itertools.chain(piece, itertools.islice(frames, SEGMENT - 1))
+            count = parts / f"{number:06d}.json"
+            if count.is_file() and path.is_file():  # made by an earlier run
+                seen = sum(1 for _ in segment)
+                found = int(json.loads(count.read_text())["dressed"])
+                done, dressed = done + seen, dressed + found
+                if progress:
+                    progress(done, total)
+                continue
+            beside = path.with_suffix(".writing")
+            found = 0
+            with av.open(str(beside), "w", format="nut") as made:
+                track = None
+                for frame, picture, changed in _ahead(segment, dress, pool, at_once):
+                    if track is None:
+                        track = _track(made, stream, picture)
+                    image = _encoded(av, frame, picture, track)
+                    made.mux(track.encode(image))
+                    done, found = done + 1, found + changed
+                    if progress:
+                        progress(done, total)
+                assert track is not None
+                made.mux(track.encode(None))
+            os.replace(beside, path)
+            count.write_text(json.dumps({"dressed": found}))
+            dressed += found
+    if not done:
+        raise InvalidRequest("the video holds no frame")
+    return VideoReport(done, dressed)
+
+
+def _ahead(
+    frames: Iterator[Any], dress: Callable[[np.ndarray], tuple[np.ndarray, bool]],
+    pool: ThreadPoolExecutor, at_once: int,
+) -> Iterator[tuple[Any, np.ndarray, bool]]:  # fmt: skip
+    """Frames in order with their pictures, `at_once` of them being dressed at a time."""
+    waiting: deque[tuple[Any, Future[tuple[np.ndarray, bool]]]] = deque()
+    for frame in frames:
+        waiting.append((frame, pool.submit(dress, upright(frame))))
+        if len(waiting) > at_once:
+            first, future = waiting.popleft()
+            yield (first, *future.result())
+    for first, future in waiting:
+        yield (first, *future.result())
+
+
+def upright(frame: Any) -> np.ndarray:
+    """A decoded frame as uint8 (H, W, 3), turned as its display matrix says."""
+    picture = frame.reformat(format="rgb24", src_colorspace=_matrix(frame)).to_ndarray()
+    turns = round(getattr(frame, "rotation", 0) / 90) % 4
+    return np.ascontiguousarray(np.rot90(picture, turns))
+
+
+def _matrix(frame: Any) -> int:
+    """The colour matrix of a frame; files that name none are read and written by the same one."""
+    unspecified, default = 2, 5
+    matrix = int(frame.colorspace)
+    return default if matrix == unspecified else matrix
+
+
+def _track(container: Any, stream: Any, picture: np.ndarray) -> Any:
+    """An encoder for the dressed frames, with the source's rate, clock and colours."""
+    track = container.add_stream(_ENCODER, rate=stream.average_rate, options=_OPTIONS)
+    height, width = picture.shape[:2]
+    track.width, track.height = width, height
+    # Chroma at half size needs even sides.
+    track.pix_fmt = "yuv420p" if height % 2 == 0 and width % 2 == 0 else "yuv444p"
+    codec, source = track.codec_context, stream.codec_context
+    codec.time_base = stream.time_base
+    for name in ("color_range", "colorspace", "color_primaries", "color_trc"):
+        setattr(codec, name, getattr(source, name))
+    return track
+
+
+def _encoded(av: Any, frame: Any, picture: np.ndarray, track: Any) -> Any:
+    image = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+    image = image.reformat(
+        format=track.pix_fmt, dst_colorspace=_matrix(frame), dst_color_range=frame.color_range
+    )
+    image.pts, image.time_base = frame.pts, frame.time_base
+    return image
+
+
+def _join(av: Any, source: Path, parts: Path, beside: Path) -> None:
+    """All segments, and the source's sound, into one file: no frame is encoded again."""
+    segments = sorted(parts.glob("*.nut"))
+    with av.open(str(source)) as own, av.open(str(beside), "w") as made:
+        with av.open(str(segments[0])) as first:
+            track = made.add_stream_from_template(first.streams.video[0])
+        tracks = [_segments(av, segments, track)]
+        if own.streams.audio:
+            copies = {a.index: made.add_stream_from_template(a) for a in own.streams.audio}
+            tracks.append(_copied(own, copies))
+        # In the order of time, or the writer would hold one of the two in memory.
+        for _, _, packet in heapq.merge(*tracks, key=lambda item: item[:2]):
+            made.mux(packet)
+
+
+def _segments(av: Any, segments: list[Path], track: Any) -> Iterator[tuple[float, int, Any]]:
+    for path in segments:
+        with av.open(str(path)) as part:
+            for packet in part.demux(part.streams.video[0]):
+                if packet.dts is not None:
+                    when = float(packet.dts * packet.time_base)
+                    packet.stream = track
+                    yield when, 0, packet
+
+
+def _copied(own: Any, copies: dict[int, Any]) -> Iterator[tuple[float, int, Any]]:
+    for packet in own.demux([s for s in own.streams.audio if s.index in copies]):
+        if packet.dts is not None:
+            when = float(packet.dts * packet.time_base)
+            packet.stream = copies[packet.stream.index]
+            yield when, 1, packet

@@ -1,0 +1,185 @@
+"""A video through the client: every frame, in order and on time, its sound kept, resumable."""
+
+from __future__ import annotations
+
+import builtins
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import av
+import grpc
+import numpy as np
+import pytest
+from fake_triton import FakeTriton, answer, serve
+from film import FRAMES, film
+
+from tryon_client import TryOnClient, cli, errors, video
+
+
+@pytest.fixture
+def fake():
+    with serve(FakeTriton()) as (fake, url):
+        fake.url = url
+        yield fake
+
+
+@pytest.fixture
+def client(fake):
+    with TryOnClient(fake.url) as client:
+        yield client
+
+
+@pytest.fixture(autouse=True)
+def short_segments(monkeypatch) -> None:
+    monkeypatch.setattr(video, "SEGMENT", 4)
+
+
+def seen(path: Path) -> SimpleNamespace:
+    with av.open(str(path)) as read:
+        frames = [(f.time, f.to_ndarray(format="rgb24")) for f in read.decode(video=0)]
+    times, pictures = np.array([f[0] for f in frames]), [f[1] for f in frames]
+    sound, ahead = [], 0.0
+    with av.open(str(path)) as read:
+        if read.streams.audio:
+            packets = [p for p in read.demux(audio=0) if p.dts is not None]
+            sound = [bytes(p) for p in packets]
+            ahead = times[0] - float(packets[0].pts * packets[0].time_base)
+    return SimpleNamespace(times=times, pictures=pictures, sound=sound, ahead=ahead)
+
+
+@pytest.mark.parametrize("suffix", video.SUFFIXES)
+def test_every_frame_is_dressed_in_order_and_the_sound_is_kept(client, fake, tmp_path, suffix):
+    source, out = film(tmp_path / "in.mp4"), tmp_path / f"out{suffix}"
+    steps: list[tuple[int, int | None]] = []
+    report = video.try_on_video(
+        client, source, out, prompt="red", progress=lambda *step: steps.append(step)
+    )
+    assert report == video.VideoReport(FRAMES, FRAMES)
+    assert steps == [(k + 1, FRAMES) for k in range(FRAMES)]
+    before, after = seen(source), seen(out)
+    # Matroska has no times below zero, where AAC begins: it moves both tracks alike.
+    assert np.allclose(np.diff(after.times), np.diff(before.times), atol=2e-3)
+    assert abs(after.ahead - before.ahead) < 2e-3
+    assert after.sound == before.sound and len(after.sound) > 10
+    for one, other in zip(before.pictures, after.pictures, strict=True):
+        wanted, mask = answer(one)
+        # Away from the red block, whose chroma has half its size.
+        assert np.abs(other[:16].astype(int) - wanted[:16]).max() <= 4
+        middle = other[24:36, 30:44].astype(int)
+        assert np.abs(middle - [255, 0, 0]).max() < 30 and mask.any()
+    assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
+
+
+def test_odd_sides_and_no_sound(client, tmp_path):
+    source = film(tmp_path / "in.mkv", 97, 81, sound=False)
+    video.try_on_video(client, source, tmp_path / "out.mkv", prompt="red")
+    after = seen(tmp_path / "out.mkv")
+    assert after.sound == [] and after.pictures[0].shape == (81, 97, 3)
+
+
+def test_frames_without_one_person_stay(client, fake, tmp_path, monkeypatch):
+    source, out = film(tmp_path / "in.mp4"), tmp_path / "out.mp4"
+    real = client.try_on
+
+    def picky(frame: np.ndarray, *rest: Any) -> Any:
+        if frame.mean() < 100:
+            raise errors.NoPersonFound("person: nobody")
+        if frame.mean() > 180:
+            raise errors.SeveralPeople("person: two")
+        return real(frame, *rest)
+
+    monkeypatch.setattr(client, "try_on", picky)
+    report = video.try_on_video(client, source, out, prompt="red")
+    assert 0 < report.dressed == fake.served < report.frames == FRAMES
+    red = [picture[30, 36, 0] > 230 and picture[30, 36, 1] < 40 for picture in seen(out).pictures]
+    assert sum(red) == report.dressed and not red[0] and not red[-1]
+
+
+def test_a_stopped_run_goes_on(client, fake, tmp_path):
+    source, out = film(tmp_path / "in.mp4"), tmp_path / "out.mp4"
+    out.write_bytes(b"an older video")
+
+    def fail_late(done: int, total: int | None) -> None:
+        if done >= 6:
+            fake.fail = (grpc.StatusCode.UNAVAILABLE, "gone")
+
+    with pytest.raises(errors.ServerUnavailable, match="the same call goes on"):
+        video.try_on_video(client, source, out, prompt="red", progress=fail_late)
+    assert out.read_bytes() == b"an older video"
+    kept = len(list((tmp_path / ".out.mp4.parts").glob("*.nut")))
+    assert kept >= 1
+    fake.fail, asked = None, len(fake.requests)
+    report = video.try_on_video(client, source, out, prompt="red")
+    assert report == video.VideoReport(FRAMES, FRAMES)
+    assert len(fake.requests) - asked == FRAMES - 4 * kept, "finished segments are not made twice"
+    assert len(seen(out).pictures) == FRAMES
+
+
+def test_another_job_begins_anew(client, fake, tmp_path):
+    source, out = film(tmp_path / "in.mp4"), tmp_path / "out.mp4"
+
+    def stop(done: int, total: int | None) -> None:
+        if done >= 6:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        video.try_on_video(client, source, out, prompt="red", progress=stop)
+    asked = len(fake.requests)
+    video.try_on_video(client, source, out, prompt="blue")
+    assert len(fake.requests) - asked == FRAMES
+    assert {r.prompt for r in fake.requests[asked:]} == {"blue"}
+
+
+@pytest.mark.parametrize("turn, shape", [(0, (2, 3)), (90, (3, 2)), (-90, (3, 2)), (180, (2, 3))])
+def test_phones_frames_are_turned_upright(turn, shape):
+    picture = np.arange(18, dtype=np.uint8).reshape(2, 3, 3)
+    frame = SimpleNamespace(
+        reformat=lambda **_: SimpleNamespace(to_ndarray=lambda: picture), rotation=turn,
+        colorspace=1,
+    )  # fmt: skip
+    made = video.upright(frame)
+    assert made.shape[:2] == shape
+    corner = {0: (0, 0), 90: (-1, 0), -90: (0, -1), 180: (-1, -1)}[turn]
+    assert (made[corner] == picture[0, 0]).all()
+
+
+@pytest.mark.parametrize(
+    "source, out, words",
+    [("none.mp4", "out.mp4", "no such file"), ("text.mp4", "out.mp4", "can't be made a video"),
+     ("in.mp4", "out.gif", ".mp4, .mov, .mkv"), ("sound.mp4", "out.mp4", "holds no video")],
+)  # fmt: skip
+def test_what_is_no_video_is_said_in_a_line(client, tmp_path, source, out, words, capsys, fake):
+    (tmp_path / "text.mp4").write_text("hello")
+    film(tmp_path / "in.mp4")
+    with av.open(str(tmp_path / "sound.mp4"), "w") as made:
+        tone = made.add_stream("aac", rate=16000, layout="mono")
+        silence = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
+        silence.sample_rate = 16000
+        made.mux(tone.encode(silence))
+        made.mux(tone.encode(None))
+    arguments = ["video", str(tmp_path / source), str(tmp_path / out), "--prompt", "red"]
+    assert cli.main([*arguments, "--url", fake.url]) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert words in said and not (tmp_path / out).exists()
+
+
+def test_command_line(fake, tmp_path, capsys):
+    source, out = film(tmp_path / "in.mp4"), tmp_path / "out.mp4"
+    arguments = ["video", str(source), str(out), "--prompt", "a red shirt", "--url", fake.url]
+    assert cli.main(arguments) == 0
+    assert f"{FRAMES} frames, {FRAMES} dressed" in capsys.readouterr().out
+    assert len(seen(out).pictures) == FRAMES
+
+
+def test_without_pyav_the_command_that_installs_it_is_named(client, tmp_path, monkeypatch):
+    real = builtins.__import__
+
+    def missing(name: str, *rest: Any, **more: Any) -> Any:
+        if name == "av":
+            raise ImportError(name)
+        return real(name, *rest, **more)
+
+    monkeypatch.setattr(builtins, "__import__", missing)
+    with pytest.raises(errors.TryOnError, match=r"tryon-client\[video\]"):
+        video.try_on_video(client, tmp_path / "in.mp4", tmp_path / "out.mp4", prompt="red")
