@@ -31,7 +31,8 @@ def table(report: dict[str, Any]) -> str:
     """The report as text of at most 100 columns."""
     where = report["machine"]
     lines = [
-        f"{where['processor']}, {where['cores']} cores; Triton {report['versions'].get('triton')}, "
+        f"{where['processor']} ({', '.join(where['simd']) or 'no SIMD named'}), "
+        f"{where['cores']} cores; Triton {report['versions'].get('triton')}, "
         f"ONNX Runtime {report['versions']['onnxruntime']}, "
         f"weights {report['weights']['all'][:12]}",
         "",

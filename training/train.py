@@ -64,7 +64,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--init", type=Path, help="folder of weights to begin from (fine-tuning)")
     p.add_argument("--stop-after", type=float, default=0, help="stop after so many minutes")
     p.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    p.add_argument("--float32", action="store_true", help="no bfloat16 autocast")
+    p.add_argument("--precision", choices=("auto", "bfloat16", "float32"), default="auto",
+                   help="auto: bfloat16 where the processor computes in it")  # fmt: skip
     return p
 
 
@@ -190,7 +191,10 @@ def train(args: argparse.Namespace) -> int:
         pairs, args.batch, first, args.steps - first, args.workers, ranks.rank, ranks.world,
         pinned=device.type == "cuda",
     )  # fmt: skip
-    precision = torch.autocast(device.type, torch.bfloat16, enabled=not args.float32)
+    half = args.precision == "bfloat16" or (
+        args.precision == "auto" and parallel.computes_bfloat16(device)
+    )
+    precision = torch.autocast(device.type, torch.bfloat16, enabled=half)
     writer = SummaryWriter(str(args.out)) if ranks.first else None
     metadata = {"seed": str(args.seed), "batch": str(args.batch), "scenes": str(len(scenes)),
                 "strength": str(args.strength), "alpha": str(args.alpha)}  # fmt: skip

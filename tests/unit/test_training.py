@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from training import losses, train
+from training import losses, parallel, train
 from training.captions import COLOURS, Vocabulary, recolour_request, sample_caption
 from training.data.compose import Options, compose
 from training.data.outfits import pairs_of
@@ -221,11 +221,21 @@ def test_one_batch_is_learned_and_a_wrong_garment_costs(folder: Path) -> None:
         assert own < other
 
 
+@pytest.mark.parametrize(
+    "device, able, expected",
+    [("cpu", {"avx2": True, "avx512_f": True}, False), ("cpu", {"avx512_bf16": True}, True),
+     ("cpu", {"amx_bf16": True}, True), ("cuda", {}, True)],
+)  # fmt: skip
+def test_bfloat16_is_used_where_it_is_fast(monkeypatch, device, able, expected) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
+    assert parallel.computes_bfloat16(torch.device(device)) is expected
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(folder: Path, tmp_path: Path) -> None:
     def go(out: Path, *more: str) -> None:
         arguments = ["--pairs", str(folder), "--out", str(out), "--steps", "3", "--batch", "2",
-                     "--workers", "0", "--joint-at", "0.5", "--float32"]  # fmt: skip
+                     "--workers", "0", "--joint-at", "0.5", "--precision", "float32"]  # fmt: skip
         assert train.main([*arguments, *more]) == 0
 
     threads = torch.get_num_threads()
