@@ -5,7 +5,11 @@ same inputs (A B A B ...), until three windows in a row agree within 10%, or the
 call brings a garment and words that the server has not seen; a third subject in turn sends one
 garment again and again, as a shop's come again with every customer: the server remembers what it
 made of it. Then two callers at once, with new garments. Writes out/bench/bench.json and bench.png,
-and prints a table.
+and prints a table. With `--rates`, also callers who come at random, so many a second, whether the
+server keeps up or not; their time counts from when they came.
+
+    python -m benchmarks --sizes 512x384 --cap 30
+    python -m benchmarks --sizes 512x384 --rates 4 8 12 --deadline 250
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ import itertools
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +31,7 @@ from tritonclient.grpc import service_pb2
 from benchmarks import report
 from benchmarks.chain import Chain, served_chain
 from benchmarks.inputs import Inputs, fresh, make_inputs
-from benchmarks.load import Window, until_stable
+from benchmarks.load import Window, run_open, until_stable
 from benchmarks.machine import ROOT, machine, versions, weights_hash
 from benchmarks.stats import ratio_interval
 from benchmarks.triton import StepTimes, add_difference, breakdown
@@ -87,8 +91,9 @@ def server_at(url: str, repository: Path) -> Iterator[tuple[Server, bool]]:
 
 
 def measure(
-    server: Server, chain: Chain, inputs: Inputs, *, window: float, cap: float
-) -> dict[str, Any]:
+    server: Server, chain: Chain, inputs: Inputs, *, window: float, cap: float,
+    rates: Sequence[float] = (), deadline: float = 200.0,
+) -> dict[str, Any]:  # fmt: skip
     """All figures of one size."""
     served, bare = server.try_on(inputs), chain.try_on(inputs)
     steps: dict[str, StepTimes] = {}
@@ -114,6 +119,7 @@ def measure(
         window=window, cap=cap, around=around,
     )  # fmt: skip
     pair = until_stable({"grpc": served_new}, window=window, cap=cap / 2, concurrency=2)
+    came = [run_open(served_new, rate, cap / 2).summary(deadline) for rate in rates]
     rounds = [
         (a.latencies, b.latencies)
         for a, b in zip(alone["grpc"].windows, alone["chain"].windows, strict=True)
@@ -128,6 +134,7 @@ def measure(
         "grpc_known": alone["known"].summary(),
         "grpc_2": pair["grpc"].summary(),
         "chain": alone["chain"].summary(),
+        "open": came,
         "ratios": {
             "p50": ratio_interval(rounds, np.median),
             "mean": ratio_interval(rounds, np.mean),
@@ -148,6 +155,16 @@ def _size(text: str) -> tuple[int, int]:
     if not (cross and height.isdigit() and width.isdigit()):
         raise argparse.ArgumentTypeError(f"{text!r}: give height x width, like 512x384")
     return int(height), int(width)
+
+
+def _rate(text: str) -> float:
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = 0.0
+    if not 0 < rate < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r}: give callers a second, above 0")
+    return rate
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -172,6 +189,10 @@ def main(arguments: list[str] | None = None) -> int:
         default=60.0,
         help="seconds a size at most, half as much again for two callers; default: 60",
     )
+    parser.add_argument("--rates", nargs="*", type=_rate, default=[], metavar="R",
+                        help="callers a second who come at random; default: none")  # fmt: skip
+    parser.add_argument("--deadline", type=float, default=200.0, metavar="MS",
+                        help="an answer of use comes within so many ms; default: 200")  # fmt: skip
     parser.add_argument("--person", type=Path, help="a photo; default: one of openpeople")
     parser.add_argument("--garment", type=Path, help="a photo; default: one of openvto")
     parser.add_argument(
@@ -207,8 +228,11 @@ def main(arguments: list[str] | None = None) -> int:
                 print(f"measuring {size[0]}x{size[1]} ...", file=sys.stderr, flush=True)
                 inputs = make_inputs(person, garment, size)
                 made["results"].append(
-                    measure(server, chain, inputs, window=options.window, cap=options.cap)
-                )
+                    measure(
+                        server, chain, inputs, window=options.window, cap=options.cap,
+                        rates=options.rates, deadline=options.deadline,
+                    )
+                )  # fmt: skip
     except (TryOnError, ServerError, AssetError, OSError) as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 2

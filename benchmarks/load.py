@@ -5,7 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+
+import numpy as np
 
 from benchmarks.stats import is_stable, summarise
 
@@ -131,3 +134,80 @@ def until_stable(
             return series
         if time.perf_counter() >= end:
             return series
+
+
+@dataclass(frozen=True)
+class Arrivals:
+    """An open-loop run: callers who come when they come, whether or not the server keeps up.
+
+    Latencies (ms) count from when a call should have been sent, as MLPerf's load generator counts
+    them: what waits for a busy server waits on the clock. `late` (ms) is how much later than that
+    it was sent.
+    """
+
+    rate: float
+    seconds: float
+    latencies: list[float]
+    late: list[float]
+
+    def summary(self, deadline: float) -> dict[str, object]:
+        """Percentiles, and goodput: answers within `deadline` milliseconds, a second."""
+        within = sum(ms <= deadline for ms in self.latencies)
+        return {
+            **summarise(self.latencies),
+            "rate": self.rate,
+            "deadline_ms": deadline,
+            "within": within / len(self.latencies),
+            "goodput": within / self.seconds,
+            "sent_late_p99": float(np.percentile(self.late, 99)),
+        }
+
+
+def arrival_times(rate: float, seconds: float, poisson: bool, seed: int = 0) -> list[float]:
+    """When calls are due, seconds from the start: at random (Poisson), or evenly spaced."""
+    if rate <= 0 or seconds <= 0:
+        raise ValueError(f"rate {rate:g} and seconds {seconds:g} must be above 0")
+    if not poisson:
+        return [k / rate for k in range(max(1, round(rate * seconds)))]
+    rng = np.random.default_rng(seed)
+    times: list[float] = []
+    due = float(rng.exponential(1 / rate))
+    while due < seconds or not times:
+        times.append(due)
+        due += float(rng.exponential(1 / rate))
+    return times
+
+
+def run_open(
+    call: Call, rate: float, seconds: float, *, poisson: bool = True, seed: int = 0,
+    at_once: int = 64,
+) -> Arrivals:  # fmt: skip
+    """Open loop: calls are sent when they are due, for `seconds`, and all answers waited for.
+
+    Args:
+        call: sends one request and waits for its answer; called from many threads.
+        rate: calls a second.
+        seconds: of arrivals; the run lasts until the last answer.
+        poisson: random arrivals; otherwise evenly spaced.
+        seed: of the random arrivals.
+        at_once: calls in flight at most; beyond it they wait, on the clock.
+
+    The first error of any call is raised when all have ended.
+    """
+    due = arrival_times(rate, seconds, poisson, seed)
+    start = time.perf_counter()
+
+    def send(when: float) -> tuple[float, float]:
+        late = time.perf_counter() - start - when
+        call()
+        return (time.perf_counter() - start - when) * 1e3, late * 1e3
+
+    with ThreadPoolExecutor(at_once) as pool:
+        futures = []
+        for when in due:
+            time.sleep(max(0.0, start + when - time.perf_counter()))
+            futures.append(pool.submit(send, when))
+        answers = [future.result() for future in futures]
+    # Goodput is a share of the time in which calls came, or of the longer time they took.
+    lasted = max(seconds, time.perf_counter() - start)
+    return Arrivals(rate, lasted, [ms for ms, _ in answers], [late for _, late in answers])

@@ -50,6 +50,18 @@ def table(report: dict[str, Any]) -> str:
                 f"{result['size']:>9} {label:18} {numbers} {row['throughput']:6.1f} "
                 f"{row['count']:6d}{note}"
             )
+    if any(result.get("open") for result in report["results"]):
+        lines += ["", "callers who come at random, time from when they came",
+                  f"{'size':>9} {'a second':>8} {'p50':>8} {'p95':>8} {'p99':>8} "
+                  f"{'in time':>8} {'in time, a second':>18}"]  # fmt: skip
+    for result in report["results"]:
+        for row in result.get("open", ()):
+            numbers = " ".join(f"{row[p]:8.1f}" for p in ("p50", "p95", "p99"))
+            note = "  sent late" if row["sent_late_p99"] > 0.1 * row["p50"] else ""
+            lines.append(
+                f"{result['size']:>9} {row['rate']:8g} {numbers} {100 * row['within']:7.0f}% "
+                f"{row['goodput']:18.1f}{note}"
+            )
     lines += [
         "",
         "gRPC / bare chain, one caller, same run (95% bootstrap interval)",

@@ -155,6 +155,47 @@ def statistics(**models):
     return response
 
 
+def test_arrivals_have_their_rate():
+    even = load.arrival_times(4, 2, poisson=False)
+    assert even == [0, 0.25, 0.5, 0.75, 1, 1.25, 1.5, 1.75]
+    times = load.arrival_times(50, 100, poisson=True, seed=3)
+    gaps = np.diff(times)
+    assert abs(len(times) - 5000) < 300 and min(gaps) >= 0 and times[-1] < 100
+    assert abs(gaps.std() / gaps.mean() - 1) < 0.1, "exponential gaps"
+    assert times == load.arrival_times(50, 100, poisson=True, seed=3)
+    assert len(load.arrival_times(0.01, 1, poisson=True)) == 1
+    with pytest.raises(ValueError, match="above 0"):
+        load.arrival_times(0, 1, poisson=True)
+
+
+def test_time_counts_from_when_a_call_was_due():
+    """One server, 50 ms a call, 40 calls a second: each waits for all before it."""
+    lock = threading.Lock()
+
+    def call():
+        with lock:
+            time.sleep(0.05)
+
+    run = load.run_open(call, 40, 0.25, poisson=False)
+    latencies = sorted(run.latencies)
+    assert len(latencies) == 10
+    # The k-th ends at 50 (k + 1) ms at the earliest and was due at 25 k ms.
+    for k, ms in enumerate(latencies):
+        assert ms >= 50 + 25 * k - 1
+    summary = run.summary(deadline=160)
+    in_time = sum(ms <= 160 for ms in latencies)
+    assert summary["within"] == in_time / 10 < 1
+    assert summary["goodput"] == in_time / run.seconds and run.seconds >= 0.5
+
+
+def test_an_error_of_an_open_call_is_raised():
+    def call():
+        raise OSError("gone")
+
+    with pytest.raises(OSError, match="gone"):
+        load.run_open(call, 100, 0.05)
+
+
 def test_triton_difference_over_windows():
     sums: dict[str, triton.StepTimes] = {}
     triton.add_difference(sums, statistics(pose=(10, 500), idle=(3, 9)),
@@ -281,7 +322,8 @@ def test_whole_run_against_a_fake_server(tmp_path, monkeypatch, capsys):
     with serve(FakeTriton()) as (_, url):
         arguments = ["--url", url, "--sizes", "80x64", "96x72", "--window", "0.05", "--cap", "0.3",
                      "--person", str(tmp_path / "p.png"), "--garment", str(tmp_path / "g.png"),
-                     "--repository", str(tmp_path), "--out", str(tmp_path / "out")]  # fmt: skip
+                     "--repository", str(tmp_path), "--out", str(tmp_path / "out"),
+                     "--rates", "20", "40"]  # fmt: skip
         assert command.main(arguments) == 0
     made = json.loads((tmp_path / "out" / "bench.json").read_text())
     assert [r["size"] for r in made["results"]] == ["80x64", "96x72"]
@@ -293,7 +335,10 @@ def test_whole_run_against_a_fake_server(tmp_path, monkeypatch, capsys):
     assert one["steps"]["tryon"]["count"] == one["grpc_1"]["count"]
     assert one["grpc_known"]["count"] > 0
     assert one["chain_steps"]["finish"] >= 2 and one["grpc_2"]["throughput"] > 0
-    assert "gRPC / bare chain" in capsys.readouterr().out
+    assert [row["rate"] for row in one["open"]] == [20, 40]
+    assert one["open"][0]["within"] == 1.0
+    said = capsys.readouterr().out
+    assert "gRPC / bare chain" in said and "callers who come at random" in said
     assert (tmp_path / "out" / "bench.png").stat().st_size > 5000
 
 
