@@ -1,0 +1,188 @@
+"""A live session: the newest frame always, answers in order, nothing queued, nothing hung."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+import grpc
+import numpy as np
+import pytest
+from fake_triton import FakeTriton, answer, serve
+
+from tryon_client import TryOnClient, errors
+from tryon_client.live import LiveSession
+
+SIZE = (64, 72, 3)
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeTriton]:
+    with serve(FakeTriton()) as (fake, url):
+        fake.url = url  # type: ignore[attr-defined]
+        yield fake
+
+
+@pytest.fixture
+def client(fake) -> Iterator[TryOnClient]:
+    with TryOnClient(fake.url) as client:
+        yield client
+
+
+def frame(level: int = 0) -> np.ndarray:
+    return np.full(SIZE, level, np.uint8)
+
+
+def ended(live: LiveSession) -> int:
+    c = live.counts
+    return c.shown + c.dropped + c.late + c.lost
+
+
+def test_an_answer_is_the_frame_dressed(client):
+    with LiveSession(client, prompt="red") as live:
+        assert live.latest() is None
+        number = live.submit(frame(50))
+        shown = live.wait(timeout=5)
+        assert shown is not None and shown.number == number == 0
+        assert shown.dressed and shown.problem is None and 0 < shown.age < 5
+        assert np.array_equal(shown.picture, answer(frame(50))[0])
+        assert live.latest() is shown and live.wait(after=0, timeout=0.01) is None
+
+
+def test_the_newest_frame_is_worked_on_and_older_ones_are_dropped(client, fake):
+    fake.delay = 0.04
+    numbers, ages = [], []
+    with LiveSession(client, prompt="red", most_at_once=1) as live:
+        for k in range(60):
+            live.submit(frame(k))
+            time.sleep(0.008)
+            shown = live.latest()
+            if shown is not None and (not numbers or shown.number != numbers[-1]):
+                numbers.append(shown.number)
+                ages.append(shown.age)
+                assert shown.picture[0, 0, 0] == shown.number, "its own picture"
+        assert live.wait(after=58, timeout=5) is not None, "the last frame is answered"
+    counts = live.counts
+    assert numbers == sorted(numbers) and len(numbers) > 3
+    assert counts.dropped > counts.shown, "five frames come while one is answered"
+    assert ended(live) == counts.submitted == 60 and counts.late == counts.lost == 0
+    # A queue would let the age grow with every frame, to a second and more here.
+    assert np.median(ages) < 0.3
+
+
+def test_a_frame_waits_for_no_other_where_the_server_is_quick(client, fake):
+    with LiveSession(client, prompt="red") as live:
+        for k in range(10):
+            live.submit(frame(k))
+            assert live.wait(after=k - 1, timeout=5) is not None
+        assert live.counts.shown == 10 and live.counts.dropped == 0
+
+
+@pytest.mark.parametrize("allowed", [1, 3])
+def test_as_many_frames_are_sent_as_the_latency_spans(client, monkeypatch, allowed):
+    at_once, most, lock, real = 0, 0, threading.Lock(), client.try_on
+
+    def slow(*arguments, **named):
+        nonlocal at_once, most
+        with lock:
+            at_once += 1
+            most = max(most, at_once)
+        time.sleep(0.05)
+        try:
+            return real(*arguments, **named)
+        finally:
+            with lock:
+                at_once -= 1
+
+    monkeypatch.setattr(client, "try_on", slow)
+    with LiveSession(client, prompt="red", most_at_once=allowed) as live:
+        for k in range(40):
+            live.submit(frame(k))
+            time.sleep(0.01)
+    assert most == allowed
+
+
+def test_another_garment_is_worn_from_the_next_frame_on(client, fake):
+    with LiveSession(client, prompt="red") as live:
+        for k in range(3):
+            live.submit(frame(k))
+            live.wait(after=k - 1, timeout=5)
+        live.wear(frame(200), "blue", "dress")
+        number = live.submit(frame(9))
+        assert live.wait(after=number - 1, timeout=5) is not None
+    worn = [(r.prompt, r.category, r.garment.shape[1]) for r in fake.requests]
+    assert worn == 3 * [("red", "upper", 1)] + [("blue", "dress", SIZE[0])]
+    with LiveSession(client, prompt="red") as live, pytest.raises(errors.NothingToWear):
+        live.wear()
+
+
+def test_a_frame_without_a_person_is_shown_as_it_was(client, fake):
+    fake.fail = (grpc.StatusCode.INTERNAL, "message: [NO_PERSON] person: nobody")
+    with LiveSession(client, prompt="red") as live:
+        live.submit(frame(7))
+        shown = live.wait(timeout=5)
+        assert shown is not None and not shown.dressed
+        assert isinstance(shown.problem, errors.NoPersonFound)
+        assert np.array_equal(shown.picture, frame(7))
+        fake.fail = None
+        live.submit(frame(8))
+        shown = live.wait(after=0, timeout=5)
+        assert shown is not None and shown.dressed
+
+
+def test_late_answers_are_thrown_away(client, fake):
+    with LiveSession(client, prompt="red", deadline=0.15) as live:
+        live.submit(frame(1))
+        assert live.wait(timeout=5) is not None
+        fake.delay = 0.4
+        live.submit(frame(2))
+        assert live.wait(after=0, timeout=1.0) is None
+        assert live.counts.late == 1 and live.latest().number == 0
+        fake.delay = 0.0
+        time.sleep(0.5)  # the server ends what it began
+        live.submit(frame(3))
+        assert live.wait(after=1, timeout=5) is not None
+
+
+def test_an_old_frame_is_not_even_sent(client, fake):
+    with LiveSession(client, prompt="red", deadline=0.2) as live:
+        live.submit(frame(1), captured=time.monotonic() - 1)
+        assert live.wait(timeout=0.3) is None and live.counts.late == 1
+    assert fake.requests == []
+
+
+def test_a_session_lives_through_a_restart(client, fake):
+    with LiveSession(client, prompt="red") as live:
+        live.submit(frame(1))
+        assert live.wait(timeout=5) is not None
+        fake.fail = (grpc.StatusCode.UNAVAILABLE, "gone")
+        for k in range(10):
+            live.submit(frame(k))
+            time.sleep(0.05)
+        assert isinstance(live.problem, errors.ServerUnavailable)
+        assert live.counts.lost >= 1 and live.latest().number == 0
+        fake.fail, began = None, time.monotonic()
+        while live.latest().number == 0 and time.monotonic() - began < 5:
+            live.submit(frame(20))
+            time.sleep(0.02)
+        assert time.monotonic() - began < 2 and live.problem is None
+    assert ended(live) == live.counts.submitted
+
+
+def test_closing_leaves_no_thread(client):
+    before = threading.active_count()
+    live = LiveSession(client, prompt="red", most_at_once=3)
+    assert threading.active_count() == before + 3
+    live.close()
+    assert threading.active_count() == before
+    with pytest.raises(errors.InvalidRequest, match="closed"):
+        live.submit(frame())
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"deadline": 0}, {"deadline": float("nan")}, {"most_at_once": 0}]
+)
+def test_settings_are_checked(client, wrong):
+    with pytest.raises(errors.InvalidRequest):
+        LiveSession(client, prompt="red", **wrong)
