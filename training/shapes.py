@@ -19,7 +19,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from training.captions import Vocabulary
+from training.captions import COLOURS, Vocabulary
 from training.data.compose import words_of
 from training.data.outfits import garment_of
 from training.data.shards import load_meta, load_scene
@@ -27,6 +27,7 @@ from training.dataset import scene_files
 from training.step import assemble, condition_of, painter_loss
 from tryon.contract import CATEGORIES, NET_HEIGHT, NET_WIDTH
 from tryon.models import system
+from tryon.models.patterns import PATTERNS
 from tryon.models.shapes import SHAPES, shape_of
 from tryon.models.text_encoder import TextEncoder
 
@@ -98,6 +99,42 @@ def collect(pairs: Path) -> dict[int, tuple[np.ndarray, np.ndarray]]:
     return found
 
 
+_ADJECTIVES = {
+    "plain": ("", "", "plain"), "horizontal stripes": ("striped", "horizontally striped"),
+    "vertical stripes": ("pinstriped", "vertically striped"),
+    "checks": ("checked", "plaid"), "dots": ("dotted", "polka dot"),
+    "floral": ("floral", "flowered"),
+}  # fmt: skip
+
+
+def named(rng: np.random.Generator) -> dict[str, np.ndarray | str]:
+    """A sentence that names one of the drawings, in any colour and pattern or in none.
+
+    Captions of rendered garments always name a colour, and rare shapes seldom: "a short skirt"
+    would be read as shorts.
+    """
+    index = int(rng.integers(len(SHAPES)))
+    category, name = SHAPES[index]
+    pattern = str(rng.choice(list(_ADJECTIVES))) if rng.random() < 0.5 else "plain"
+    first, second = (str(c) for c in rng.choice(list(COLOURS), 2, replace=False))
+    grey = (0.5, 0.5, 0.5)
+    said = first
+    colours = (*COLOURS[first], *COLOURS[first])
+    if rng.random() < 0.2:
+        said, colours = "", (*grey, *grey)
+    elif pattern != "plain" and rng.random() < 0.4:
+        said, colours = f"{first} and {second}", (*COLOURS[first], *COLOURS[second])
+    words = " ".join(w for w in (said, str(rng.choice(_ADJECTIVES[pattern])), name) if w)
+    if not name.endswith("s") and rng.random() < 0.7:
+        words = f"a {words}"
+    return {
+        "words": words, "category": category,
+        "words_colours": np.array(colours, np.float32),
+        "words_pattern": np.array(PATTERNS.index(pattern)),
+        "words_shape": np.array(index),
+    }  # fmt: skip
+
+
 def fit(models: dict[str, nn.Module], pairs: Path, steps: int, seed: int) -> float:
     """Trains the painter's head on captions alone, all else frozen; returns the last loss.
 
@@ -108,14 +145,15 @@ def fit(models: dict[str, nn.Module], pairs: Path, steps: int, seed: int) -> flo
     nets = assemble(models, Vocabulary([]))
     head = nets.text_encoder.painter.attributes
     garments = [a for path in scene_files(pairs, "train") for a in load_meta(path)["garments"]]
-    items = [words_of(a, rng) for a in garments for _ in range(3)]
+    items = [words_of(a, rng) | {"category": a["category"]} for a in garments for _ in range(3)]
+    items += [named(rng) for _ in range(len(items) // 2)]
     sentences = [str(item["words"]) for item in items]
     with torch.no_grad():
         codes = [nets.sentences(sentences[i : i + 64]) for i in range(0, len(sentences), 64)]
         z = nets.text_encoder.project(torch.cat(codes)).float()
     truth = {key: torch.stack([torch.as_tensor(item[key]) for item in items])
              for key in ("words_colours", "words_pattern", "words_shape")}  # fmt: skip
-    category = [CATEGORIES.index(a["category"]) for a in garments for _ in range(3)]
+    category = [CATEGORIES.index(str(item["category"])) for item in items]
     condition = condition_of(torch.tensor(category), torch.ones(len(items)))
     optimiser = torch.optim.AdamW(head.parameters(), 2e-3)
     loss = torch.zeros(())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import cv2
@@ -17,10 +18,12 @@ from training.data.outfits import pairs_of
 from training.data.shards import Scene
 from training.data.shop import inside_distance, tuck
 from training.dataset import Pairs, scene_files
+from training.shapes import named
 from training.step import Weights, assemble, discriminator_loss, run
 from tryon.contract import CATEGORIES, LANDMARKS, NET_HEIGHT, NET_WIDTH, PARSE
 from tryon.models import system
 from tryon.models.blocks import pixel_coordinates
+from tryon.models.shapes import SHAPES, shape_of
 
 
 def _pair(scene: Scene, strength: float, seed: int = 0) -> dict:
@@ -321,9 +324,20 @@ def test_masks_are_widened_to_all_sides() -> None:
     assert wide.sum() == 49 and wide[0, 0, 7, 13] == 1
 
 
-def test_every_garment_that_can_be_rendered_has_a_drawing() -> None:
-    from tryon.models.shapes import SHAPES, shape_of
+def test_sentences_name_every_drawing_with_its_truth() -> None:
+    rng = np.random.default_rng(0)
+    said = [named(rng) for _ in range(2000)]
+    assert {int(item["words_shape"]) for item in said} == set(range(len(SHAPES)))
+    assert {int(item["words_pattern"]) for item in said} == set(range(6)), "all but prints"
+    for item in said:
+        category, name = SHAPES[int(item["words_shape"])]
+        assert name in item["words"] and item["category"] == category
+        colours = [c for c in COLOURS if re.search(rf"\b{c}\b", str(item["words"]))]
+        truth = {tuple(np.float32(COLOURS[c])) for c in colours} or {(0.5, 0.5, 0.5)}
+        assert {tuple(item["words_colours"][:3]), tuple(item["words_colours"][3:])} <= truth
 
+
+def test_every_garment_that_can_be_rendered_has_a_drawing() -> None:
     found = {shape_of({"category": "upper", "kind": kind, "sleeve": sleeve, "neck": neck,
                        "length": length})
              for kind in ("t-shirt", "long-sleeve top", "shirt", "sweater", "hoodie", "jacket",
