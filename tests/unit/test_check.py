@@ -1,0 +1,57 @@
+"""Figures of rendered scenes: good on true scenes, bad where the truth is spoilt."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from training.data import check
+from training.data.shards import Scene
+
+
+def mean_chroma(scene: Scene) -> float:
+    values = [check.chroma_difference(scene, k) for k in range(len(scene.worn_outfit))]
+    return float(np.mean([v for v in values if v is not None]))
+
+
+def test_chroma_agrees_by_the_true_flow_and_not_by_a_shifted_one(scenes: list[Scene]) -> None:
+    for scene in scenes:
+        assert mean_chroma(scene) < 6
+    patterned = max(scenes, key=lambda s: len({g["colour"] for g in s.meta["garments"]}))
+    other = replace(patterned, garment_shop_albedo=patterned.garment_shop_albedo[::-1])
+    assert mean_chroma(other) > 2 * mean_chroma(patterned)
+
+
+def test_share_of_true_flow_falls_with_validity(scenes: list[Scene]) -> None:
+    scene = scenes[0]
+    shares = [check.valid_share(scene, k) for k in range(len(scene.worn_outfit))]
+    assert all(s is None or 0.4 < s <= 1 for s in shares)
+    none = replace(scene, worn_valid=np.zeros_like(scene.worn_valid))
+    assert {check.valid_share(none, k) for k in range(len(scene.worn_outfit))} <= {0.0, None}
+
+
+def test_command_prints_and_writes_the_figures(folder: Path, tmp_path: Path, capsys) -> None:
+    out = tmp_path / "figures.json"
+    assert check.main(["--pairs", str(folder), "--count", "2", "--json", str(out)]) == 0
+    assert "pose score over 0.9" in capsys.readouterr().out and out.is_file()
+
+
+def test_an_empty_folder_names_the_command(tmp_path: Path, capsys) -> None:
+    assert check.main(["--pairs", str(tmp_path)]) == 2
+    assert "make pairs" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("wanted", ["valid flow", "chroma", "pose score"])
+def test_figures_are_named(scenes: list[Scene], wanted: str) -> None:
+    class Sure:
+        def features(self, images: object) -> dict[str, object]:
+            import torch
+
+            return {"pose_score": torch.full((3, 1), 0.95)}
+
+    made = check.figures(scenes[:1], Sure())  # type: ignore[arg-type]
+    assert any(name.startswith(wanted) for name in made)
+    assert made["pose score over 0.9, share of pictures"] == 1.0

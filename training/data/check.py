@@ -1,0 +1,116 @@
+"""Figures of rendered scenes: does every truth agree with the pictures?
+
+python -m training.data.check --pairs .cache/pairs --count 200
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import cast
+
+import cv2
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from training.data.preview import warp
+from training.data.shards import CATEGORY_NAMES, Scene, list_scenes, load_scene
+from tryon.contract import PARSE
+from tryon.models.pose import Pose
+from tryon.models.system import load_models
+
+FRONT = 20.0
+"""A view is a front view up to so many degrees of turn."""
+SURE = 0.9
+"""A pose score above which BlazePose has found the body."""
+
+
+def valid_share(scene: Scene, k: int) -> float | None:
+    """Share of a worn garment's pixels whose flow is true; None where it shows too little."""
+    category = CATEGORY_NAMES[scene.garment_category[scene.worn_garment[k]]]
+    seen = scene.parse[scene.worn_outfit[k]] == PARSE.index(category)
+    if seen.sum() < 500:
+        return None
+    return float((scene.worn_valid[k] > 0)[seen].mean())
+
+
+def chroma_difference(scene: Scene, k: int) -> float | None:
+    """Mean absolute difference of Cr and Cb, in levels, between the in-shop picture brought over by
+    the true flow and the garment as worn, both brought to the same luma; away from the rim."""
+    inner = cv2.erode(scene.worn_valid[k], np.ones((3, 3), np.uint8)) > 0
+    if inner.sum() < 200:
+        return None
+    garment, outfit = int(scene.worn_garment[k]), int(scene.worn_outfit[k])
+    there = warp(scene.garment_shop_albedo[garment], scene.worn_flow[k])[inner]
+    here = scene.albedo[outfit].astype(np.float32)[inner]
+    luma = np.array([0.299, 0.587, 0.114], np.float32)
+    there = there * ((here @ luma + 1) / (there @ luma + 1))[:, None]
+    there, here = (
+        cv2.cvtColor(np.clip(x, 0, 255)[None] / 255, cv2.COLOR_RGB2YCrCb) for x in (there, here)
+    )
+    return float(np.abs(there - here)[..., 1:].mean() * 255)
+
+
+def pose_scores(scene: Scene, pose: Pose) -> list[float]:
+    """How sure BlazePose is of the body in each outfit's picture, on light grey."""
+    pictures = np.stack([scene.picture(o, 225) for o in range(len(scene.albedo))])
+    with torch.no_grad():
+        found = pose.features(torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255)
+    return [float(s) for s in found["pose_score"][:, 0]]
+
+
+def figures(scenes: Iterable[Scene], pose: Pose) -> dict[str, float]:
+    """Means and shares over all scenes, by the names that the command prints."""
+    valid: list[float] = []
+    chroma: list[float] = []
+    scores: list[float] = []
+    worn = 0
+    for scene in scenes:
+        scores += pose_scores(scene, pose)
+        for k in range(len(scene.worn_outfit)):
+            worn += 1
+            share, difference = valid_share(scene, k), chroma_difference(scene, k)
+            flat = not scene.garment_shop_worn[scene.worn_garment[k]]
+            if share is not None and flat and abs(float(scene.meta["yaw"])) <= FRONT:
+                valid.append(share)
+            if difference is not None:
+                chroma.append(difference)
+    return {
+        "worn garments": worn,
+        "valid flow, flat garments seen from the front, mean share": float(np.mean(valid)),
+        "valid flow, the same, share of at least 0.8": float(np.mean(np.array(valid) >= 0.8)),
+        "chroma by the true flow, mean difference in levels": float(np.mean(chroma)),
+        "chroma, 95th percentile": float(np.percentile(chroma, 95)),
+        f"pose score over {SURE}, share of pictures": float(np.mean(np.array(scores) > SURE)),
+    }
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; returns the exit status."""
+    p = argparse.ArgumentParser(
+        prog="python -m training.data.check", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    p.add_argument("--pairs", type=Path, required=True, help="folder of rendered scenes (*.npz)")
+    p.add_argument("--count", type=int, default=200, help="scenes looked at")
+    p.add_argument("--json", type=Path, help="also write the figures there")
+    args = p.parse_args(arguments)
+    paths = list_scenes(args.pairs)[: args.count]
+    if not paths:
+        print(f"error: {args.pairs} holds no scene: `make pairs` renders some", file=sys.stderr)
+        return 2
+    pose = cast(Pose, load_models()["pose"])
+    made = figures((load_scene(path) for path in tqdm(paths, unit="scene")), pose)
+    for name, value in made.items():
+        print(f"{value:10.3f}  {name}")
+    if args.json:
+        args.json.write_text(json.dumps(made, indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
