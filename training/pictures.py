@@ -45,8 +45,10 @@ def trials(pipeline: TryOnPipeline, height: int = 360, width: int = 270) -> np.n
     cells = []
     for person, garment, category in tqdm(TRIALS, desc="trials"):
         photo = pixels(people / person, 1024)
-        answer = pipeline(photo, read_file(clothes / garment), "", category).picture
-        shown = (photo, pixels(clothes / garment, 1024), answer)
+        result = pipeline(photo, read_file(clothes / garment), "", category)
+        x0, y0, x1, y1 = result.tensors["box"][0]
+        seen, answer = (image[y0:y1, x0:x1] for image in (photo, result.picture))
+        shown = (seen, pixels(clothes / garment, 1024), answer)
         cells.append(np.concatenate([tile(image, height, width) for image in shown], 1))
     return np.concatenate([np.concatenate(cells[i : i + 2], 1) for i in range(0, len(cells), 2)])
 

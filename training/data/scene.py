@@ -48,7 +48,8 @@ def make_scene(
     pose = Poser(model, shaped).random(rng, legs, arms)
     wearer = Wearer(studio.template, shaped, pose.transforms, pose.legs == "sitting")
     looks = random_looks(rng, person)
-    carried = random_carried(rng, pose)
+    # Numbers of its own: the rest of a scene is the same with and without.
+    carried = random_carried(np.random.default_rng([seed, index, 1]), pose)
     skin = studio.dresser.skin_colours(looks)
     joints3 = studio.joints(wearer)
     centre = (joints3[11] + joints3[12] + joints3[23] + joints3[24]) / 4
