@@ -20,6 +20,7 @@ from tryon.models.composite import (
     to_bytes,
 )
 from tryon.models.geometry import PARTS, LandmarkVote, PartTransforms
+from tryon.models.image_encoder import whole
 from tryon.models.inpaint import PAINT, class_colours, class_index
 from tryon.models.patterns import PATTERNS, pattern_bank
 
@@ -79,6 +80,21 @@ def test_the_box_of_change_gives_the_whole_windows_picture(seed: int) -> None:
     assert area == 1 if seed in (4, 5) else area <= 1
     if seed < 4:
         assert (whole[1] > 0).any()
+
+
+def test_small_holes_of_a_garment_are_filled_and_outlines_stay() -> None:
+    mask = torch.zeros(1, 1, 256, 192)
+    mask[..., 40:220, 40:150] = 1  # a body
+    mask[..., 40:200, 158:176] = 1  # a sleeve beside it, 8 pixels away
+    holed = mask.clone()
+    holed[..., 100:107, 80:90] = 0.1
+    holed[..., 204:209, 60:70] = 0.1  # near the hem
+    filled = whole(holed)
+    assert filled[..., 100:107, 80:90].min() > 0.9 and filled[..., 204:209, 60:70].min() > 0.9
+    # Beside it at most the corners are rounded.
+    assert (filled - mask).clamp(min=0).sum() < 40
+    assert (filled - mask)[..., 60:190, 150:158].max() < 0.3, "the gap stays"
+    assert (whole(torch.zeros_like(mask)) == 0).all() and (whole(mask) >= mask).all()
 
 
 def test_warp_with_own_coordinates_is_the_identity() -> None:

@@ -89,5 +89,22 @@ class ImageEncoder(nn.Module):
         landmarks = torch.cat([code["landmarks"], code["visible"].sigmoid()[..., None]], 2)
         return (
             code["garment_4"].half(), code["garment_8"].half(), code["garment_16"].half(),
-            code["garment_32"].half(), landmarks, code["mask"].sigmoid().half(), code["z_image"],
+            code["garment_32"].half(), landmarks, whole(code["mask"].sigmoid()).half(),
+            code["z_image"],
         )  # fmt: skip
+
+
+def whole(mask: Tensor) -> Tensor:
+    """A garment's mask without small holes: cloth of another colour, a badge, a shine.
+
+    What is four fifths garment for 10 pixels around is garment. A straight outline stays as it is,
+    and so does a gap of 6 pixels beside a sleeve.
+
+    Args:
+        mask: (N, 1, H, W) in 0..1; H and W are multiples of 4.
+
+    Returns:
+        The same shape, nowhere less.
+    """
+    around = F.avg_pool2d(F.avg_pool2d(mask, 4), 5, 1, 2, count_include_pad=False)
+    return torch.maximum(mask, up2(up2(((around - 0.7) / 0.08).clamp(0, 1))))
