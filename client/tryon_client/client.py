@@ -59,16 +59,22 @@ class _Job:
 
 def _prepare(person: Picture, garment: Picture | None, prompt: str | None, category: str) -> _Job:
     """Checks the arguments, decodes the pictures and builds the message."""
-    if category not in wire.CATEGORIES:
-        raise InvalidRequest(f"category {category!r}: choose one of {', '.join(wire.CATEGORIES)}")
-    words = _check_prompt(prompt)
-    if garment is None and not words:
-        raise NothingToWear("nothing to wear: give a garment, a prompt, or both")
+    words = check_wish(garment, prompt, category)
     own = load_person(person)
     small = shrink(own.array, "person")
     cloth = None if garment is None else shrink(load_garment(garment), "garment")
     message = wire.infer_request(small, cloth, words, category)
     return _Job(own.array, small, own.icc_profile, message)
+
+
+def check_wish(garment: Picture | None, prompt: str | None, category: str) -> str:
+    """The prompt as it is sent. Raises InvalidRequest, PromptTooLong or NothingToWear."""
+    if category not in wire.CATEGORIES:
+        raise InvalidRequest(f"category {category!r}: choose one of {', '.join(wire.CATEGORIES)}")
+    words = _check_prompt(prompt)
+    if garment is None and not words:
+        raise NothingToWear("nothing to wear: give a garment, a prompt, or both")
+    return words
 
 
 def _check_prompt(prompt: str | None) -> str:

@@ -15,16 +15,24 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tryon_client.client import TryOnClient
+from tryon_client.client import TryOnClient, check_wish
 from tryon_client.errors import (
     DeadlineExceeded,
+    ImageTooLarge,
+    ImageTooSmall,
     InvalidRequest,
-    NothingToWear,
-    ServerNotReady,
-    ServerUnavailable,
+    NoPersonFound,
+    NotAnImage,
+    SeveralPeople,
     TryOnError,
+    one_line,
 )
 from tryon_client.images import Picture, load_garment, shrink
+
+_OF_THE_FRAME = (
+    ImageTooLarge, ImageTooSmall, InvalidRequest, NoPersonFound, NotAnImage, SeveralPeople,
+)  # fmt: skip
+"""What is wrong with a frame itself: it is shown as it was. All else is the server's."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +71,7 @@ class Counts:
 @dataclass(frozen=True)
 class _Wish:
     garment: np.ndarray | None
-    prompt: str | None
+    prompt: str
     category: str
 
 
@@ -120,15 +128,15 @@ class LiveSession:
         self, garment: Picture | None = None, prompt: str | None = None, category: str = "upper"
     ) -> None:
         """What to wear from the next frame on; raises as `TryOnClient.try_on` does."""
-        if garment is None and not (prompt or "").strip():
-            raise NothingToWear("nothing to wear: give a garment, a prompt, or both")
+        words = check_wish(garment, prompt, category)
         cloth = None if garment is None else shrink(load_garment(garment), "garment")
         with self._change:
-            self._state.wish = _Wish(cloth, prompt, category)
+            self._state.wish = _Wish(cloth, words, category)
 
     def submit(self, frame: np.ndarray, captured: float | None = None) -> int:
-        """Hands over a frame, uint8 (H, W, 3); its number. `captured`: of `time.monotonic()`."""
-        now = time.monotonic()
+        """Hands over a copy of a frame, uint8 (H, W, 3); its number. `captured`: seconds of
+        `time.monotonic()`; now, unless it is given."""
+        now, frame = time.monotonic(), np.array(frame)
         with self._change:
             s = self._state
             if s.closed:
@@ -140,7 +148,7 @@ class LiveSession:
             s.counts.submitted += 1
             s.counts.dropped += s.newest is not None
             s.newest = (number, now if captured is None else captured, frame)
-            self._change.notify()
+            self._change.notify_all()
         return number
 
     def latest(self) -> Shown | None:
@@ -228,15 +236,22 @@ class LiveSession:
                 frame, wish.garment, wish.prompt, wish.category, timeout=left
             )
         except DeadlineExceeded as error:
+            self._learn(time.monotonic() - began)
             return frame, False, error
-        except (ServerUnavailable, ServerNotReady) as error:
+        except _OF_THE_FRAME as error:
+            return frame, False, error
+        except TryOnError as error:
             self._pause()
             return None, False, error
-        except TryOnError as error:
-            return frame, False, error
-        with self._change:
-            self._state.latency += 0.2 * (time.monotonic() - began - self._state.latency)
+        except Exception as error:  # a worker that dies would hang whoever waits
+            self._pause()
+            return None, False, TryOnError(one_line(f"{type(error).__name__}: {error}"))
+        self._learn(time.monotonic() - began)
         return np.asarray(result.image), True, None
+
+    def _learn(self, seconds: float) -> None:
+        with self._change:
+            self._state.latency += 0.2 * (seconds - self._state.latency)
 
     def _pause(self) -> None:
         """A while without asking a server that is away; ends early when the session does."""

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from tryon_client.client import TryOnClient
+from tryon_client.client import TryOnClient, check_wish
 from tryon_client.errors import (
     DeadlineExceeded,
     InvalidRequest,
@@ -87,17 +87,23 @@ def try_on_video(
         raise InvalidRequest(f"at_once {at_once}: give at least 1")
     if not source.is_file():
         raise InvalidRequest(f"no such file: {str(source)!r}")
+    if out.is_dir():
+        raise InvalidRequest(f"{str(out)!r} is a folder")
+    if out.exists() and out.samefile(source):
+        raise InvalidRequest(f"{str(out)!r} is the video itself: write to another file")
+    words = check_wish(garment, prompt, category)
     cloth = None if garment is None else shrink(load_garment(garment), "garment")
-    parts = out.with_name(f".{out.name}.parts")
+    parts = out.with_name(f".{out.stem}.parts")
     try:
-        _begin(parts, _job(source, cloth, prompt, category))
+        _begin(parts, _job(source, cloth, words, category))
         with av.open(str(source)) as container:
             if not container.streams.video:
                 raise InvalidRequest(f"{source.name!r} holds no video")
+            _check_sound(av, container, out, parts)
 
             def dress(frame: np.ndarray) -> tuple[np.ndarray, bool]:
                 try:
-                    result = client.try_on(frame, cloth, prompt, category)
+                    result = client.try_on(frame, cloth, words, category)
                 except (NoPersonFound, SeveralPeople):
                     return frame, False
                 return np.asarray(result.image), True
@@ -126,15 +132,36 @@ def _pyav() -> Any:
     return av
 
 
-def _job(
-    source: Path, cloth: np.ndarray | None, prompt: str | None, category: str
-) -> dict[str, Any]:
+def _check_sound(av: Any, container: Any, out: Path, parts: Path) -> None:
+    """Raises InvalidRequest where the output's format can't hold the sound, before any work."""
+    for stream in container.streams.audio:
+        able = [suffix for suffix in SUFFIXES if _holds(av, stream, parts / f"probe{suffix}")]
+        if out.suffix.lower() in able:
+            continue
+        other = f"write the video as {able[0]}" if able else "give it another sound first"
+        raise InvalidRequest(
+            f"{out.suffix} can't hold this video's sound ({stream.codec_context.name}): {other}"
+        )
+
+
+def _holds(av: Any, stream: Any, probe: Path) -> bool:
+    try:
+        with av.open(str(probe), "w") as made:
+            made.add_stream_from_template(stream)
+    except (ValueError, av.FFmpegError):
+        return False
+    finally:
+        probe.unlink(missing_ok=True)
+    return True
+
+
+def _job(source: Path, cloth: np.ndarray | None, prompt: str, category: str) -> dict[str, Any]:
     """What a run is of; another one's segments are of no use to it."""
     about = source.stat()
     return {
         "source": [str(source.resolve()), about.st_size, about.st_mtime_ns],
         "garment": None if cloth is None else hashlib.sha256(cloth.tobytes()).hexdigest(),
-        "prompt": prompt or "", "category": category, "segment": SEGMENT,
+        "prompt": prompt, "category": category, "segment": SEGMENT,
     }  # fmt: skip
 
 
@@ -168,17 +195,15 @@ def _dress_all(
             piece = list(itertools.islice(frames, 1))
             if not piece:
                 break
-            path = parts / f"{number:06d}.nut"
             segment = itertools.chain(piece, itertools.islice(frames, SEGMENT - 1))
-            count = parts / f"{number:06d}.json"
-            if count.is_file() and path.is_file():  # made by an earlier run
-                seen = sum(1 for _ in segment)
-                found = int(json.loads(count.read_text())["dressed"])
-                done, dressed = done + seen, dressed + found
+            made_before = next(parts.glob(f"{number:06d}-*.nut"), None)
+            if made_before is not None:
+                done += sum(1 for _ in segment)
+                dressed += int(made_before.stem.partition("-")[2])
                 if progress:
                     progress(done, total)
                 continue
-            beside = path.with_suffix(".writing")
+            beside = parts / f"{number:06d}.writing"
             found = 0
             with av.open(str(beside), "w", format="nut") as made:
                 track = None
@@ -192,12 +217,19 @@ def _dress_all(
                         progress(done, total)
                 assert track is not None
                 made.mux(track.encode(None))
-            os.replace(beside, path)
-            count.write_text(json.dumps({"dressed": found}))
+            _settle(beside)
+            # Its name says how many frames were dressed: one rename makes both true.
+            os.replace(beside, parts / f"{number:06d}-{found}.nut")
             dressed += found
     if not done:
         raise InvalidRequest("the video holds no frame")
     return VideoReport(done, dressed)
+
+
+def _settle(path: Path) -> None:
+    """Has what was written on the disk before its name says that it is whole."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def _ahead(
@@ -207,6 +239,8 @@ def _ahead(
     """Frames in order with their pictures, `at_once` of them being dressed at a time."""
     waiting: deque[tuple[Any, Future[tuple[np.ndarray, bool]]]] = deque()
     for frame in frames:
+        if frame.pts is None:
+            raise InvalidRequest("the video has no time stamps: put it into an .mp4 or .mkv first")
         waiting.append((frame, pool.submit(dress, upright(frame))))
         if len(waiting) > at_once:
             first, future = waiting.popleft()
@@ -223,10 +257,12 @@ def upright(frame: Any) -> np.ndarray:
 
 
 def _matrix(frame: Any) -> int:
-    """The colour matrix of a frame; files that name none are read and written by the same one."""
-    unspecified, default = 2, 5
+    """The colour matrix of a frame; where the file names none, the one that players take."""
+    bt709, unspecified, bt601 = 1, 2, 5
     matrix = int(frame.colorspace)
-    return default if matrix == unspecified else matrix
+    if matrix == unspecified:
+        return bt709 if frame.height >= 720 else bt601
+    return matrix
 
 
 def _track(container: Any, stream: Any, picture: np.ndarray) -> Any:

@@ -90,12 +90,12 @@ def answer(person: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 @contextlib.contextmanager
-def serve(fake: FakeTriton) -> Iterator[tuple[FakeTriton, str]]:
-    """The server and its address."""
+def serve(fake: FakeTriton, port: int = 0) -> Iterator[tuple[FakeTriton, str]]:
+    """The server and its address; port 0 takes a free one."""
     options = [("grpc.max_receive_message_length", -1)]
     server = grpc.server(ThreadPoolExecutor(4), options=options)
     service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(fake, server)
-    port = server.add_insecure_port("127.0.0.1:0")
+    port = server.add_insecure_port(f"127.0.0.1:{port}")
     server.start()
     try:
         yield fake, f"127.0.0.1:{port}"

@@ -107,7 +107,7 @@ def test_a_stopped_run_goes_on(client, fake, tmp_path):
     with pytest.raises(errors.ServerUnavailable, match="the same call goes on"):
         video.try_on_video(client, source, out, prompt="red", progress=fail_late)
     assert out.read_bytes() == b"an older video"
-    kept = len(list((tmp_path / ".out.mp4.parts").glob("*.nut")))
+    kept = len(list((tmp_path / ".out.parts").glob("*.nut")))
     assert kept >= 1
     fake.fail, asked = None, len(fake.requests)
     report = video.try_on_video(client, source, out, prompt="red")
@@ -131,12 +131,84 @@ def test_another_job_begins_anew(client, fake, tmp_path):
     assert {r.prompt for r in fake.requests[asked:]} == {"blue"}
 
 
+def test_a_segment_that_was_cut_off_is_made_again(client, fake, tmp_path):
+    source, out = film(tmp_path / "in.mp4"), tmp_path / "out.mp4"
+
+    def stop(done: int, total: int | None) -> None:
+        if done >= 6:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        video.try_on_video(client, source, out, prompt="red", progress=stop)
+    parts = tmp_path / ".out.parts"
+    assert [p.name for p in parts.glob("*.nut")] == ["000000-4.nut"]
+    (parts / "000001.writing").write_bytes(b"cut off")
+    report = video.try_on_video(client, source, tmp_path / "out.mkv", prompt="red")
+    assert report == video.VideoReport(FRAMES, FRAMES), "another format goes on from there too"
+    assert len(seen(tmp_path / "out.mkv").pictures) == FRAMES
+
+
+def test_sound_that_the_format_cannot_hold_is_said_before_any_work(client, fake, tmp_path):
+    source = tmp_path / "in.mov"
+    with av.open(str(source), "w") as made:
+        pictures = made.add_stream("libx264", rate=8)
+        pictures.width, pictures.height, pictures.pix_fmt = 96, 80, "yuv420p"
+        tone = made.add_stream("pcm_mulaw", rate=8000, layout="mono")
+        for _ in range(4):
+            grey = av.VideoFrame.from_ndarray(np.full((80, 96, 3), 90, np.uint8), format="rgb24")
+            made.mux(pictures.encode(grey))
+        made.mux(pictures.encode(None))
+        noise = av.AudioFrame.from_ndarray(np.zeros((1, 4000), np.int16), "s16", "mono")
+        noise.sample_rate = 8000
+        made.mux(tone.encode(noise))
+        made.mux(tone.encode(None))
+    with pytest.raises(errors.InvalidRequest, match=r"pcm_mulaw\): write the video as .mov"):
+        video.try_on_video(client, source, tmp_path / "out.mp4", prompt="red")
+    assert fake.requests == []
+    assert video.try_on_video(client, source, tmp_path / "out.mov", prompt="red").frames == 4
+
+
+def test_the_video_itself_is_never_written_over(client, fake, tmp_path):
+    source = film(tmp_path / "in.mp4")
+    before = source.read_bytes()
+    (tmp_path / "folder.mp4").mkdir()
+    for out, words in ((source, "the video itself"), (tmp_path / "folder.mp4", "is a folder")):
+        with pytest.raises(errors.InvalidRequest, match=words):
+            video.try_on_video(client, source, out, prompt="red")
+    assert source.read_bytes() == before and fake.requests == []
+
+
+def test_a_wrong_wish_leaves_nothing_behind(client, tmp_path):
+    source = film(tmp_path / "in.mp4")
+    with pytest.raises(errors.NothingToWear):
+        video.try_on_video(client, source, tmp_path / "out.mp4")
+    with pytest.raises(errors.InvalidRequest, match="category"):
+        video.try_on_video(client, source, tmp_path / "out.mp4", prompt="red", category="uper")
+    assert [p.name for p in tmp_path.iterdir()] == ["in.mp4"]
+
+
+def test_a_phones_video_comes_out_upright(client, fake, tmp_path):
+    source = tmp_path / "in.mp4"
+    with av.open(str(source), "w") as made:
+        pictures = made.add_stream("libx264", rate=8, options={"crf": "10"})
+        pictures.width, pictures.height, pictures.pix_fmt = 96, 80, "yuv420p"
+        pictures.set_display_rotation(-90)
+        grey = np.full((80, 96, 3), 60, np.uint8)
+        grey[:20, :24] = 220  # its upper left corner, turned to the upper right
+        made.mux(pictures.encode(av.VideoFrame.from_ndarray(grey, format="rgb24")))
+        made.mux(pictures.encode(None))
+    video.try_on_video(client, source, tmp_path / "out.mp4", prompt="red")
+    (picture,) = seen(tmp_path / "out.mp4").pictures
+    assert picture.shape == (96, 80, 3) and fake.requests[-1].person[0].shape == (96, 80, 3)
+    assert picture[4:16, 64:76].mean() > 200 and picture[4:16, 4:16].mean() < 80
+
+
 @pytest.mark.parametrize("turn, shape", [(0, (2, 3)), (90, (3, 2)), (-90, (3, 2)), (180, (2, 3))])
 def test_phones_frames_are_turned_upright(turn, shape):
     picture = np.arange(18, dtype=np.uint8).reshape(2, 3, 3)
     frame = SimpleNamespace(
         reformat=lambda **_: SimpleNamespace(to_ndarray=lambda: picture), rotation=turn,
-        colorspace=1,
+        colorspace=1, height=2,
     )  # fmt: skip
     made = video.upright(frame)
     assert made.shape[:2] == shape
