@@ -142,13 +142,14 @@ class Arrivals:
 
     Latencies (ms) count from when a call should have been sent, as MLPerf's load generator counts
     them: what waits for a busy server waits on the clock. `late` (ms) is how much later than that
-    it was sent.
+    it was sent; `failed`, how many had no answer: an overloaded server may refuse some.
     """
 
     rate: float
     seconds: float
     latencies: list[float]
     late: list[float]
+    failed: int = 0
 
     def summary(self, deadline: float) -> dict[str, object]:
         """Percentiles, and goodput: answers within `deadline` milliseconds, a second."""
@@ -157,7 +158,8 @@ class Arrivals:
             **summarise(self.latencies),
             "rate": self.rate,
             "deadline_ms": deadline,
-            "within": within / len(self.latencies),
+            "failed": self.failed,
+            "within": within / (len(self.latencies) + self.failed),
             "goodput": within / self.seconds,
             "sent_late_p99": float(np.percentile(self.late, 99)),
         }
@@ -192,14 +194,20 @@ def run_open(
         seed: of the random arrivals.
         at_once: calls in flight at most; beyond it they wait, on the clock.
 
-    The first error of any call is raised when all have ended.
+    Where every call fails, the first error is raised when all have ended.
     """
     due = arrival_times(rate, seconds, poisson, seed)
     start = time.perf_counter()
 
-    def send(when: float) -> tuple[float, float]:
+    errors: list[Exception] = []
+
+    def send(when: float) -> tuple[float, float] | None:
         late = time.perf_counter() - start - when
-        call()
+        try:
+            call()
+        except Exception as error:
+            errors.append(error)
+            return None
         return (time.perf_counter() - start - when) * 1e3, late * 1e3
 
     with ThreadPoolExecutor(at_once) as pool:
@@ -207,7 +215,11 @@ def run_open(
         for when in due:
             time.sleep(max(0.0, start + when - time.perf_counter()))
             futures.append(pool.submit(send, when))
-        answers = [future.result() for future in futures]
+        answers = [answer for answer in (f.result() for f in futures) if answer is not None]
+    if not answers:
+        raise errors[0]
     # Goodput is a share of the time in which calls came, or of the longer time they took.
     lasted = max(seconds, time.perf_counter() - start)
-    return Arrivals(rate, lasted, [ms for ms, _ in answers], [late for _, late in answers])
+    return Arrivals(
+        rate, lasted, [ms for ms, _ in answers], [late for _, late in answers], len(errors)
+    )

@@ -12,7 +12,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 SIMD = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16")
-"""What sets machines with the same processor name apart by a factor of two."""
+"""What sets machines with the same processor name apart by half and more."""
 PACKAGES = ("numpy", "onnxruntime", "tritonclient", "grpcio", "pillow", "opencv-python-headless")
 
 

@@ -58,6 +58,7 @@ def table(report: dict[str, Any]) -> str:
         for row in result.get("open", ()):
             numbers = " ".join(f"{row[p]:8.1f}" for p in ("p50", "p95", "p99"))
             note = "  sent late" if row["sent_late_p99"] > 0.1 * row["p50"] else ""
+            note += f"  {row['failed']} failed" if row["failed"] else ""
             lines.append(
                 f"{result['size']:>9} {row['rate']:8g} {numbers} {100 * row['within']:7.0f}% "
                 f"{row['goodput']:18.1f}{note}"

@@ -16,7 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from training.trial import pixels, read_file, tile
-from tryon.assets import asset_path
+from tryon.assets import AssetError, asset_path
 from tryon.models.system import WeightsError
 from tryon.pipeline import TryOnPipeline
 
@@ -97,7 +97,7 @@ def main(arguments: list[str] | None = None) -> int:
         pipeline = TryOnPipeline(args.weights)
         save(args.out / "tryon.jpg", trials(pipeline))
         picture, lines = words(pipeline)
-    except (FileNotFoundError, WeightsError) as error:
+    except (FileNotFoundError, AssetError, WeightsError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     save(args.out / "words.jpg", picture)

@@ -1,4 +1,4 @@
-# The client alone: `docker run --network host -v $PWD:/pictures tryon-client --person me.jpg ...`
+# The client alone: `docker run --network host -v $PWD:/pictures tryon-client try --person me.jpg ...`
 ARG PYTHON_IMAGE=python:3.11-slim
 FROM ${PYTHON_IMAGE}
 COPY client /opt/client

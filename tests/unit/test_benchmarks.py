@@ -187,7 +187,18 @@ def test_time_counts_from_when_a_call_was_due():
     assert summary["goodput"] == in_time / run.seconds and run.seconds >= 0.5
 
 
-def test_an_error_of_an_open_call_is_raised():
+def test_calls_that_fail_are_counted_and_are_not_in_time():
+    numbers = iter(range(100))
+
+    def call():
+        if next(numbers) % 2:
+            raise OSError("busy")
+
+    summary = load.run_open(call, 100, 0.2, poisson=False).summary(deadline=1e6)
+    assert summary["failed"] == 10 and summary["within"] == 0.5
+
+
+def test_an_error_of_every_open_call_is_raised():
     def call():
         raise OSError("gone")
 

@@ -39,6 +39,26 @@ def test_command_prints_and_writes_the_figures(folder: Path, tmp_path: Path, cap
     assert "pose score over 0.9" in capsys.readouterr().out and out.is_file()
 
 
+def test_a_damaged_scene_is_named(folder: Path, tmp_path: Path, capsys) -> None:
+    whole = next(folder.glob("*.npz")).read_bytes()
+    (tmp_path / "scene-1-000000.npz").write_bytes(whole[: len(whole) // 2])
+    assert check.main(["--pairs", str(tmp_path)]) == 2
+    assert "scene-1-000000.npz is no scene" in capsys.readouterr().err
+
+
+def test_what_cannot_be_counted_is_left_out(scenes: list[Scene]) -> None:
+    class Nobody:
+        def features(self, images: object) -> dict[str, object]:
+            import torch
+
+            return {"pose_score": torch.zeros(3, 1)}
+
+    none = replace(scenes[0], worn_valid=np.zeros_like(scenes[0].worn_valid))
+    none = replace(none, garment_shop_worn=np.ones_like(none.garment_shop_worn))
+    made = check.figures([none], Nobody())  # type: ignore[arg-type]
+    assert list(made) == ["worn garments", "pose score over 0.9, share of pictures"]
+
+
 def test_an_empty_folder_names_the_command(tmp_path: Path, capsys) -> None:
     assert check.main(["--pairs", str(tmp_path)]) == 2
     assert "make pairs" in capsys.readouterr().err

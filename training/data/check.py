@@ -19,9 +19,10 @@ from tqdm import tqdm
 
 from training.data.preview import warp
 from training.data.shards import CATEGORY_NAMES, Scene, list_scenes, load_scene
+from tryon.assets import AssetError
 from tryon.contract import PARSE
 from tryon.models.pose import Pose
-from tryon.models.system import load_models
+from tryon.models.system import WeightsError, load_models
 
 FRONT = 20.0
 """A view is a front view up to so many degrees of turn."""
@@ -64,7 +65,8 @@ def pose_scores(scene: Scene, pose: Pose) -> list[float]:
 
 
 def figures(scenes: Iterable[Scene], pose: Pose) -> dict[str, float]:
-    """Means and shares over all scenes, by the names that the command prints."""
+    """Means and shares over all scenes, by the names that the command prints; those alone of which
+    the scenes have something to count."""
     valid: list[float] = []
     chroma: list[float] = []
     scores: list[float] = []
@@ -79,14 +81,18 @@ def figures(scenes: Iterable[Scene], pose: Pose) -> dict[str, float]:
                 valid.append(share)
             if difference is not None:
                 chroma.append(difference)
-    return {
-        "worn garments": worn,
-        "valid flow, flat garments seen from the front, mean share": float(np.mean(valid)),
-        "valid flow, the same, share of at least 0.8": float(np.mean(np.array(valid) >= 0.8)),
-        "chroma by the true flow, mean difference in levels": float(np.mean(chroma)),
-        "chroma, 95th percentile": float(np.percentile(chroma, 95)),
-        f"pose score over {SURE}, share of pictures": float(np.mean(np.array(scores) > SURE)),
-    }
+    made = {"worn garments": float(worn)}
+    if valid:
+        shares = np.array(valid)
+        made["valid flow, flat garments seen from the front, mean share"] = float(shares.mean())
+        made["valid flow, the same, share of at least 0.8"] = float((shares >= 0.8).mean())
+    if chroma:
+        made["chroma by the true flow, mean difference in levels"] = float(np.mean(chroma))
+        made["chroma, 95th percentile"] = float(np.percentile(chroma, 95))
+    if scores:
+        sure = np.array(scores) > SURE
+        made[f"pose score over {SURE}, share of pictures"] = float(sure.mean())
+    return made
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -103,8 +109,12 @@ def main(arguments: list[str] | None = None) -> int:
     if not paths:
         print(f"error: {args.pairs} holds no scene: `make pairs` renders some", file=sys.stderr)
         return 2
-    pose = cast(Pose, load_models()["pose"])
-    made = figures((load_scene(path) for path in tqdm(paths, unit="scene")), pose)
+    try:
+        pose = cast(Pose, load_models()["pose"])
+        made = figures((load_scene(path) for path in tqdm(paths, unit="scene")), pose)
+    except (ValueError, WeightsError, AssetError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     for name, value in made.items():
         print(f"{value:10.3f}  {name}")
     if args.json:

@@ -38,7 +38,6 @@ _SKIN = np.array(
     float,
 )
 HAIR_STYLES = ("bald", "buzz", "short", "quiff", "bob", "long", "bun", "afro")
-EYE_Z = 0.90
 
 
 @dataclass

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
+import sys
 from pathlib import Path
 
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "LP_NUM_THREADS"):
@@ -50,6 +51,8 @@ def main() -> None:
     from tqdm import tqdm
 
     from training.data.bodies import load_body_model
+    from training.data.scene import RENDERER
+    from training.data.shards import list_scenes, load_meta
 
     load_body_model()  # built once, before the processes need it
     wanted = range(args.first, args.first + args.scenes)
@@ -59,6 +62,12 @@ def main() -> None:
         if not scene_path(args.out, args.seed, i).is_file()
     ]
     args.out.mkdir(parents=True, exist_ok=True)
+    old = sum(load_meta(path).get("renderer", 1) != RENDERER for path in list_scenes(args.out))
+    if old:
+        print(
+            f"note: {old} scenes of {args.out} are an earlier renderer's and are kept; delete them "
+            "to have the same seeds rendered anew", file=sys.stderr,
+        )  # fmt: skip
     bar = tqdm(total=args.scenes, initial=args.scenes - len(jobs), unit="scene")
     if args.processes <= 1:
         _start()

@@ -17,6 +17,8 @@ from training.data.studio import CODES, Item, Shop, Studio, camera
 from tryon.contract import POSE_SIZE
 from tryon.preprocess import anchors_from_joints, square_around, window_from_anchors
 
+RENDERER = 2
+"""Counted up when the same seed comes to give other scenes; `render.py` tells old ones apart."""
 SCENE_KINDS = {"upper": 0.6, "lower": 0.2, "dress": 0.2}
 
 
@@ -123,6 +125,7 @@ def make_scene(
     for item in made:
         item.release()
     meta = {
+        "renderer": RENDERER,
         "kind": kind,
         "seed": seed,
         "index": index,
