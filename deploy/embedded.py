@@ -301,14 +301,16 @@ def _wait_until_unloaded(process: subprocess.Popen[bytes]) -> None:
     Once the steps' processes are gone, all requests are answered; gRPC's own clearing up then takes
     ten seconds on some machines, and nothing depends on it.
     """
-    end = time.monotonic() + STOP_TIMEOUT
+    end, empty = time.monotonic() + STOP_TIMEOUT, 0
     while process.poll() is None and time.monotonic() < end:
         lists = list(Path(f"/proc/{process.pid}/task").glob("*/children"))
         children: list[str] = []
         for path in lists:
             with contextlib.suppress(OSError):  # the thread has ended meanwhile
                 children += path.read_text().split()
-        if lists and not children:
+        # The lists are read while threads come and go: one look may miss a process.
+        empty = empty + 1 if lists and not children else 0
+        if empty == 3:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(1.0)
             return

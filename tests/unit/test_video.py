@@ -116,8 +116,8 @@ def test_a_stopped_run_goes_on(client, fake, tmp_path):
     assert len(seen(out).pictures) == FRAMES
 
 
-def test_another_job_begins_anew(client, fake, tmp_path):
-    source, out = film(tmp_path / "in.mp4"), tmp_path / "out.mp4"
+def interrupt(client: TryOnClient, source: Path, out: Path) -> None:
+    """Stops a run in its second segment."""
 
     def stop(done: int, total: int | None) -> None:
         if done >= 6:
@@ -125,6 +125,11 @@ def test_another_job_begins_anew(client, fake, tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         video.try_on_video(client, source, out, prompt="red", progress=stop)
+
+
+def test_another_job_begins_anew(client, fake, tmp_path):
+    source, out = film(tmp_path / "in.mp4"), tmp_path / "out.mp4"
+    interrupt(client, source, out)
     asked = len(fake.requests)
     video.try_on_video(client, source, out, prompt="blue")
     assert len(fake.requests) - asked == FRAMES
@@ -133,13 +138,7 @@ def test_another_job_begins_anew(client, fake, tmp_path):
 
 def test_a_segment_that_was_cut_off_is_made_again(client, fake, tmp_path):
     source, out = film(tmp_path / "in.mp4"), tmp_path / "out.mp4"
-
-    def stop(done: int, total: int | None) -> None:
-        if done >= 6:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        video.try_on_video(client, source, out, prompt="red", progress=stop)
+    interrupt(client, source, out)
     parts = tmp_path / ".out.parts"
     assert [p.name for p in parts.glob("*.nut")] == ["000000-4.nut"]
     (parts / "000001.writing").write_bytes(b"cut off")

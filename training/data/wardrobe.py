@@ -203,10 +203,11 @@ def random_upper(rng: np.random.Generator) -> Garment:
     )
     if kind == "tank top":
         cut.back_depth = float(rng.uniform(0, 0.06))
-    elif cut.collar and rng.random() < 0.65:
-        _stand_collar(rng, cut, (0.02, 0.045))
-    elif kind == "sweater" and rng.random() < 0.25:
-        _stand_collar(rng, cut, (0.035, 0.06))
+    collars = rng.spawn(1)[0]  # numbers of their own: other garments are the same with and without
+    if cut.collar and collars.random() < 0.65:
+        _stand_collar(collars, cut, (0.02, 0.045))
+    elif kind == "sweater" and collars.random() < 0.25:
+        _stand_collar(collars, cut, (0.035, 0.06))
         detail = "quarter zip"
     pattern = _pattern(rng, prints)
     if texture == "denim":
