@@ -29,8 +29,8 @@ PERSON = ("openpeople", "P002/assets/studio_posture.jpg")
 GARMENT = ("openvto", "clothes/shirts/2_front.jpg")
 """The default pair: an asset, and a path in it."""
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
-STEPS = ("decode", "detector", "crop", "pose", "tokenizer", "text_encoder", "image_encoder",
-         "generator", "paste")  # fmt: skip
+STEPS = ("decode", "cutout", "detector", "crop", "pose", "tokenizer", "text_encoder",
+         "image_encoder", "generator", "paste")  # fmt: skip
 
 
 class UsageError(Exception):

@@ -36,14 +36,15 @@ TRITON_TYPES = {
     "bytes": "TYPE_STRING",
 }
 
-THREADS = {"detector": 1, "pose": 2, "text_encoder": 1, "image_encoder": 1, "generator": 2}
+THREADS = {"detector": 1, "pose": 1, "text_encoder": 1, "image_encoder": 1, "generator": 2}
 """Cores that one inference of a network may use on the `cpu` target. The person's branch and the
 garment's run side by side, so the two together should take what there is."""
 
 CACHED = ("tokenizer", "text_encoder", "image_encoder")
 """Steps that see the garment and the words alone: a shop's garments come again with every customer,
 so the server keeps their answers (Triton's response cache) on the `cpu` target. It does not keep
-tensors that lie in a GPU's memory."""
+tensors that lie in a GPU's memory. Nor `cutout`'s: hashing its picture would hold up the detector,
+and the garment's branch has time to spare once E^I is known."""
 
 HEADER = "# Generated from tryon/contract.py by `python -m export --only generate-configs`.\n"
 

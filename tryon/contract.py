@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-CONTRACT_VERSION = "1"
+CONTRACT_VERSION = "2"
 """Changed whenever a served tensor changes; the client refuses a server that answers another."""
 
 ENSEMBLE = "tryon"
@@ -124,6 +124,8 @@ _VIEW = _t("view", "uint8", POSE_SIZE, POSE_SIZE, 3)
 _WINDOW = _t("window", "uint8", -1, -1, 3)
 _PLACEMENT = _t("placement", "float32", 4)
 _BOX = _t("box", "int32", 4)
+_CLOTH = _t("cloth", "uint8", -1, -1, -1)
+_CANVAS_SIZE = _t("canvas_size", "int32", 2)
 _GARMENT_NET = _t("garment_net", "uint8", NET_HEIGHT, NET_WIDTH, 3)
 _CANVAS = _t("canvas", "uint8", -1, -1, 4)
 _PAINTED = _t("painted", "uint8", NET_HEIGHT, NET_WIDTH, 4)
@@ -141,10 +143,10 @@ MODELS: tuple[Model, ...] = (
         "Checks a request and decodes its pictures. `person` and `garment` are pixels (H, W, 3), "
         "or (H, W, 4) with alpha, or an encoded file's bytes as (1, 1, N). A garment of shape "
         "(1, 1, 1) means none; an empty prompt means none. `thumbnail` is the person letterboxed "
-        "for the detector; `canvas` is the garment RGBA, letterboxed to 3:4; `words` is the "
-        "checked prompt.",
+        "for the detector; `cloth` the garment's pixels (1x1 for none) and `canvas_size` the "
+        "height and width of its canvas; `words` is the checked prompt.",
         (_PERSON, _GARMENT, _PROMPT, _CATEGORY),
-        (_PHOTO, _t("thumbnail", "uint8", DETECTOR_SIZE, DETECTOR_SIZE, 3), _CANVAS, _GARMENT_NET,
+        (_PHOTO, _t("thumbnail", "uint8", DETECTOR_SIZE, DETECTOR_SIZE, 3), _CLOTH, _CANVAS_SIZE,
          _CONDITION, _WORDS),
     ),
     Model(
@@ -182,6 +184,13 @@ MODELS: tuple[Model, ...] = (
         "text_encoder", "onnx",
         "E^T: BERT, pooled and projected to z_text; and the flat garment painted from the words.",
         (_IDS, _ATTENTION, _CONDITION), (_Z_TEXT, _PAINTED),
+    ),
+    Model(
+        # Apart from `decode`, so that it runs while the person is looked for.
+        "cutout", "python",
+        "Finds the garment in its picture. `canvas` is the garment RGBA, letterboxed to 3:4; "
+        "`garment_net` its RGB as the networks see it. Zeros without a garment.",
+        (_CLOTH, _CANVAS_SIZE), (_CANVAS, _GARMENT_NET),
     ),
     Model(
         "image_encoder", "onnx",

@@ -14,6 +14,7 @@ from tryon.contract import model
 from tryon.models.system import load_models
 from tryon.steps.crop import crop
 from tryon.steps.decode import decode
+from tryon.steps.garment import cutout
 from tryon.steps.paste import paste
 from tryon.steps.tokenizer import Tokenizer
 
@@ -83,6 +84,9 @@ class TryOnPipeline:
         )
         tensors.update({k: v[None] for k, v in decoded._asdict().items()})
         done("decode")
+        found = cutout(decoded.cloth, decoded.canvas_size)
+        tensors.update({k: v[None] for k, v in found._asdict().items()})
+        done("cutout")
         tensors |= self._network("detector", tensors)
         done("detector")
         cut = crop(

@@ -46,9 +46,11 @@ class TritonPythonModel:
         for name, value in special.items():
             if name in inputs:
                 inputs[name] = np.full((1, 1), value, object)
-        for name in ("person", "garment"):
+        for name in ("person", "garment", "cloth"):
             if name in inputs:
                 inputs[name] = np.zeros((1, 256, 192, 3), np.uint8)
+        if "canvas_size" in inputs:
+            inputs["canvas_size"] = np.array([contract.CANVAS_SIZES[0]], np.int32)
         if self._name == "paste":
             size = inputs["window_mask"].shape
             inputs["box"] = np.array([[0, 0, size[2], size[1]]], np.int32)

@@ -18,7 +18,7 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
     """Paints the middle of the person red and answers as the ensemble does."""
 
     def __init__(self) -> None:
-        self.version: str | None = "1"
+        self.version: str | None = "2"
         self.fail: tuple[grpc.StatusCode, str] | None = None
         self.delay = 0.0
         self.confidence = 0.75

@@ -444,7 +444,7 @@ def test_deadline(client, fake):
     client.try_on(RGB, prompt="red")
 
 
-@pytest.mark.parametrize("version", ["2", None])
+@pytest.mark.parametrize("version", ["0", None])
 def test_wrong_version(client, fake, version):
     fake.version = version
     with pytest.raises(errors.WrongModelVersion, match=f"version {version or 'unknown'}"):

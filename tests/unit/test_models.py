@@ -63,7 +63,7 @@ def test_the_box_of_change_gives_the_whole_windows_picture(seed: int) -> None:
     )  # fmt: skip
     window = torch.randint(0, 256, (n, h, w, 3), dtype=torch.uint8)
     placement = torch.tensor([[0.0, 0.0, 1.0, 1.0], [0.1, -0.05, 0.9, 1.02]])
-    canvas = torch.rand(n, 4, 64, 48)
+    canvas = torch.rand(n, 4, 64, 48) * 255
 
     def drawn(part: torch.Tensor, where: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         photo = part.float().permute(0, 3, 1, 2)
@@ -168,7 +168,7 @@ def test_nothing_changed_leaves_every_byte(size: tuple[int, int]) -> None:
     window = torch.randint(0, 256, (1, *size, 3), dtype=torch.uint8)
     rgb = window.permute(0, 3, 1, 2).float()
     placement = torch.tensor([[0.1, 0.0, 0.9, 1.0]])
-    picture, mask = composite(rgb / 255, placement, _maps(0.0, 1.0), torch.rand(1, 4, 64, 48))
+    picture, mask = composite(rgb / 255, placement, _maps(0.0, 1.0), torch.rand(1, 4, 64, 48) * 255)
     shown, share = to_bytes(rgb, picture, mask)
     assert torch.equal(shown, window)
     assert share.max() == 0
@@ -177,11 +177,11 @@ def test_nothing_changed_leaves_every_byte(size: tuple[int, int]) -> None:
 def test_garment_and_paint_replace_what_they_cover() -> None:
     window = torch.zeros(1, 3, 256, 192)
     whole = torch.tensor([[0.0, 0.0, 1.0, 1.0]])
-    canvas = torch.rand(1, 4, 256, 192)
-    canvas[:, 3] = 1
+    canvas = torch.rand(1, 4, 256, 192) * 255
+    canvas[:, 3] = 255
     picture, mask = composite(window, whole, _maps(1.0, 1.0), canvas)
     inner = (slice(None), slice(None), slice(2, -2), slice(2, -2))  # a flow of half size has a rim
-    assert torch.allclose(picture[inner], canvas[:, :3][inner], atol=1e-3)
+    assert torch.allclose(picture[inner], canvas[:, :3][inner] / 255, atol=1e-3)
     assert mask.min() == 1
     picture, _ = composite(window, whole, _maps(0.0, 0.0), canvas)
     assert torch.allclose(picture, torch.full_like(picture, 0.25), atol=1e-4)
@@ -189,7 +189,7 @@ def test_garment_and_paint_replace_what_they_cover() -> None:
 
 def test_transparent_canvas_shows_what_is_beneath() -> None:
     window = torch.rand(1, 3, 64, 48)
-    canvas = torch.rand(1, 4, 64, 48)
+    canvas = torch.rand(1, 4, 64, 48) * 255
     canvas[:, 3] = 0
     picture, mask = composite(window, torch.tensor([[0.0, 0, 1, 1]]), _maps(1.0, 1.0), canvas)
     assert torch.equal(picture, window)

@@ -19,7 +19,7 @@ from tryon.models.pose import Detector
 from tryon.preprocess import window_from_anchors
 from tryon.steps.crop import anchors_in_photo, crop, find_person, resample
 from tryon.steps.decode import decode, letterbox, thumbnail
-from tryon.steps.garment import canvas_size, foreground, make_canvas
+from tryon.steps.garment import canvas_size, cutout, foreground, make_canvas
 from tryon.steps.paste import paste
 from tryon.steps.served import load_step
 from tryon.steps.tokenizer import Tokenizer
@@ -75,8 +75,13 @@ def test_tensors_are_the_contracts():
 def test_condition_says_what_was_given(garment, prompt, expected):
     found = decode(PERSON, garment, prompt, b"upper")
     np.testing.assert_array_equal(found.condition[3:], expected)
+    laid = cutout(found.cloth, found.canvas_size)
     if garment is NONE:
-        assert not found.canvas.any() and not found.garment_net.any()
+        assert not laid.canvas.any() and not laid.garment_net.any()
+    for tensor in contract.model("cutout").outputs:
+        value = getattr(laid, tensor.name)
+        assert str(value.dtype) == tensor.dtype
+        assert all(d in (-1, s) for d, s in zip(tensor.shape, value.shape, strict=True)), tensor
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "JPEG"])
@@ -202,7 +207,9 @@ def test_bad_categories(category):
 
 def test_large_garments_are_scaled_down():
     big = encoded(Image.new("RGB", (4000, 3000), (9, 99, 9)), "JPEG")
-    canvas = decode(PERSON, big, b"", b"upper").canvas
+    found = decode(PERSON, big, b"", b"upper")
+    assert max(found.cloth.shape) < 2 * max(found.canvas_size)
+    canvas = cutout(found.cloth, found.canvas_size).canvas
     assert np.abs(canvas[200:300, 100:300, :3].astype(int) - [9, 99, 9]).max() <= 3
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -18,14 +20,72 @@ class Conv(nn.Sequential):
         )
 
 
-class Residual(nn.Module):
-    """Two 3x3 convolutions around a shortcut (He et al., 2016)."""
+class Merge(Conv):
+    """A 1x1 `Conv` over several maps, as if they were one.
 
-    def __init__(self, channels: int) -> None:
+    Maps of half the size are convolved first and enlarged then: both are linear, so the answer is
+    the same for a quarter of the work.
+    """
+
+    def __init__(self, cin: int, cout: int) -> None:
+        super().__init__(cin, cout, 1)
+
+    def forward(self, groups: Sequence[Sequence[Tensor]]) -> Tensor:  # type: ignore[override]
+        """`cin` channels to `cout`.
+
+        Args:
+            groups: maps (N, c, H, W) or (N, c, H/2, W/2), of one size within a group. Those of a
+                group are put together, for what is too small to be worth a convolution of its own.
+
+        Returns:
+            (N, cout, H, W).
+        """
+        conv, norm, activation = self
+        assert isinstance(conv, nn.Conv2d)
+        weight, bias = (conv.weight, None) if self.training else self._folded()
+        counts = [sum(int(m.shape[1]) for m in group) for group in groups]
+        height = max(int(group[0].shape[2]) for group in groups)
+        total: Tensor | None = None
+        for group, count, part in zip(groups, counts, weight.split(counts, 1), strict=True):
+            extra = -count % 4
+            if extra and count > 8 and not self.training:
+                # ONNX Runtime's fast convolutions take channels in fours, from 8 on.
+                group = [*group, group[-1][:, :extra]]
+                part = F.pad(part, (0, 0, 0, 0, 0, extra))
+            own = group[0] if len(group) == 1 else torch.cat(list(group), 1)
+            summand = F.conv2d(own, _constant(part), bias if total is None else None)
+            if int(own.shape[2]) != height:
+                summand = up2(summand)
+            total = summand if total is None else total + summand
+        assert total is not None
+        return activation(norm(total) if self.training else total)
+
+    def _folded(self) -> tuple[Tensor, Tensor]:
+        """Weight and bias with the normalisation in them, as the export has it for a plain Conv."""
+        conv, norm, _ = self
+        assert isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
+        assert norm.running_mean is not None and norm.running_var is not None
+        scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+        weight = conv.weight * scale[:, None, None, None]
+        return weight, _constant(norm.bias - norm.running_mean * scale)
+
+
+def _constant(value: Tensor) -> Tensor:
+    """The same, but in a trace its numbers: the ONNX exporter takes no computed kernels."""
+    if not torch.jit.is_tracing():
+        return value
+    return torch.from_numpy(value.detach().cpu().numpy().copy()).to(value.device)
+
+
+class Residual(nn.Module):
+    """Two 3x3 convolutions around a shortcut (He et al., 2016), `hidden` channels between them."""
+
+    def __init__(self, channels: int, hidden: int | None = None) -> None:
         super().__init__()
-        self.first = Conv(channels, channels)
+        hidden = hidden or channels
+        self.first = Conv(channels, hidden)
         self.second = nn.Sequential(
-            nn.Conv2d(channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels)
+            nn.Conv2d(hidden, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels)
         )
         norm = self.second[1]
         assert isinstance(norm, nn.BatchNorm2d)
@@ -45,8 +105,9 @@ class FiLM(nn.Module):
         nn.init.zeros_(self.project.bias)
 
     def forward(self, x: Tensor, vector: Tensor) -> Tensor:
-        scale, shift = self.project(vector)[:, :, None, None].chunk(2, 1)
-        return x * (1 + scale) + shift
+        both = self.project(vector)[:, :, None, None]
+        half = both.shape[1] // 2
+        return x * (1 + both[:, :half]) + both[:, half:]
 
 
 def head(channels: int, out: int, std: float = 0.01) -> nn.Conv2d:

@@ -21,7 +21,7 @@ from tryon.contract import (
     POSE_CHANNELS,
     POSE_POINTS,
 )
-from tryon.models.blocks import Conv, FiLM, Residual, head, pixel_coordinates, up2, warp
+from tryon.models.blocks import Conv, FiLM, Merge, Residual, head, pixel_coordinates, up2, warp
 from tryon.models.composite import (
     Maps,
     changed_box,
@@ -40,8 +40,13 @@ WIDTH_16, WIDTH_8, WIDTH_4, WIDTH_2 = 128, 96, 64, 32
 
 def _centre(x: Tensor) -> Tensor:
     """The generator's 3:4 view out of a square map."""
-    margin = x.shape[-1] // 8
+    margin = int(x.shape[-1]) // 8
     return x[..., margin:-margin]
+
+
+def _residual(channels: int) -> Residual:
+    """Half as wide inside: see docs/decisions.md for what the other half was worth."""
+    return Residual(channels)
 
 
 class Generator(nn.Module):
@@ -64,29 +69,29 @@ class Generator(nn.Module):
         self.code = nn.Sequential(
             nn.Linear(given, 192), nn.ReLU(), nn.Linear(192, 128), nn.ReLU()
         )  # fmt: skip
-        self.in_16 = nn.Sequential(Conv(POSE_CHANNELS + s16, WIDTH_16, 1), Residual(WIDTH_16))
+        self.in_16 = nn.Sequential(Conv(POSE_CHANNELS + s16, WIDTH_16, 1), _residual(WIDTH_16))
         self.film_16 = FiLM(128, WIDTH_16)
-        self.mix_16 = nn.Sequential(Residual(WIDTH_16), Residual(WIDTH_16))
+        self.mix_16 = nn.Sequential(_residual(WIDTH_16), _residual(WIDTH_16))
         self.heat_8 = Conv(POSE_POINTS, 32, 3, 2)
-        self.in_8 = nn.Sequential(Conv(WIDTH_16 + POSE_CHANNELS + s8 + 32, WIDTH_8, 1),
-                                  Residual(WIDTH_8))  # fmt: skip
+        self.in_8 = nn.Sequential(Merge(WIDTH_16 + POSE_CHANNELS + s8 + 32, WIDTH_8),
+                                  _residual(WIDTH_8))  # fmt: skip
         self.film_8 = FiLM(128, WIDTH_8)
-        self.mix_8 = Residual(WIDTH_8)
-        self.in_4 = nn.Sequential(Conv(WIDTH_8 + POSE_CHANNELS + s4 + POSE_POINTS, WIDTH_4, 1),
-                                  Residual(WIDTH_4))  # fmt: skip
+        self.mix_8 = _residual(WIDTH_8)
+        self.in_4 = nn.Sequential(Merge(WIDTH_8 + POSE_CHANNELS + s4 + POSE_POINTS, WIDTH_4),
+                                  _residual(WIDTH_4))  # fmt: skip
         # Landmarks of this garment on this person, and the parts' transforms from them.
         self.landmarks = LandmarkVote(WIDTH_8)
         self.transforms = PartTransforms()
         self.part_logits = head(WIDTH_8, len(PARTS))
         # Residual flow, coarse to fine.
-        self.flow_8 = nn.Sequential(Conv(WIDTH_8 + g8 + 3, WIDTH_8, 1), Residual(WIDTH_8))
+        self.flow_8 = nn.Sequential(Merge(WIDTH_8 + g8 + 3, WIDTH_8), _residual(WIDTH_8))
         self.delta_8 = head(WIDTH_8, 2, 0.002)
-        self.flow_4 = nn.Sequential(Conv(WIDTH_4 + WIDTH_8 + g4 + 3, WIDTH_4, 1), Residual(WIDTH_4))
+        self.flow_4 = nn.Sequential(Merge(WIDTH_4 + WIDTH_8 + g4 + 3, WIDTH_4), _residual(WIDTH_4))
         self.delta_4 = head(WIDTH_4, 2, 0.002)
         self.film_4 = FiLM(128, WIDTH_4)
-        self.mix_4 = nn.Sequential(Conv(WIDTH_4 + g4 + 4, WIDTH_4, 1), Residual(WIDTH_4))
+        self.mix_4 = nn.Sequential(Merge(WIDTH_4 + g4 + 4, WIDTH_4), _residual(WIDTH_4))
         self.shade = head(WIDTH_4, 3)
-        self.fine = nn.Sequential(Conv(WIDTH_4 + s2 + 3 + 4, WIDTH_2, 1), Residual(WIDTH_2))
+        self.fine = nn.Sequential(Merge(WIDTH_4 + s2 + 3 + 4, WIDTH_2), _residual(WIDTH_2))
         self.delta_2 = head(WIDTH_2, 2, 0.002)
         self.mask = head(WIDTH_2, 4)
         self.beneath = head(WIDTH_2, 4 * (1 + len(PAINT)))
@@ -117,7 +122,7 @@ class Generator(nn.Module):
         Args:
             view: float (N, 3, 256, 256), sRGB in 0..1.
             pose: `heatmaps`, `features_64/32/16` of `Pose`, square.
-            garment: what `ImageEncoder.encode` returns (mask as logits).
+            garment: of what `ImageEncoder.encode` returns: features, landmarks, `seen`, `inside`.
             z: (N, EMBEDDING) fused code; condition: (N, 5).
             garment_rgb: float (N, 3, NET_HEIGHT, NET_WIDTH), what `garment` was encoded from.
             placed: landmarks on the person and in the garment's picture to lay it by in place of
@@ -129,14 +134,15 @@ class Generator(nn.Module):
             `flow_parts` to `flow` (N, 2, h, w), coarse to
             fine, in 0..1 of the canvas; `mask` logits (N, 1, H, W) of the garment drawn; `covered`,
             the garment's own mask at `flow`; `beneath` logits (N, 1 + paints, H, W): keep, or which
-            paint; `parse` logits (N, classes, H/2, W/2); `shade` (N, 3, H/4, W/4) and `shade_fine`
+            paint, and `beneath_2` the same with each 2x2 pixels as channels; `parse` logits (N, classes, H/2, W/2); `shade` (N, 3, H/4, W/4) and `shade_fine`
             (N, 1, H/2, W/2) log gains; `confidence` logits (N, 1).
         """
         rgb = _centre(view)
         heat = _centre(pose["heatmaps"])
         with torch.no_grad():
             m2, m4, m8, m16 = self.trunk(rgb)
-        shape = torch.cat([garment["landmarks"], garment["visible"].sigmoid()[..., None]], 2)
+        visible = garment["seen"].float()
+        shape = torch.cat([garment["landmarks"], visible[..., None]], 2)
         summary = torch.cat(
             [garment["garment_16"].mean((2, 3)), garment["garment_32"].mean((2, 3))], 1
         )
@@ -145,11 +151,9 @@ class Generator(nn.Module):
         )
         f16 = self.in_16(torch.cat([_centre(pose["features_16"]), m16], 1))
         f16 = self.mix_16(self.film_16(f16, code))
-        f8 = torch.cat([up2(f16), _centre(pose["features_32"]), m8, self.heat_8(heat)], 1)
-        f8 = self.in_8(f8)
+        f8 = self.in_8([[f16], [_centre(pose["features_32"]), m8, self.heat_8(heat)]])
         f8 = self.mix_8(self.film_8(f8, code))
         landmarks, votes, voted = self.landmarks(f8, self.pixels_8)
-        visible = garment["visible"].float().sigmoid()
         here, there = landmarks, garment["landmarks"]
         if placed is not None:
             here, there = (
@@ -163,33 +167,32 @@ class Generator(nn.Module):
         if places_only:
             return places
 
-        f4 = self.in_4(torch.cat([up2(f8), _centre(pose["features_64"]), m4, heat], 1))
-        own_mask = garment["mask"].float().sigmoid()
-        n = coarse.shape[0]
-        inside = F.avg_pool2d(own_mask, 8)
+        f4 = self.in_4([[f8], [_centre(pose["features_64"]), m4, heat]])
+        own_mask = garment["inside"].float()
+        small_2 = F.avg_pool2d(torch.cat([own_mask, garment_rgb.float()], 1), 2)
+        small_4 = F.avg_pool2d(small_2, 2)
+        inside = F.avg_pool2d(small_4[:, :1], 2)
         seen = warp(torch.cat([garment["garment_8"].float(), inside], 1), coarse)
-        here = coarse - self.pixels_8.expand(n, -1, -1, -1)
-        h8 = self.flow_8(torch.cat([f8, seen, here], 1))
+        here = coarse - self.pixels_8
+        h8 = self.flow_8([[f8], [seen, here]])
         flow_8 = coarse + 0.25 * self.delta_8(h8).float().tanh()
 
         flow = up2(flow_8)
-        inside = F.avg_pool2d(own_mask, 4)
-        seen = warp(torch.cat([garment["garment_4"].float(), inside], 1), flow)
-        here = flow - self.pixels_4.expand(n, -1, -1, -1)
-        h4 = self.flow_4(torch.cat([f4, up2(h8), seen, here], 1))
+        seen = warp(torch.cat([garment["garment_4"].float(), small_4[:, :1]], 1), flow)
+        here = flow - self.pixels_4
+        h4 = self.flow_4([[f4], [h8], [seen, here]])
         flow_4 = flow + 0.15 * self.delta_4(h4).float().tanh()
 
-        small = F.avg_pool2d(torch.cat([own_mask, garment_rgb.float()], 1), 4)
-        seen = warp(torch.cat([garment["garment_4"].float(), small], 1), flow_4)
-        h4 = self.mix_4(torch.cat([self.film_4(h4, code), seen], 1))
+        seen = warp(torch.cat([garment["garment_4"].float(), small_4], 1), flow_4)
+        h4 = self.mix_4([[self.film_4(h4, code)], [seen]])
         flow = up2(flow_4)
-        small = F.avg_pool2d(torch.cat([own_mask, garment_rgb.float()], 1), 2)
-        seen = warp(small, flow)
+        seen = warp(small_2, flow)
         half = F.interpolate(rgb, scale_factor=0.5, mode="bilinear", align_corners=False)
-        h2 = self.fine(torch.cat([up2(h4), m2, half, seen], 1))
+        h2 = self.fine([[h4], [m2], [half, seen]])
         flow_2 = flow + 0.05 * self.delta_2(h2).float().tanh()
         flow = up2(flow_2)
         covered = warp(own_mask, flow)
+        beneath = self.beneath(h2)
         return {
             **places,
             "flow_8": flow_8,
@@ -198,7 +201,8 @@ class Generator(nn.Module):
             "flow": flow,
             "covered": covered,
             "mask": F.pixel_shuffle(self.mask(h2), 2).float(),
-            "beneath": F.pixel_shuffle(self.beneath(h2), 2).float(),
+            "beneath": F.pixel_shuffle(beneath, 2).float(),
+            "beneath_2": beneath,
             "parse": self.parse(h2).float(),
             "shade": self.shade(h4).float(),
             "shade_fine": self.shade_fine(h2).float(),
@@ -219,12 +223,16 @@ class Generator(nn.Module):
         """
         rgb = _centre(view).float()
         # Softmax over channels, written out here and for the parse: ONNX Runtime's is slow there.
-        odds = (out["beneath"][:, 1:] - out["beneath"][:, :1]).clamp(max=30).exp()
-        keep = 1 / (1 + odds.sum(1, keepdim=True))
-        paints = odds * keep
+        # `beneath` still has each 2x2 pixels as channels, which only `keep` needs apart.
+        h, w = NET_HEIGHT // 2, NET_WIDTH // 2
+        beneath = out["beneath_2"].float().reshape(-1, 1 + len(PAINT), 4, h, w)
+        odds = (beneath[:, 1:] - beneath[:, :1]).clamp(max=30).exp()
+        kept = 1 / (1 + odds.sum(1))
+        keep = F.pixel_shuffle(kept, 2)
+        paints = (odds * kept[:, None]).mean(2)
         classes = out["parse"].clamp(-30, 30).exp()
         colours = class_colours(rgb, classes / classes.sum(1, keepdim=True))
-        paints_4 = F.avg_pool2d(paints, 4)
+        paints_4 = F.avg_pool2d(paints, 2)
         weight = paints_4 / paints_4.sum(1, keepdim=True).clamp(min=1e-3)
         painted = up2((weight[:, :, None] * colours).sum(1))
         # Broad light within a factor of 1.5, its tint within a tenth: more is not the light. Folds,
@@ -259,25 +267,25 @@ class Generator(nn.Module):
         rgb = view.float().permute(0, 3, 1, 2) / 255
         pose = {"heatmaps": heatmaps.float(), "features_64": features_64.float(),
                 "features_32": features_32.float(), "features_16": features_16.float()}
-        visible = garment_landmarks[..., 2].clamp(1e-4, 1 - 1e-4)
-        own_mask = garment_mask.float().clamp(1e-4, 1 - 1e-4)
+        own_mask = garment_mask.float()
         garment = {
             "garment_4": garment_4.float(), "garment_8": garment_8.float(),
             "garment_16": garment_16.float(), "garment_32": garment_32.float(),
-            "landmarks": garment_landmarks[..., :2], "visible": torch.logit(visible),
-            "mask": torch.logit(own_mask),
+            "landmarks": garment_landmarks[..., :2], "seen": garment_landmarks[..., 2],
+            "inside": own_mask,
         }  # fmt: skip
-        given = condition[:, 3].reshape(-1, 1, 1, 1) > 0.5
+        given = condition[:, 3].reshape(-1, 1, 1, 1)
         drawn = painted.float().permute(0, 3, 1, 2) / 255
-        small = garment_net.float().permute(0, 3, 1, 2) / 255
-        small = torch.where(given, small, drawn[:, :3])
-        cloth = canvas.float().permute(0, 3, 1, 2) / 255
+        # Without a garment `decode` sends zeros, so that a sum chooses.
+        drawn = drawn * (1 - given)
+        small = garment_net.float().permute(0, 3, 1, 2) / 255 + drawn[:, :3]
+        cloth = canvas.float().permute(0, 3, 1, 2)
         size = list(cloth.shape[2:])
         if self.bounded:  # enlarged only where a request needs the drawing
-            wanted = (~given).any().long()
+            wanted = (given < 0.5).any().long()
             size = [1 + wanted * (length - 1) for length in size]  # type: ignore[misc]
-        large = F.interpolate(drawn, size=size, mode="bilinear", align_corners=False)
-        cloth = torch.where(given, cloth, large)
+        large = F.interpolate(drawn * 255, size=size, mode="bilinear", align_corners=False)
+        cloth = cloth + large
         z = self.fusion(z_image, z_text, condition)
         out = self.predict(rgb, pose, garment, z, condition, small)
         restyle = self.fusion.recolour(z_image, z_text, condition)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tryon.contract import CONDITION, EMBEDDING, GARMENT_CHANNELS, LANDMARKS, NET_HEIGHT, NET_WIDTH
-from tryon.models.blocks import Conv, FiLM, Residual, head, pixel_coordinates, up2
+from tryon.models.blocks import Conv, FiLM, Merge, Residual, head, pixel_coordinates, up2
 from tryon.models.efficientnet import CHANNELS, EfficientNetTrunk
 from tryon.models.geometry import LandmarkVote
 
@@ -30,10 +30,10 @@ class ImageEncoder(nn.Module):
         self.in_32 = nn.Sequential(Conv(c16, c32, 3, 2), Residual(c32))
         self.category = FiLM(len(CONDITION), c32)
         self.top = nn.Sequential(Conv(c32, c32), Residual(c32))
-        self.merge_16 = nn.Sequential(Conv(c32 + c16, c16, 1), Residual(c16))
-        self.merge_8 = nn.Sequential(Conv(c16 + s8, c8, 1), Residual(c8))
-        self.merge_4 = nn.Sequential(Conv(c8 + s4, c4, 1), Residual(c4))
-        self.merge_2 = nn.Sequential(Conv(c4 + s2 + 3, 24, 1), Conv(24, 24))
+        self.merge_16 = nn.Sequential(Merge(c32 + c16, c16), Residual(c16))
+        self.merge_8 = nn.Sequential(Merge(c16 + s8, c8), Residual(c8))
+        self.merge_4 = nn.Sequential(Merge(c8 + s4, c4), Residual(c4))
+        self.merge_2 = nn.Sequential(Merge(c4 + s2 + 3, 24), Conv(24, 24))
         self.mask = head(24, 4)
         self.landmark_features = Conv(c8, c8)
         self.landmarks = LandmarkVote(c8)
@@ -55,28 +55,29 @@ class ImageEncoder(nn.Module):
 
         Returns:
             `garment_4` to `garment_32` feature maps, `landmarks` (N, K, 2) in 0..1, `visible`
-            (N, K) logits, `mask` (N, 1, H, W) logits and `z_image` (N, EMBEDDING); `votes` and
-            `voted`, see `LandmarkVote`.
+            (N, K) and `mask` (N, 1, H, W) logits, `seen` and `inside` the two in 0..1, and
+            `z_image` (N, EMBEDDING); `votes` and `voted`, see `LandmarkVote`.
         """
         condition = condition * condition.new_tensor([1.0, 1.0, 1.0, 0.0, 0.0])
         with torch.no_grad():
             m2, m4, m8, m16 = self.trunk(garment)
         f16 = self.in_16(m16)
         f32 = self.top(self.category(self.in_32(f16), condition))
-        f16 = self.merge_16(torch.cat([up2(f32), f16], 1))
-        f8 = self.merge_8(torch.cat([up2(f16), m8], 1))
-        f4 = self.merge_4(torch.cat([up2(f8), m4], 1))
+        f16 = self.merge_16([[f32], [f16]])
+        f8 = self.merge_8([[f16], [m8]])
+        f4 = self.merge_4([[f8], [m4]])
         half = F.interpolate(garment, scale_factor=0.5, mode="bilinear", align_corners=False)
-        f2 = self.merge_2(torch.cat([up2(f4), m2, half], 1))
+        f2 = self.merge_2([[f4], [m2], [half]])
         mask = F.pixel_shuffle(self.mask(f2), 2).float()
         landmarks, votes, voted = self.landmarks(self.landmark_features(f8), self.pixels)
         pooled = torch.cat([f32.mean((2, 3)), f16.mean((2, 3))], 1)
         visible = self.visible(pooled).float()
-        shape = landmarks * visible.sigmoid()[..., None]
+        seen = visible.sigmoid()
+        shape = landmarks * seen[..., None]
         z = self.z(torch.cat([pooled, shape.flatten(1).to(pooled.dtype)], 1)).float()
         return {"garment_4": f4, "garment_8": f8, "garment_16": f16, "garment_32": f32,
                 "landmarks": landmarks, "visible": visible, "mask": mask,
-                "votes": votes, "voted": voted, "z_image": z}  # fmt: skip
+                "seen": seen, "inside": mask.sigmoid(), "votes": votes, "voted": voted, "z_image": z}  # fmt: skip
 
     def forward(
         self, garment_net: Tensor, painted: Tensor, condition: Tensor
@@ -86,10 +87,10 @@ class ImageEncoder(nn.Module):
         given = garment_net.float().permute(0, 3, 1, 2) / 255
         drawn = painted.float().permute(0, 3, 1, 2)[:, :3] / 255
         code = self.encode(given * has_garment + drawn * (1 - has_garment), condition)
-        landmarks = torch.cat([code["landmarks"], code["visible"].sigmoid()[..., None]], 2)
+        landmarks = torch.cat([code["landmarks"], code["seen"][..., None]], 2)
         return (
             code["garment_4"].half(), code["garment_8"].half(), code["garment_16"].half(),
-            code["garment_32"].half(), landmarks, whole(code["mask"].sigmoid()).half(),
+            code["garment_32"].half(), landmarks, whole(code["inside"]).half(),
             code["z_image"],
         )  # fmt: skip
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tryon.contract import PARSE
+from tryon.models.blocks import up2
 
 PAINT: dict[str, tuple[str, ...]] = {
     "background": ("background",),
@@ -51,24 +52,25 @@ def class_colours(rgb: Tensor, parse: Tensor) -> Tensor:
         total = sum(parse[:, PARSE.index(name)] for name in names)
         groups.append(total)
     weight = torch.stack(groups, 1)  # type: ignore[arg-type]
-    weight = ((weight - 0.6) / 0.4).clamp(0, 1) ** 2 + 1e-6  # certain pixels only
-    n, paints, h, w = weight.shape
-    numerator = (weight[:, :, None] * half[:, None]).reshape(n, paints * 3, h, w)
+    weight = ((weight - 0.6) / 0.4).clamp(0, 1).square() + 1e-6  # certain pixels only
+    paints = len(PAINT)
+    # The weighted colours and, as a fourth channel of each paint, the weights themselves.
+    weight = weight[:, :, None]
+    height, width = int(half.shape[2]), int(half.shape[3])
+    both = torch.cat([weight * half[:, None], weight], 2).reshape(-1, paints * 4, height, width)
     levels = []
     for _ in range(_LEVELS):
-        numerator, weight = F.avg_pool2d(numerator, 2), F.avg_pool2d(weight, 2)
-        levels.append((numerator, weight))
-    numerator, weight = levels[-1]
-    colours = numerator.reshape(n, paints, 3, *weight.shape[2:]).mean((3, 4), keepdim=True)
-    colours = colours / weight[:, :, None].mean((3, 4), keepdim=True)
-    colours = colours.expand(-1, -1, -1, *weight.shape[2:]).reshape(numerator.shape)
-    for numerator, weight in reversed(levels):
-        if colours.shape[2:] != numerator.shape[2:]:
-            colours = F.interpolate(
-                colours, scale_factor=2.0, mode="bilinear", align_corners=False
-            )
+        both = F.avg_pool2d(both, 2)
+        levels.append(both.reshape(-1, paints, 4, int(both.shape[2]), int(both.shape[3])))
+    mean = levels[-1].mean((3, 4), keepdim=True)
+    colours = (mean[:, :, :3] / mean[:, :, 3:]).expand_as(levels[-1][:, :, :3])
+    for level in reversed(levels):
+        h, w = int(level.shape[3]), int(level.shape[4])
+        if level is not levels[-1]:
+            colours = up2(colours.reshape(-1, paints * 3, h // 2, w // 2))
+            colours = colours.reshape(-1, paints, 3, h, w)
+        weighted, weight = level[:, :, :3], level[:, :, 3:]
         # A level's own colours count where at least a tenth of the cell belongs to the class.
-        share = (weight * 10).clamp(0, 1).repeat_interleave(3, 1)
-        own = numerator / weight.repeat_interleave(3, 1)
-        colours = share * own + (1 - share) * colours
-    return colours.reshape(n, paints, 3, *colours.shape[2:])
+        share = (weight * 10).clamp(0, 1)
+        colours = colours + share * (weighted / weight - colours)
+    return colours

@@ -60,8 +60,8 @@ class TextPainter(nn.Module):
     def draw(self, z_text: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
         """The drawing: rgb float (N, 3, H, W) in 0..1 and its mask float (N, 1, H, W) in 0..1."""
         asked = self.read(z_text, condition)
-        share = (asked["pattern"] * 6).softmax(1)[:, :, None, None] * self.bank[None]
-        share = share.sum(1, keepdim=True)
+        share = (asked["pattern"] * 6).softmax(1) @ self.bank.flatten(1)
+        share = share.reshape(-1, 1, NET_HEIGHT, NET_WIDTH)
         first, second = asked["first"][:, :, None, None], asked["second"][:, :, None, None]
         which = asked["shape"].argmax(1)
         mask = self.shapes.float().index_select(0, which)[:, None] / 255

@@ -13,12 +13,10 @@ from tryon.contract import (
     DETECTOR_SIZE,
     MAX_PROMPT_CHARACTERS,
     MAX_SIDE,
-    NET_HEIGHT,
-    NET_WIDTH,
 )
 from tryon.errors import BadCategory, BadPrompt, NothingToWear, PromptTooLong
 from tryon.steps import images
-from tryon.steps.garment import canvas_size, make_canvas, resize
+from tryon.steps.garment import canvas_size, resize, shrunk
 
 
 class Decoded(NamedTuple):
@@ -26,8 +24,8 @@ class Decoded(NamedTuple):
 
     photo: np.ndarray
     thumbnail: np.ndarray
-    canvas: np.ndarray
-    garment_net: np.ndarray
+    cloth: np.ndarray
+    canvas_size: np.ndarray
     condition: np.ndarray
     words: np.ndarray
 
@@ -42,9 +40,9 @@ def decode(person: np.ndarray, garment: np.ndarray, prompt: bytes, category: byt
         category: one of CATEGORIES.
 
     Returns:
-        photo uint8 (H, W, 3); thumbnail uint8 (224, 224, 3); canvas uint8 (h, w, 4); garment_net
-        uint8 (256, 192, 3); condition float32 (5,); words bytes (1,), the prompt in
-        UTF-8, its ends stripped.
+        photo uint8 (H, W, 3); thumbnail uint8 (224, 224, 3); cloth uint8 (h, w, 3 or 4), less
+        than twice the canvas's size each way, (1, 1, 3) for none; canvas_size int32 (2,), height
+        and width; condition float32 (5,); words bytes (1,), the prompt in UTF-8, its ends stripped.
 
     Raises:
         RequestError: one of its subclasses, with the field's name.
@@ -56,16 +54,16 @@ def decode(person: np.ndarray, garment: np.ndarray, prompt: bytes, category: byt
         raise NothingToWear("garment, prompt: both are empty: send a garment, a prompt, or both")
     photo = images.on_white(images.read("person", person, MAX_SIDE))
     if has_garment:
-        cloth = images.read("garment", garment, None)
-        canvas, net = make_canvas(cloth, canvas_size(photo.shape[0], photo.shape[1]))
+        size = canvas_size(photo.shape[0], photo.shape[1])
+        cloth = shrunk(images.read("garment", garment, None), size)
     else:
-        # Nothing is sampled from it, so the smallest will do.
-        canvas = np.zeros((*CANVAS_SIZES[0], 4), np.uint8)
-        net = np.zeros((NET_HEIGHT, NET_WIDTH, 3), np.uint8)
+        # Nothing is sampled from its canvas, so the smallest will do.
+        size, cloth = CANVAS_SIZES[0], np.zeros((1, 1, 3), np.uint8)
     condition = np.array([*(which == c for c in CATEGORIES), has_garment, bool(words)], np.float32)
     return Decoded(
-        photo, thumbnail(photo), canvas, net, condition, np.array([words.encode()], object)
-    )
+        photo, thumbnail(photo), cloth, np.array(size, np.int32), condition,
+        np.array([words.encode()], object),
+    )  # fmt: skip
 
 
 def read_prompt(prompt: bytes) -> str:

@@ -1,6 +1,8 @@
-"""The garment's canvas: its plain background found and made transparent, letterboxed to 3:4."""
+"""Step `cutout`: the garment's plain background found and made transparent, letterboxed to 3:4."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -15,6 +17,30 @@ _MARGIN = 0.06
 _SEARCH_SHARE, _SEARCH_SIDE = 0.75, 512
 """The background is looked for in a copy of this share of the canvas's height, at most so many
 pixels a side."""
+
+
+class CutOut(NamedTuple):
+    """The step's outputs, in the contract's order."""
+
+    canvas: np.ndarray
+    garment_net: np.ndarray
+
+
+def cutout(cloth: np.ndarray, size: np.ndarray) -> CutOut:
+    """Finds the garment in its picture.
+
+    Args:
+        cloth: uint8 (H, W, 3 or 4), or (1, 1, 3) for none.
+        size: int32 (2,), the canvas's height and width.
+
+    Returns:
+        canvas uint8 (*size, 4), garment_net uint8 (256, 192, 3); zeros for none.
+    """
+    height, width = (int(s) for s in size)
+    if cloth.shape[:2] == (1, 1):
+        net = np.zeros((NET_HEIGHT, NET_WIDTH, 3), np.uint8)
+        return CutOut(np.zeros((height, width, 4), np.uint8), net)
+    return CutOut(*make_canvas(cloth, (height, width)))
 
 
 def canvas_size(person_height: int, person_width: int) -> tuple[int, int]:
@@ -37,6 +63,18 @@ def resize(image: np.ndarray, width: int, height: int) -> np.ndarray:
     return cv2.resize(image, (width, height), interpolation=how)
 
 
+def shrunk(garment: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A picture (H, W, C) less than twice as large as `size` (height, width): halved as needed."""
+    while max(garment.shape[:2]) >= 2 * max(size):
+        # Whole pixels averaged two by two are several times as fast as any other ratio.
+        even = (garment.shape[0] // 2 * 2, garment.shape[1] // 2 * 2)
+        if min(even) < 2:
+            break
+        halved = (even[1] // 2, even[0] // 2)
+        garment = cv2.resize(garment[: even[0], : even[1]], halved, interpolation=cv2.INTER_AREA)
+    return garment
+
+
 def make_canvas(garment: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """The garment as the generator and the image encoder take it.
 
@@ -48,13 +86,7 @@ def make_canvas(garment: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray,
         canvas uint8 (*size, 4), the alpha 0 in the background where one was found (and always in
         the letterbox's bars), and garment_net uint8 (NET_HEIGHT, NET_WIDTH, 3): its RGB, small.
     """
-    while max(garment.shape[:2]) >= 2 * max(size):
-        # Whole pixels averaged two by two are several times as fast as any other ratio.
-        even = (garment.shape[0] // 2 * 2, garment.shape[1] // 2 * 2)
-        if min(even) < 2:
-            break
-        halved = (even[1] // 2, even[0] // 2)
-        garment = cv2.resize(garment[: even[0], : even[1]], halved, interpolation=cv2.INTER_AREA)
+    garment = shrunk(garment, size)
     height, width = garment.shape[:2]
     side = min(_SEARCH_SIDE, max(size) * _SEARCH_SHARE)
     scale = min(1.0, side / max(height, width))

@@ -26,6 +26,8 @@ def load_step(name: str, folder: Path | None = None) -> Step:
     one: Callable[..., tuple[np.ndarray, ...]]
     if name == "decode":
         from tryon.steps.decode import decode as one
+    elif name == "cutout":
+        from tryon.steps.garment import cutout as one
     elif name == "crop":
         from tryon.steps.crop import crop as one
     elif name == "paste":
@@ -37,7 +39,7 @@ def load_step(name: str, folder: Path | None = None) -> Step:
             raise ValueError("step tokenizer: give the folder of its tokenizer.json")
         one = Tokenizer(folder)
     else:
-        raise KeyError(f"no step {name!r}; there are decode, crop, tokenizer, paste")
+        raise KeyError(f"no step {name!r}; there are decode, cutout, crop, tokenizer, paste")
     return _batched(name, one)
 
 
