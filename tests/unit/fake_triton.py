@@ -13,12 +13,14 @@ import grpc
 import numpy as np
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
+from tryon_client import wire
+
 
 class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
     """Paints the middle of the person red and answers as the ensemble does."""
 
     def __init__(self) -> None:
-        self.version: str | None = "2"
+        self.version: str | None = wire.CONTRACT_VERSION
         self.fail: tuple[grpc.StatusCode, str] | None = None
         self.delay = 0.0
         self.confidence = 0.75

@@ -452,7 +452,7 @@ def test_wrong_version(client, fake, version):
     with pytest.raises(errors.WrongModelVersion):
         client.check()
     assert not fake.requests
-    fake.version = "1"  # the right server came up: the refusal isn't remembered
+    fake.version = wire.CONTRACT_VERSION  # the right server came up: the refusal isn't remembered
     client.try_on(RGB, prompt="red")
 
 

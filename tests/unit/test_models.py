@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tryon.contract import LANDMARKS, NET_HEIGHT, NET_WIDTH, PARSE
-from tryon.models.blocks import pixel_coordinates, warp
+from tryon.models.blocks import Merge, pixel_coordinates, up2, warp
 from tryon.models.composite import (
     Maps,
     changed_box,
@@ -150,6 +150,21 @@ def test_landmarks_may_lie_beyond_the_picture() -> None:
         vote.offset.bias.fill_(2.0)
     place, _, _ = vote(torch.rand(1, 4, 8, 6), pixel_coordinates(8, 6, torch.zeros(1)))
     assert (place > 1).all()
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_merging_by_source_equals_one_convolution_of_all(training: bool) -> None:
+    torch.manual_seed(0)
+    merge = Merge(16 + 5 + 13 + 3, 8).train(training)
+    norm = merge[1]
+    assert isinstance(norm, torch.nn.BatchNorm2d)
+    torch.nn.init.uniform_(norm.weight, 0.5, 2)
+    norm.running_mean.uniform_(-1, 1)
+    norm.running_var.uniform_(0.5, 2)
+    small, one, two, few = (torch.rand(2, c, h, h) for c, h in ((16, 4), (5, 8), (13, 8), (3, 8)))
+    together = torch.cat([up2(small), one, two, few], 1)
+    expected = torch.relu(norm(torch.nn.functional.conv2d(together, merge[0].weight)))
+    assert torch.allclose(merge([[small], [one, two], [few]]), expected, atol=1e-5)
 
 
 def _maps(garment: float, keep: float, n: int = 1) -> Maps:

@@ -30,7 +30,7 @@ class Merge(Conv):
     def __init__(self, cin: int, cout: int) -> None:
         super().__init__(cin, cout, 1)
 
-    def forward(self, groups: Sequence[Sequence[Tensor]]) -> Tensor:  # type: ignore[override]
+    def forward(self, groups: Sequence[Sequence[Tensor]]) -> Tensor:
         """`cin` channels to `cout`.
 
         Args:

@@ -131,11 +131,12 @@ class Generator(nn.Module):
 
         Returns:
             `landmarks` (N, K, 2) on the person, `votes` and `voted` as `LandmarkVote` has them;
-            `flow_parts` to `flow` (N, 2, h, w), coarse to
-            fine, in 0..1 of the canvas; `mask` logits (N, 1, H, W) of the garment drawn; `covered`,
-            the garment's own mask at `flow`; `beneath` logits (N, 1 + paints, H, W): keep, or which
-            paint, and `beneath_2` the same with each 2x2 pixels as channels; `parse` logits (N, classes, H/2, W/2); `shade` (N, 3, H/4, W/4) and `shade_fine`
-            (N, 1, H/2, W/2) log gains; `confidence` logits (N, 1).
+            `flow_parts` to `flow` (N, 2, h, w), coarse to fine, in 0..1 of the canvas; `mask`
+            logits (N, 1, H, W) of the garment drawn; `covered`, the garment's own mask at `flow`;
+            `beneath` logits (N, 1 + paints, H, W): keep, or which paint, and `beneath_2` the same
+            with each 2x2 pixels as channels; `parse` logits (N, classes, H/2, W/2); `shade`
+            (N, 3, H/4, W/4) and `shade_fine` (N, 1, H/2, W/2) log gains; `confidence` logits
+            (N, 1).
         """
         rgb = _centre(view)
         heat = _centre(pose["heatmaps"])

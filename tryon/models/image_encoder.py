@@ -77,7 +77,8 @@ class ImageEncoder(nn.Module):
         z = self.z(torch.cat([pooled, shape.flatten(1).to(pooled.dtype)], 1)).float()
         return {"garment_4": f4, "garment_8": f8, "garment_16": f16, "garment_32": f32,
                 "landmarks": landmarks, "visible": visible, "mask": mask,
-                "seen": seen, "inside": mask.sigmoid(), "votes": votes, "voted": voted, "z_image": z}  # fmt: skip
+                "seen": seen, "inside": mask.sigmoid(), "votes": votes, "voted": voted,
+                "z_image": z}  # fmt: skip
 
     def forward(
         self, garment_net: Tensor, painted: Tensor, condition: Tensor
