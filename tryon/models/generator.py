@@ -192,7 +192,7 @@ class Generator(nn.Module):
         h2 = self.fine([[h4], [m2], [half, seen]])
         flow_2 = flow + 0.05 * self.delta_2(h2).float().tanh()
         flow = up2(flow_2)
-        covered = warp(own_mask, flow)
+        covered = up2(warp(own_mask, flow_2))
         beneath = self.beneath(h2)
         return {
             **places,
