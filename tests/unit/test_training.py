@@ -15,9 +15,10 @@ from training import losses, narrow, parallel, train
 from training.captions import COLOURS, Vocabulary, recolour_request, sample_caption
 from training.data.compose import Options, compose
 from training.data.outfits import pairs_of
+from training.data.preview import pairs_sheet
 from training.data.shards import Scene
 from training.data.shop import inside_distance, tuck
-from training.dataset import Pairs, scene_files
+from training.dataset import SHARED, Pairs, scene_files
 from training.shapes import named
 from training.step import Weights, assemble, discriminator_loss, run
 from tryon.contract import CATEGORIES, LANDMARKS, NET_HEIGHT, NET_WIDTH, PARSE
@@ -379,3 +380,19 @@ def test_mean_and_spread_behind_a_rectifier() -> None:
     first, second = narrow.rectified(mean, spread)
     assert torch.allclose(first, drawn.mean(0), atol=0.01)
     assert torch.allclose(second, drawn.std(0), atol=0.01)
+
+
+def test_the_sheet_of_pairs_puts_the_surest_body_first(folder: Path) -> None:
+    class Order:
+        def features(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
+            return {"pose_score": images.mean((1, 2, 3))[:, None]}  # lightest first
+
+    pairs: list[dict] = [Pairs(sorted(folder.glob("*.npz")), None, Options(), 3)[i]
+                         for i in range(0, 3 * SHARED, SHARED)]  # fmt: skip
+    sheet = pairs_sheet(pairs, Order())  # type: ignore[arg-type]
+    assert sheet.shape == (2 * NET_HEIGHT, 2 * 4 * NET_WIDTH, 3)
+    lightest = max(pairs, key=lambda p: float(p["after"].mean()))
+    margin = (lightest["after"].shape[1] - NET_WIDTH) // 2
+    shown = sheet[:NET_HEIGHT, 2 * NET_WIDTH : 3 * NET_WIDTH]
+    assert np.array_equal(shown, lightest["after"][:, margin:-margin])
+    assert (sheet[NET_HEIGHT:, 4 * NET_WIDTH :] == 255).all(), "a missing cell is white"

@@ -1,18 +1,32 @@
-"""Draws scenes with their truth: `python -m training.data.preview DIR --out X.png`.
+"""Draws scenes, or the training pairs composed from them, with their truth.
 
-A row: picture with joints, parse, garment warped by the true flow over the picture with the
-landmarks, in-shop picture with its landmarks.
+    python -m training.data.preview DIR --out X.png
+    python -m training.data.preview DIR --out X.png --pairs 32 --photos PHOTOS --cutouts CUTOUTS
+
+A scene's row: picture with joints, parse, garment warped by the true flow over the picture with the
+landmarks, in-shop picture with its landmarks. A pair's cell: person before, in-shop picture with
+its landmarks, person after, and the in-shop picture brought onto the person by the true flow, with
+the landmarks there. Pairs are ordered by how sure BlazePose is of the person after, the surest
+first.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+import torch
+from tqdm import tqdm
 
+from training.data.compose import Options
 from training.data.shards import Scene, list_scenes, load_scene
+from training.dataset import SHARED, Pairs
+from tryon.contract import NET_HEIGHT, NET_WIDTH
+from tryon.models.pose import Pose
 
 _COLOURS = np.array(
     [
@@ -89,18 +103,55 @@ def strip(scene: Scene, outfit: int, truth: bool = True) -> np.ndarray:
     return np.concatenate(tiles, 1)
 
 
+def cell(pair: dict[str, Any]) -> np.ndarray:
+    """One training pair's cell, uint8 (256, 768, 3)."""
+    margin = (pair["after"].shape[1] - NET_WIDTH) // 2
+    before, after = (pair[k][:, margin : margin + NET_WIDTH] for k in ("before", "after"))
+    shop, laid = pair["shop"].copy(), (after * 0.35 + 160).astype(np.uint8)
+    valid = pair["valid"] > 0
+    laid[valid] = warp(pair["shop"], np.moveaxis(pair["flow"], 0, -1))[valid].astype(np.uint8)
+    for picture, name in ((shop, "shop_landmarks"), (laid, "landmarks")):
+        marks = pair[name]
+        _dots(picture, marks[marks[:, 2] > 0.5, :2] * [NET_WIDTH, NET_HEIGHT], (255, 60, 60), 3)
+    return np.concatenate([before, shop, after, laid], 1)
+
+
+def pairs_sheet(pairs: Sequence[dict[str, Any]], pose: Pose, columns: int = 2) -> np.ndarray:
+    """Cells of pairs, the one first of whose person after BlazePose is surest. uint8 (H, W, 3)."""
+    pictures = torch.from_numpy(np.stack([p["after"] for p in pairs]))
+    with torch.no_grad():
+        found = pose.features(pictures.permute(0, 3, 1, 2).float() / 255)
+    cells = [cell(pairs[i]) for i in found["pose_score"][:, 0].argsort(descending=True).tolist()]
+    cells += [np.full_like(cells[0], 255)] * (-len(cells) % columns)
+    rows = [np.concatenate(cells[i : i + columns], 1) for i in range(0, len(cells), columns)]
+    return np.concatenate(rows)
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--rows", type=int, default=8)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--outfits", type=int, default=1, help="outfits shown of each scene")
     parser.add_argument("--plain", action="store_true", help="pictures without truth")
+    parser.add_argument("--pairs", type=int, default=0, help="so many training pairs instead")
+    parser.add_argument("--photos", type=Path, help="for pairs: real garment photos")
+    parser.add_argument("--cutouts", type=Path, help="for pairs: real garments cut out of them")
+    parser.add_argument("--seed", type=int, default=1, help="of the pairs")
     args = parser.parse_args()
     paths = list_scenes(args.folder)[args.first :]
     if not paths:
         raise SystemExit(f"no scenes in {args.folder}; run `python -m training.data.render` first")
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    if args.pairs:
+        made = Pairs(paths, args.photos, Options(), args.seed, cutouts=args.cutouts)
+        # One pair of a scene: `SHARED` in a row come from the same.
+        chosen = [made[i * SHARED] for i in tqdm(range(args.pairs), unit="pair")]
+        write(args.out, pairs_sheet(chosen, Pose().eval()))
+        return
     rows = []
     for path in paths:
         scene = load_scene(path)
@@ -112,9 +163,13 @@ def main() -> None:
     rows = rows[: len(rows) // columns * columns] if len(rows) >= columns else rows
     if len(rows) >= columns > 1:
         rows = [np.concatenate(rows[i : i + columns], 1) for i in range(0, len(rows), columns)]
-    sheet = np.concatenate(rows)
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(args.out), sheet[..., ::-1])
+    write(args.out, np.concatenate(rows))
+
+
+def write(path: Path, sheet: np.ndarray) -> None:
+    """Writes a picture; its kind by the name's ending."""
+    if not cv2.imwrite(str(path), sheet[..., ::-1]):
+        raise SystemExit(f"--out: {path} could not be written")
 
 
 if __name__ == "__main__":
