@@ -4,9 +4,9 @@ For each size, windows of gRPC calls and of the bare ONNX Runtime chain take tur
 same inputs (A B A B ...), until three windows in a row agree within 10%, or the time is up. Every
 call brings a garment and words that the server has not seen; a third subject in turn sends one
 garment again and again, as a shop's come again with every customer: the server remembers what it
-made of it. Then two callers at once, with new garments. Writes out/bench/bench.json and bench.png,
-and prints a table. With `--rates`, also callers who come at random, so many a second, whether the
-server keeps up or not; their time counts from when they came.
+made of it. Then two callers at once, with new garments. Writes bench.json, bench.png and bench.html
+into out/bench/ and prints a table. With `--rates`, also callers who come at random, so many a
+second, whether the server keeps up or not; their time counts from when they came.
 
     python -m benchmarks --sizes 512x384 --cap 30
     python -m benchmarks --sizes 512x384 --rates 4 8 12 --deadline 250
@@ -30,9 +30,11 @@ from tritonclient.grpc import service_pb2
 
 from benchmarks import report
 from benchmarks.chain import Chain, served_chain
+from benchmarks.cost import usage
 from benchmarks.inputs import Inputs, fresh, make_inputs
 from benchmarks.load import Window, run_open, until_stable
 from benchmarks.machine import ROOT, machine, versions, weights_hash
+from benchmarks.page import write_page
 from benchmarks.stats import ratio_interval
 from benchmarks.triton import StepTimes, add_difference, breakdown
 from deploy.embedded import EmbeddedServer, ServerError
@@ -62,6 +64,11 @@ class Server:
         """All models' statistics since the server started."""
         return self._stub.ModelStatistics(wire.statistics_request(), timeout=10)
 
+    def bytes_of(self, inputs: Inputs) -> tuple[int, int]:
+        """Bytes of a request and of its answer, without gRPC's own framing."""
+        message = wire.infer_request(inputs.person, inputs.garment, inputs.prompt, inputs.category)
+        return int(message.ByteSize()), int(self._stub.ModelInfer(message, timeout=60).ByteSize())
+
     def version(self) -> str:
         """Triton's version."""
         request = service_pb2.ServerMetadataRequest()
@@ -73,36 +80,44 @@ class Server:
 
 
 @contextlib.contextmanager
-def server_at(url: str, repository: Path) -> Iterator[tuple[Server, bool]]:
-    """The server at `url`, or else an embedded one; and whether that was started here."""
+def server_at(url: str, repository: Path) -> Iterator[tuple[Server, int | None]]:
+    """The server at `url`, or else an embedded one, and then its process ID."""
     with contextlib.ExitStack() as stack:
+        process = None
         with TryOnClient(url) as client:
             try:
                 client.check()
-                started = False
+                there = True
             except ServerUnavailable:
-                started = True
-        if started:
+                there = False
+        if not there:
             print(f"no server at {url}: starting the embedded one", file=sys.stderr)
-            url = stack.enter_context(EmbeddedServer(repository)).grpc_url
+            embedded = stack.enter_context(EmbeddedServer(repository))
+            url, process = embedded.grpc_url, embedded.pid
         server = Server(url)
         stack.callback(server.close)
-        yield server, started
+        yield server, process
 
 
 def measure(
     server: Server, chain: Chain, inputs: Inputs, *, window: float, cap: float,
-    rates: Sequence[float] = (), deadline: float = 200.0,
+    rates: Sequence[float] = (), deadline: float = 200.0, process: int | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """All figures of one size."""
+    """All figures of one size; of the server's own costs where its `process` ID is known."""
     served, bare = server.try_on(inputs), chain.try_on(inputs)
+    sent, received = server.bytes_of(inputs)
+    cost: dict[str, float] = {"request_bytes": sent, "response_bytes": received}
     steps: dict[str, StepTimes] = {}
+    used: list[float] = []
 
     def around(name: str, run: Any) -> Window:
         if name != "grpc":
             return run()
         before = server.statistics()
+        began = usage(process).cpu_seconds if process else 0.0
         result: Window = run()
+        if process:
+            used.append((usage(process).cpu_seconds - began) * 1e3)
         add_difference(steps, before, server.statistics())
         return result
 
@@ -118,6 +133,9 @@ def measure(
          "chain": lambda: chain.try_on(fresh(inputs, next(chain_numbers) % 9000))},
         window=window, cap=cap, around=around,
     )  # fmt: skip
+    if process:
+        cost["cpu_ms"] = sum(used) / len(alone["grpc"].latencies())
+        cost["peak_bytes"] = usage(process).peak_bytes
     pair = until_stable({"grpc": served_new}, window=window, cap=cap / 2, concurrency=2)
     came = [run_open(served_new, rate, cap / 2).summary(deadline) for rate in rates]
     rounds = [
@@ -145,6 +163,7 @@ def measure(
             "share_within_2": float((difference <= 2).mean()),
             "masks_equal": bool(np.array_equal(served[1], bare[1])),
         },
+        "cost": cost,
         "steps": breakdown(steps),
         "chain_steps": chain.mean_times(),
     }  # fmt: skip
@@ -214,14 +233,14 @@ def main(arguments: list[str] | None = None) -> int:
         garment = options.garment or asset_path(DEFAULT_GARMENT[0]) / DEFAULT_GARMENT[1]
         options.out.mkdir(parents=True, exist_ok=True)
         chain = served_chain(options.repository, options.threads)
-        with server_at(options.url, options.repository) as (server, started):
+        with server_at(options.url, options.repository) as (server, process):
             made: dict[str, Any] = {
                 "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
                 "machine": machine(),
                 "versions": versions(server.version()),
                 "weights": weights_hash(options.repository),
                 "settings": {"window_s": options.window, "cap_s": options.cap,
-                             "threads": chain.threads, "server_started_here": started},
+                             "threads": chain.threads, "server_started_here": process is not None},
                 "results": [],
             }  # fmt: skip
             for size in options.sizes:
@@ -230,7 +249,7 @@ def main(arguments: list[str] | None = None) -> int:
                 made["results"].append(
                     measure(
                         server, chain, inputs, window=options.window, cap=options.cap,
-                        rates=options.rates, deadline=options.deadline,
+                        rates=options.rates, deadline=options.deadline, process=process,
                     )
                 )  # fmt: skip
     except (TryOnError, ServerError, AssetError, OSError) as error:
@@ -241,8 +260,9 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     report.write_json(made, options.out / "bench.json")
     report.plot(made, options.out / "bench.png")
+    write_page(made, options.out / "bench.html")
     print(report.table(made))
-    print(f"\n{options.out / 'bench.json'}, {options.out / 'bench.png'}")
+    print("\n" + ", ".join(str(options.out / f"bench.{kind}") for kind in ("json", "png", "html")))
     return 0
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from benchmarks.stats import is_stable, summarise
+from benchmarks.stats import curve, is_stable, summarise
 
 Call = Callable[[], object]
 
@@ -45,12 +45,13 @@ class Series:
         self.stable = is_stable(medians) and is_stable([w.throughput for w in self.windows])
 
     def summary(self) -> dict[str, object]:
-        """Percentiles over all windows, throughput, and each window's own figures."""
+        """Percentiles and their curve over all windows, throughput, each window's own figures."""
         calls = sum(len(w.latencies) for w in self.windows)
         return {
             **summarise(self.latencies()),
             "throughput": calls / sum(w.seconds for w in self.windows),
             "stable": self.stable,
+            "curve": curve(self.latencies()),
             "windows": [
                 {"p50": summarise(w.latencies)["p50"], "throughput": w.throughput}
                 for w in self.windows

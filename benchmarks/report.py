@@ -32,7 +32,8 @@ def table(report: dict[str, Any]) -> str:
     where = report["machine"]
     lines = [
         f"{where['processor']} ({', '.join(where['simd']) or 'no SIMD named'}), "
-        f"{where['cores']} cores; Triton {report['versions'].get('triton')}, "
+        f"{where['cores']} cores",
+        f"Triton {report['versions'].get('triton')}, "
         f"ONNX Runtime {report['versions']['onnxruntime']}, "
         f"weights {report['weights']['all'][:12]}",
         "",

@@ -26,6 +26,12 @@ def summarise(milliseconds: Sequence[float]) -> dict[str, float]:
     }
 
 
+def curve(milliseconds: Sequence[float], points: int = 101) -> list[float]:
+    """Latencies by which 0% to 100% of the calls are done, in even steps."""
+    shares = np.linspace(0, 100, points)
+    return [float(v) for v in np.percentile(np.asarray(milliseconds, np.float64), shares)]
+
+
 def is_stable(
     values: Sequence[float], count: int = STABLE_WINDOWS, within: float = STABLE_WITHIN
 ) -> bool:

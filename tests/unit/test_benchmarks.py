@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import threading
 import time
 
@@ -13,7 +15,8 @@ from PIL import Image
 from tritonclient.grpc import service_pb2
 
 from benchmarks import __main__ as command
-from benchmarks import chain, inputs, load, machine, report, stats, triton
+from benchmarks import chain, cost, inputs, load, machine, page, report, stats, triton
+from tryon.contract import ENSEMBLE_STEPS
 from tryon.steps.garment import make_canvas
 
 
@@ -296,6 +299,68 @@ def test_report_as_json_table_and_plot(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["bench.json", "bench.png"]
 
 
+def test_steps_begin_with_their_last_input():
+    each = {step.model: 10.0 for step in ENSEMBLE_STEPS}
+    spans = page.timeline({**each, "cutout": 25.0, "pose": 1.0})
+    assert set(spans) == set(each)
+    assert spans["decode"] == (0, 10)
+    # The detector, the garment's cut-out and the words go on side by side.
+    assert spans["detector"][0] == spans["cutout"][0] == spans["tokenizer"][0] == 10
+    assert spans["image_encoder"][0] == max(spans["cutout"][1], spans["text_encoder"][1]) == 35
+    assert spans["generator"][0] == max(spans["pose"][1], spans["image_encoder"][1]) == 45
+    assert spans["paste"][1] == max(end for _, end in spans.values())
+
+
+def test_the_page_is_whole_and_opens_without_a_network(tmp_path):
+    pytest.importorskip("matplotlib")
+    made = fake_report()
+    made["started"], made["settings"] = "2026-01-01T00:00:00", {"note": "<script>"}
+    made["results"][0]["cost"] = {"request_bytes": 1_400_000, "response_bytes": 800_000,
+                                  "cpu_ms": 170.4, "peak_bytes": 3 * 2**30}  # fmt: skip
+    made["results"][0]["open"] = [{"rate": r, "p50": 50.0, "p99": 90.0} for r in (4, 8)]
+    page.write_page(made, tmp_path / "bench.html")
+    assert [p.name for p in tmp_path.iterdir()] == ["bench.html"]
+    text = (tmp_path / "bench.html").read_text()
+    assert text.startswith("<!doctype html>") and text.rstrip().endswith("</html>")
+    for shown in ("1.10 (1.00 to 1.20)", "170 ms of the server", "1400 kB there", "garment known",
+                  "Who waits for whom", "Latency distribution", "callers a second", "3072 MiB"):
+        assert shown in text, shown
+    assert text.count("<svg") == 6, "two plots a size, cost against size, latency against load"
+    # Nothing is fetched: addresses there are name spaces' alone.
+    assert not re.search(r'(src|href)="?(https?:)?//', text) and "<script" not in text
+    assert text == page.page(made), "the same report gives the same page"
+
+
+def test_the_curve_runs_from_the_fastest_to_the_slowest():
+    found = stats.curve(range(1, 202))
+    assert (found[0], found[50], found[-1], len(found)) == (1, 101, 201, 101)
+
+
+def test_usage_sums_a_session_and_no_other(tmp_path):
+    def process(number, session, ticks, kib):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        numbers = ["S", "1", "1", str(session), *["0"] * 7, str(ticks), "0", "0"]
+        (folder / "stat").write_text(f"{number} (odd) name) {' '.join(numbers)}")
+        (folder / "status").write_text(f"Name:\tx\nVmHWM:\t{kib} kB\n")
+
+    process(7, 7, 50, 1000)
+    process(8, 7, 25, 24)
+    process(9, 9, 10_000, 10_000)
+    (tmp_path / "10").mkdir()  # ended while it was read
+    (tmp_path / "self").mkdir()
+    found = cost.usage(7, tmp_path)
+    assert found == cost.Usage(75 / os.sysconf("SC_CLK_TCK"), 1024 * 1024)
+
+
+def test_usage_of_this_very_session_grows():
+    before = cost.usage(os.getsid(0))
+    end = time.process_time() + 0.05
+    while time.process_time() < end:
+        pass
+    assert cost.usage(os.getsid(0)).cpu_seconds > before.cpu_seconds and before.peak_bytes > 2**20
+
+
 def toy_chain():
     """Paints as the fake server does, in two steps."""
 
@@ -350,6 +415,9 @@ def test_whole_run_against_a_fake_server(tmp_path, monkeypatch, capsys):
     said = capsys.readouterr().out
     assert "gRPC / bare chain" in said and "callers who come at random" in said
     assert (tmp_path / "out" / "bench.png").stat().st_size > 5000
+    assert "96x72" in (tmp_path / "out" / "bench.html").read_text()
+    assert one["cost"]["request_bytes"] > 2 * 80 * 64 and "cpu_ms" not in one["cost"]
+    assert len(one["grpc_1"]["curve"]) == 101
 
 
 def test_errors_are_one_line(tmp_path, monkeypatch, capsys):
