@@ -77,7 +77,7 @@ tryon: assets ## PERSON + GARMENT and/or PROMPT -> out/tryon.png, from nothing t
 test: system assets engines ## run every test, setting up first what they need
 	@$(PY) -m pytest $(ARGS)
 
-bench: assets ## measure the server against the bare chain (JSON, table, plot in out/)
+bench: assets ## measure the server against the bare chain (table, JSON, plot, page in out/)
 	@$(PY) -m benchmarks $(ARGS)
 
 train: assets ## train on rendered pairs; resumes from the last checkpoint

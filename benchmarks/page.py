@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import io
+import itertools
 import json
 import os
 from collections.abc import Mapping
@@ -110,8 +111,8 @@ def _cost(result: dict[str, Any]) -> str:
         return ""
     own = ""
     if "cpu_ms" in cost:
-        own = (f"{cost['cpu_ms']:.0f} ms of the server's CPU time; its processes' peak memory, "
-               f"summed, {cost['peak_bytes'] / 2**20:.0f} MiB; ")  # fmt: skip
+        own = (f"{cost['cpu_ms']:.0f} ms of the server's CPU time; its processes' peak memory so "
+               f"far, summed, {cost['peak_bytes'] / 2**20:.0f} MiB; ")  # fmt: skip
     return (f"<p>A request: {own}{cost['request_bytes'] / 1e3:.0f} kB there, "
             f"{cost['response_bytes'] / 1e3:.0f} kB back.</p>")  # fmt: skip
 
@@ -178,7 +179,7 @@ def _sizes(results: list[dict[str, Any]]) -> str:
 
 def _load(results: list[dict[str, Any]]) -> str:
     def draw(axes: Any) -> None:
-        for colour, result in zip(_COLOURS, results, strict=False):
+        for colour, result in zip(itertools.cycle(_COLOURS), results, strict=False):
             rows = result.get("open") or []
             if rows:
                 rates = [row["rate"] for row in rows]

@@ -328,7 +328,9 @@ def check_repository(repository: Path) -> None:
 
 def check_shared_memory() -> None:
     """Raises ServerError where the steps could not exchange pictures."""
-    needed = 10 * SHARED_MEMORY
+    from tryon.contract import MODELS
+
+    needed = (len(MODELS) + 2) * SHARED_MEMORY
     with contextlib.suppress(OSError):
         free = shutil.disk_usage("/dev/shm").free
         if free < needed:

@@ -43,8 +43,8 @@ garment's run side by side, so the two together should take what there is."""
 CACHED = ("tokenizer", "text_encoder", "image_encoder")
 """Steps that see the garment and the words alone: a shop's garments come again with every customer,
 so the server keeps their answers (Triton's response cache) on the `cpu` target. It does not keep
-tensors that lie in a GPU's memory. Nor `cutout`'s: hashing its picture would hold up the detector,
-and the garment's branch has time to spare once E^I is known."""
+tensors that lie in a GPU's memory. `cutout` is not among them: hashing its picture would hold up
+the detector, and the garment's branch has time to spare once E^I is known."""
 
 HEADER = "# Generated from tryon/contract.py by `python -m export --only generate-configs`.\n"
 

@@ -86,8 +86,12 @@ def main(arguments: list[str] | None = None) -> int:
     with safe_open(path, "pt") as file:
         state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no iterator)
     models = system.build()
+    made = narrow(state, models)
+    if all(made[key].shape == state[key].shape for key in state):
+        print(f"error: --weights: {path} is as narrow as the networks already", file=sys.stderr)
+        return 2
     try:
-        system.load_state(models, narrow(state, models), str(path))
+        system.load_state(models, made, str(path))
     except system.WeightsError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

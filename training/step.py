@@ -224,9 +224,9 @@ def run(
     numbers = {k: float(v.detach()) for k, v in {**terms, **text}.items()}
     numbers["iou"] = float(iou)
     found = {
-        "garment_mask": seen.garment["mask"].sigmoid(),
+        "garment_mask": seen.garment["mask_share"],
         "garment_landmarks": seen.garment["landmarks"],
-        "visible": seen.garment["visible"].sigmoid(),
+        "visible": seen.garment["visible_share"],
     }
     return Result(total, numbers, picture, seen.truth, {**out, **found})
 
@@ -285,7 +285,7 @@ def picture_terms(
     """
     n = len(seen.view)
     none = (torch.zeros(n, 1), torch.zeros(n, 3))
-    maps = nets.generator.maps(out, seen.before, none, seen.shop, seen.garment["mask"].sigmoid())
+    maps = nets.generator.maps(out, seen.before, none, seen.shop, seen.garment["mask_share"])
     placement = torch.tensor([[0.0, 0.0, 1.0, 1.0]]).expand(n, 4)
     canvas = torch.cat([seen.shop, torch.ones_like(seen.shop[:, :1])], 1) * 255
     picture, _ = composite(seen.view, placement, maps, canvas, decide=1.0)

@@ -202,7 +202,8 @@ MODELS: tuple[Model, ...] = (
     Model(
         "generator", "onnx",
         "Fusion z = E^I(I) + E^T(T), generator G, and the composite at the window's own size. "
-        "Where `mask` is 0 the picture holds the window's own bytes.",
+        "Where `mask` is 0 the picture holds the window's own bytes. Without a garment, "
+        "`garment_net` and `canvas` must be zeros: the painted one is added to them.",
         (_WINDOW, _PLACEMENT, _VIEW, _t("landmarks", "float32", POSE_POINTS, 5), *_POSE_MAPS,
          *_QUARTERS, _GARMENT_LANDMARKS, _GARMENT_MASK, _Z_IMAGE, _Z_TEXT, _CONDITION,
          _GARMENT_NET, _CANVAS, _PAINTED),

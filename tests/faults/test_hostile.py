@@ -15,6 +15,7 @@ from PIL import Image
 from tritonclient.grpc import service_pb2
 
 from export.samples import samples
+from tryon.contract import MODELS
 from tryon_client import wire
 
 GOOD = next(iter(samples()))
@@ -274,7 +275,7 @@ def test_hostile(server, call, good, group):
 
 def test_the_steps_own_doors_hold_too(call, good):
     """The models inside the ensemble can be called by name; nonsense must not end them."""
-    for name in ("decode", "crop", "paste", "tokenizer", "generator", "image_encoder"):
+    for name in (m.name for m in MODELS):
         with pytest.raises(grpc.RpcError):
             call(service_pb2.ModelInferRequest(model_name=name))
     message = service_pb2.ModelInferRequest(model_name="paste")
@@ -284,5 +285,11 @@ def test_the_steps_own_doors_hold_too(call, good):
         message.inputs.add(name=name, datatype=datatype, shape=shape)
         message.raw_input_contents.append(bytes(int(np.prod(shape)) * (4 if name == "box" else 1)))
     with pytest.raises(grpc.RpcError, match="paste"):
+        call(message)
+    message = service_pb2.ModelInferRequest(model_name="cutout")  # a canvas of 10 GB
+    message.inputs.add(name="cloth", datatype="UINT8", shape=(1, 1, 1, 3))
+    message.inputs.add(name="canvas_size", datatype="INT32", shape=(1, 2))
+    message.raw_input_contents.extend([bytes(3), np.array([60000, 45000], np.int32).tobytes()])
+    with pytest.raises(grpc.RpcError, match="canvas_size"):
         call(message)
     good()

@@ -1,4 +1,4 @@
-"""The steps around the networks: decode, crop, tokenizer, paste."""
+"""The steps around the networks: decode, crop, tokenizer, cutout, paste."""
 
 from __future__ import annotations
 
@@ -203,6 +203,33 @@ def test_bad_categories(category):
     with pytest.raises(errors.BadCategory, match="upper, lower, dress") as caught:
         decode(PERSON, GARMENT, b"", category)
     assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize(
+    ("cloth", "size"),
+    [((1, 1, 3), (60000, 45000)), ((64, 64, 3), (0, 0)), ((64, 64, 3), (-512, 384)),
+     ((64, 64, 2), (512, 384)), ((0, 64, 3), (512, 384)), ((64, 64), (512, 384))],
+)  # fmt: skip
+def test_the_cut_out_takes_the_contracts_sizes_alone(cloth, size):
+    with pytest.raises(errors.BadShape, match=r"cloth|canvas_size"):
+        cutout(np.zeros(cloth, np.uint8), np.array(size, np.int32))
+
+
+def test_a_batch_of_garments_has_one_size():
+    step, cut = load_step("decode"), load_step("cutout")
+    people = np.stack([PERSON, PERSON])
+    words = np.array([[b"red"], [b"blue"]], object)
+    kinds = np.array([[b"upper"], [b"lower"]], object)
+    request = {"person": people, "prompt": words, "category": kinds}
+    made = step({**request, "garment": np.stack([GARMENT, GARMENT[::-1]])})
+    laid = cut(made)
+    alone = cutout(made["cloth"][1], made["canvas_size"][1])
+    assert len(laid["canvas"]) == 2 and np.array_equal(laid["canvas"][1], alone.canvas)
+    files = [encoded(Image.new("RGB", size), "PNG").ravel() for size in ((80, 100), (90, 70))]
+    longest = max(map(len, files))
+    sent = np.stack([np.pad(f, (0, longest - len(f)))[None, None] for f in files])
+    with pytest.raises(errors.BadShape, match="garments, must each have one size"):
+        step({**request, "garment": sent})
 
 
 def test_large_garments_are_scaled_down():
@@ -540,10 +567,10 @@ def test_unknown_step_is_named():
 
 
 def test_steps_import_neither_torch_nor_transformers():
+    steps = [m.name for m in contract.MODELS if m.kind == "python"]
     code = (
         "import sys; from pathlib import Path; from tryon.steps.served import load_step\n"
-        f"[load_step(n, Path({str(asset_path('minilm'))!r})) for n in "
-        "('decode', 'crop', 'paste', 'tokenizer')]\n"
+        f"[load_step(n, Path({str(asset_path('minilm'))!r})) for n in {steps!r}]\n"
         "print([m for m in ('torch', 'transformers', 'onnx') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -15,7 +15,7 @@ from training import losses, narrow, parallel, train
 from training.captions import COLOURS, Vocabulary, recolour_request, sample_caption
 from training.data.compose import Options, compose
 from training.data.outfits import pairs_of
-from training.data.preview import pairs_sheet
+from training.data.preview import pairs_sheet, warp
 from training.data.shards import Scene
 from training.data.shop import inside_distance, tuck
 from training.dataset import SHARED, Pairs, scene_files
@@ -395,4 +395,8 @@ def test_the_sheet_of_pairs_puts_the_surest_body_first(folder: Path) -> None:
     margin = (lightest["after"].shape[1] - NET_WIDTH) // 2
     shown = sheet[:NET_HEIGHT, 2 * NET_WIDTH : 3 * NET_WIDTH]
     assert np.array_equal(shown, lightest["after"][:, margin:-margin])
+    laid = sheet[:NET_HEIGHT, 3 * NET_WIDTH : 4 * NET_WIDTH].astype(int)
+    true = warp(lightest["shop"], np.moveaxis(lightest["flow"], 0, -1))
+    same = np.abs(laid - true).max(-1) <= 1  # all but the landmarks' dots
+    assert same[lightest["valid"] > 0].mean() > 0.8
     assert (sheet[NET_HEIGHT:, 4 * NET_WIDTH :] == 255).all(), "a missing cell is white"

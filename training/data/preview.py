@@ -147,8 +147,10 @@ def main() -> None:
         raise SystemExit(f"no scenes in {args.folder}; run `python -m training.data.render` first")
     args.out.parent.mkdir(parents=True, exist_ok=True)
     if args.pairs:
+        if args.plain or args.outfits != 1 or args.first:
+            parser.error("--plain, --outfits and --first are for scenes, not for --pairs")
         made = Pairs(paths, args.photos, Options(), args.seed, cutouts=args.cutouts)
-        # One pair of a scene: `SHARED` in a row come from the same.
+        # `SHARED` pairs in a row come from one scene.
         chosen = [made[i * SHARED] for i in tqdm(range(args.pairs), unit="pair")]
         write(args.out, pairs_sheet(chosen, Pose().eval()))
         return

@@ -50,7 +50,8 @@ class Merge(Conv):
             extra = -count % 4
             if extra and count > 8 and not self.training:
                 # ONNX Runtime's fast convolutions take channels in fours, from 8 on.
-                group = [*group, group[-1][:, :extra]]
+                widest = max(group, key=lambda m: int(m.shape[1]))
+                group = [*group, widest[:, :extra]]
                 part = F.pad(part, (0, 0, 0, 0, 0, extra))
             own = group[0] if len(group) == 1 else torch.cat(list(group), 1)
             summand = F.conv2d(own, _constant(part), bias if total is None else None)
@@ -106,7 +107,7 @@ class FiLM(nn.Module):
 
     def forward(self, x: Tensor, vector: Tensor) -> Tensor:
         both = self.project(vector)[:, :, None, None]
-        half = both.shape[1] // 2
+        half = self.project.out_features // 2
         return x * (1 + both[:, :half]) + both[:, half:]
 
 

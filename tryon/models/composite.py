@@ -249,7 +249,7 @@ def to_bytes(window: Tensor, picture: Tensor, mask: Tensor) -> tuple[Tensor, Ten
     """uint8 picture (N, h, w, 3) and mask (N, h, w); where the mask is 0, the window's own bytes.
 
     Args:
-        window: float (N, 3, h, w), whole numbers in 0..255; picture, mask: of `composite`.
+        window: float (N, 3, h, w), whole numbers in 0..255; picture, mask: of `composite`, finite.
     """
     share = (mask * 255).round().clamp(0, 255)
     # Whole numbers: exact. ONNX Runtime takes five times as long to choose.

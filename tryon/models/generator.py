@@ -122,7 +122,7 @@ class Generator(nn.Module):
         Args:
             view: float (N, 3, 256, 256), sRGB in 0..1.
             pose: `heatmaps`, `features_64/32/16` of `Pose`, square.
-            garment: of what `ImageEncoder.encode` returns: features, landmarks, `seen`, `inside`.
+            garment: of what `ImageEncoder.encode` returns: features, landmarks, shares.
             z: (N, EMBEDDING) fused code; condition: (N, 5).
             garment_rgb: float (N, 3, NET_HEIGHT, NET_WIDTH), what `garment` was encoded from.
             placed: landmarks on the person and in the garment's picture to lay it by in place of
@@ -132,9 +132,9 @@ class Generator(nn.Module):
         Returns:
             `landmarks` (N, K, 2) on the person, `votes` and `voted` as `LandmarkVote` has them;
             `flow_parts` to `flow` (N, 2, h, w), coarse to fine, in 0..1 of the canvas; `mask`
-            logits (N, 1, H, W) of the garment drawn; `covered`, the garment's own mask at `flow`;
-            `beneath` logits (N, 1 + paints, H, W): keep, or which paint, and `beneath_2` the same
-            with each 2x2 pixels as channels; `parse` logits (N, classes, H/2, W/2); `shade`
+            logits (N, 1, H, W) of the garment drawn; `covered`, the garment's own mask at `flow_2`;
+            `beneath` logits (N, 1 + paints, H, W): keep, or which paint, and `beneath_packed` the
+            same with each 2x2 pixels as channels; `parse` logits (N, classes, H/2, W/2); `shade`
             (N, 3, H/4, W/4) and `shade_fine` (N, 1, H/2, W/2) log gains; `confidence` logits
             (N, 1).
         """
@@ -142,7 +142,7 @@ class Generator(nn.Module):
         heat = _centre(pose["heatmaps"])
         with torch.no_grad():
             m2, m4, m8, m16 = self.trunk(rgb)
-        visible = garment["seen"].float()
+        visible = garment["visible_share"].float()
         shape = torch.cat([garment["landmarks"], visible[..., None]], 2)
         summary = torch.cat(
             [garment["garment_16"].mean((2, 3)), garment["garment_32"].mean((2, 3))], 1
@@ -169,7 +169,7 @@ class Generator(nn.Module):
             return places
 
         f4 = self.in_4([[f8], [_centre(pose["features_64"]), m4, heat]])
-        own_mask = garment["inside"].float()
+        own_mask = garment["mask_share"].float()
         small_2 = F.avg_pool2d(torch.cat([own_mask, garment_rgb.float()], 1), 2)
         small_4 = F.avg_pool2d(small_2, 2)
         inside = F.avg_pool2d(small_4[:, :1], 2)
@@ -203,7 +203,7 @@ class Generator(nn.Module):
             "covered": covered,
             "mask": F.pixel_shuffle(self.mask(h2), 2).float(),
             "beneath": F.pixel_shuffle(beneath, 2).float(),
-            "beneath_2": beneath,
+            "beneath_packed": beneath,
             "parse": self.parse(h2).float(),
             "shade": self.shade(h4).float(),
             "shade_fine": self.shade_fine(h2).float(),
@@ -226,7 +226,7 @@ class Generator(nn.Module):
         # Softmax over channels, written out here and for the parse: ONNX Runtime's is slow there.
         # `beneath` still has each 2x2 pixels as channels, which only `keep` needs apart.
         h, w = NET_HEIGHT // 2, NET_WIDTH // 2
-        beneath = out["beneath_2"].float().reshape(-1, 1 + len(PAINT), 4, h, w)
+        beneath = out["beneath_packed"].float().reshape(-1, 1 + len(PAINT), 4, h, w)
         odds = (beneath[:, 1:] - beneath[:, :1]).clamp(max=30).exp()
         kept = 1 / (1 + odds.sum(1))
         keep = F.pixel_shuffle(kept, 2)
@@ -272,12 +272,12 @@ class Generator(nn.Module):
         garment = {
             "garment_4": garment_4.float(), "garment_8": garment_8.float(),
             "garment_16": garment_16.float(), "garment_32": garment_32.float(),
-            "landmarks": garment_landmarks[..., :2], "seen": garment_landmarks[..., 2],
-            "inside": own_mask,
+            "landmarks": garment_landmarks[..., :2], "visible_share": garment_landmarks[..., 2],
+            "mask_share": own_mask,
         }  # fmt: skip
         given = condition[:, 3].reshape(-1, 1, 1, 1)
         drawn = painted.float().permute(0, 3, 1, 2) / 255
-        # Without a garment `decode` sends zeros, so that a sum chooses.
+        # Without a garment `cutout` sends zeros, so that a sum chooses.
         drawn = drawn * (1 - given)
         small = garment_net.float().permute(0, 3, 1, 2) / 255 + drawn[:, :3]
         cloth = canvas.float().permute(0, 3, 1, 2)

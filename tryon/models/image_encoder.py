@@ -55,7 +55,7 @@ class ImageEncoder(nn.Module):
 
         Returns:
             `garment_4` to `garment_32` feature maps, `landmarks` (N, K, 2) in 0..1, `visible`
-            (N, K) and `mask` (N, 1, H, W) logits, `seen` and `inside` the two in 0..1, and
+            (N, K) and `mask` (N, 1, H, W) logits, both as `_share` in 0..1, and
             `z_image` (N, EMBEDDING); `votes` and `voted`, see `LandmarkVote`.
         """
         condition = condition * condition.new_tensor([1.0, 1.0, 1.0, 0.0, 0.0])
@@ -72,13 +72,13 @@ class ImageEncoder(nn.Module):
         landmarks, votes, voted = self.landmarks(self.landmark_features(f8), self.pixels)
         pooled = torch.cat([f32.mean((2, 3)), f16.mean((2, 3))], 1)
         visible = self.visible(pooled).float()
-        seen = visible.sigmoid()
-        shape = landmarks * seen[..., None]
+        visible_share = visible.sigmoid()
+        shape = landmarks * visible_share[..., None]
         z = self.z(torch.cat([pooled, shape.flatten(1).to(pooled.dtype)], 1)).float()
         return {"garment_4": f4, "garment_8": f8, "garment_16": f16, "garment_32": f32,
                 "landmarks": landmarks, "visible": visible, "mask": mask,
-                "seen": seen, "inside": mask.sigmoid(), "votes": votes, "voted": voted,
-                "z_image": z}  # fmt: skip
+                "visible_share": visible_share, "mask_share": mask.sigmoid(),
+                "votes": votes, "voted": voted, "z_image": z}  # fmt: skip
 
     def forward(
         self, garment_net: Tensor, painted: Tensor, condition: Tensor
@@ -88,10 +88,10 @@ class ImageEncoder(nn.Module):
         given = garment_net.float().permute(0, 3, 1, 2) / 255
         drawn = painted.float().permute(0, 3, 1, 2)[:, :3] / 255
         code = self.encode(given * has_garment + drawn * (1 - has_garment), condition)
-        landmarks = torch.cat([code["landmarks"], code["seen"][..., None]], 2)
+        landmarks = torch.cat([code["landmarks"], code["visible_share"][..., None]], 2)
         return (
             code["garment_4"].half(), code["garment_8"].half(), code["garment_16"].half(),
-            code["garment_32"].half(), landmarks, whole(code["inside"]).half(),
+            code["garment_32"].half(), landmarks, whole(code["mask_share"]).half(),
             code["z_image"],
         )  # fmt: skip
 

@@ -40,8 +40,8 @@ def decode(person: np.ndarray, garment: np.ndarray, prompt: bytes, category: byt
         category: one of CATEGORIES.
 
     Returns:
-        photo uint8 (H, W, 3); thumbnail uint8 (224, 224, 3); cloth uint8 (h, w, 3 or 4), less
-        than twice the canvas's size each way, (1, 1, 3) for none; canvas_size int32 (2,), height
+        photo uint8 (H, W, 3); thumbnail uint8 (224, 224, 3); cloth uint8 (h, w, 3 or 4), its
+        longer side less than twice the canvas's, (1, 1, 3) for none; canvas_size int32 (2,), height
         and width; condition float32 (5,); words bytes (1,), the prompt in UTF-8, its ends stripped.
 
     Raises:

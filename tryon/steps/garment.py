@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from tryon.contract import CANVAS_SIZES, NET_HEIGHT, NET_WIDTH
+from tryon.errors import BadShape
 
 _NEAR = 10
 """How far (in the farthest channel) a pixel may be from the border's colour as background."""
@@ -35,8 +36,15 @@ def cutout(cloth: np.ndarray, size: np.ndarray) -> CutOut:
 
     Returns:
         canvas uint8 (*size, 4), garment_net uint8 (256, 192, 3); zeros for none.
+
+    Raises:
+        BadShape: a size that is not of CANVAS_SIZES, or no pixels.
     """
     height, width = (int(s) for s in size)
+    if (height, width) not in CANVAS_SIZES:  # who calls this step by its name may send anything
+        raise BadShape(f"canvas_size: ({height}, {width}): send one of {CANVAS_SIZES}")
+    if cloth.ndim != 3 or cloth.shape[2] not in (3, 4) or not cloth.size:
+        raise BadShape(f"cloth: {tuple(cloth.shape)}: send pixels (height, width, 3 or 4)")
     if cloth.shape[:2] == (1, 1):
         net = np.zeros((NET_HEIGHT, NET_WIDTH, 3), np.uint8)
         return CutOut(np.zeros((height, width, 4), np.uint8), net)
@@ -64,7 +72,8 @@ def resize(image: np.ndarray, width: int, height: int) -> np.ndarray:
 
 
 def shrunk(garment: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A picture (H, W, C) less than twice as large as `size` (height, width): halved as needed."""
+    """A picture (H, W, C) whose longer side is less than twice the longer one of `size`: halved as
+    often as needed."""
     while max(garment.shape[:2]) >= 2 * max(size):
         # Whole pixels averaged two by two are several times as fast as any other ratio.
         even = (garment.shape[0] // 2 * 2, garment.shape[1] // 2 * 2)

@@ -64,8 +64,8 @@ def _batched(name: str, one: Callable[..., tuple[np.ndarray, ...]]) -> Step:
             shapes = {v.shape for v in values}
             if len(shapes) > 1:
                 raise BadShape(
-                    f"batch of {len(values)}: its pictures need a `{tensor.name}` of different "
-                    "sizes: send them one by one"
+                    f"batch of {len(values)}: its people, and its garments, must each have one "
+                    f"size (`{tensor.name}` would have several): send them one by one"
                 )
             outputs[tensor.name] = np.stack(values)
         return outputs
