@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import lru_cache
 from pathlib import Path
 
@@ -47,8 +47,9 @@ class Pairs(Dataset[dict[str, object]]):
 
     def __init__(
         self, scenes: list[Path], photos: Path | None, options: Options, seed: int,
-        split: str = "train", cutouts: Path | None = None,
+        split: str = "train", cutouts: Path | None = None, without: Collection[str] = (),
     ) -> None:  # fmt: skip
+        self.without = without
         self.scenes, self.options, self.seed = scenes, options, seed
         self.photos = RealPhotos(photos, split) if photos is not None else None
         self.cutouts = Cutouts(cutouts, split) if cutouts is not None else None
@@ -61,7 +62,7 @@ class Pairs(Dataset[dict[str, object]]):
         rng = np.random.default_rng([self.seed, number // SHARED])
         while True:
             scene = _scene(self.scenes[int(rng.integers(len(self.scenes)))])
-            pairs = pairs_of(scene)
+            pairs = pairs_of(scene, self.without)
             if pairs:
                 break
         rng = np.random.default_rng([self.seed, number, 1])

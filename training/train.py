@@ -30,6 +30,7 @@ from tqdm import tqdm
 from training import parallel
 from training.captions import Vocabulary
 from training.data.compose import Options
+from training.data.outfits import OMISSIONS
 from training.data.shards import load_meta
 from training.dataset import Pairs, loader, scene_files
 from training.step import Networks, Weights, assemble, discriminator_loss, run
@@ -57,6 +58,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--joint-at", type=float, default=0.75, help="share of steps before the GAN")
     p.add_argument("--forced", type=float, default=0.75,
                    help="share of the pairs laid by their true landmarks")  # fmt: skip
+    p.add_argument("--without", nargs="*", choices=OMISSIONS, default=[],
+                   help="kinds of pairs to leave out")  # fmt: skip
     p.add_argument("--strength", type=float, default=1.0, help="of the randomisation, 0 to 1")
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--workers", type=int, default=1)
@@ -186,7 +189,8 @@ def train(args: argparse.Namespace) -> int:
         return 0
     weights = Weights(alpha=args.alpha)
     pairs = Pairs(scenes, args.photos, Options(strength=args.strength), args.seed,
-                  cutouts=args.cutouts)  # fmt: skip
+                  cutouts=args.cutouts,
+                  without=args.without)  # fmt: skip
     batches = loader(
         pairs, args.batch, first, args.steps - first, args.workers, ranks.rank, ranks.world,
         pinned=device.type == "cuda",

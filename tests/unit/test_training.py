@@ -400,3 +400,24 @@ def test_the_sheet_of_pairs_puts_the_surest_body_first(folder: Path) -> None:
     same = np.abs(laid - true).max(-1) <= 1  # all but the landmarks' dots
     assert same[lightest["valid"] > 0].mean() > 0.8
     assert (sheet[NET_HEIGHT:, 4 * NET_WIDTH :] == 255).all(), "a missing cell is white"
+
+
+def test_pairs_leave_out_what_they_are_asked_to() -> None:
+    from types import SimpleNamespace
+    from typing import cast
+
+    def scene(phone: str = "", bag: str = "") -> Scene:
+        made = SimpleNamespace(
+            albedo=[0, 1, 2], outfit_upper=[0, 1, 2], outfit_lower=[3, 3, 3],
+            outfit_dress=[-1, -1, -1],
+            meta={"phone": phone, "bag": bag,
+                  "garments": [{"neck": n} for n in ("crew", "collar", "V")] + [{}]},
+        )  # fmt: skip
+        return cast(Scene, made)
+
+    everything = pairs_of(scene("R"))
+    assert len(everything) == 6 and all(category == "upper" for *_, category in everything)
+    assert pairs_of(scene("R"), ["carried"]) == pairs_of(scene(bag="strap"), ["carried"]) == []
+    assert pairs_of(scene(), ["carried"]) == everything
+    # The collar may be what is taken off, not what is put on.
+    assert pairs_of(scene(), ["collar"]) == [p for p in everything if p[1] != 1]

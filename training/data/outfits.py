@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,8 +49,19 @@ def outfit_of(scene: Scene, index: int) -> dict[str, int]:
     return {name: int(which[index]) for name, which in worn.items() if which[index] >= 0}
 
 
-def pairs_of(scene: Scene) -> list[tuple[int, int, str]]:
-    """All (outfit before, outfit after, category) whose difference is one garment."""
+OMISSIONS = ("carried", "collar")
+"""What pairs can be asked to be without: telephones and bags; a collar on the new garment."""
+
+
+def pairs_of(scene: Scene, without: Collection[str] = ()) -> list[tuple[int, int, str]]:
+    """All (outfit before, outfit after, category) whose difference is one garment.
+
+    Args:
+        scene: where they are worn.
+        without: of OMISSIONS.
+    """
+    if "carried" in without and (scene.meta.get("phone") or scene.meta.get("bag")):
+        return []
     found = []
     outfits = [outfit_of(scene, i) for i in range(len(scene.albedo))]
     for i, before in enumerate(outfits):
@@ -64,4 +76,7 @@ def pairs_of(scene: Scene) -> list[tuple[int, int, str]]:
                 found.append((i, j, "upper"))
             elif before["upper"] == after["upper"] and before["lower"] != after["lower"]:
                 found.append((i, j, "lower"))
+    if "collar" in without:
+        garments = scene.meta["garments"]
+        found = [p for p in found if garments[outfits[p[1]][p[2]]].get("neck") != "collar"]
     return found
