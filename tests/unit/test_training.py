@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from training import losses, narrow, parallel, train
+from training import losses, parallel, train
 from training.captions import COLOURS, Vocabulary, recolour_request, sample_caption
 from training.data.compose import Options, compose
 from training.data.outfits import pairs_of
@@ -349,37 +349,6 @@ def test_every_garment_that_can_be_rendered_has_a_drawing() -> None:
     assert SHAPES[shape_of({"category": "dress", "kind": "dress", "sleeve": "short",
                             "length": "knee"})] == (
         "dress", "knee-length short-sleeve dress")  # fmt: skip
-
-
-def test_narrowing_keeps_what_the_silent_channels_said() -> None:
-    from tryon.models.blocks import Residual
-
-    torch.manual_seed(0)
-    wide, slim = Residual(6, 6).eval(), Residual(6, 3).eval()
-    with torch.no_grad():
-        norm = wide.first[1]
-        assert isinstance(norm, torch.nn.BatchNorm2d)
-        norm.weight.fill_(1)
-        norm.weight[[0, 2, 5]] = 1e-7  # channels that always say the same
-        norm.bias.copy_(torch.rand(6) + 0.2)
-    state = {f"net.block.{k}": v.clone() for k, v in wide.state_dict().items()}
-    narrow.narrow_block(state, "net.block", 3)
-    slim.load_state_dict({k.removeprefix("net.block."): v for k, v in state.items()})
-    x = torch.rand(1, 6, 12, 12)
-    inner = (..., slice(2, -2), slice(2, -2))  # beyond the edge the silent channels are zero
-    with torch.no_grad():
-        assert torch.allclose(slim(x)[inner], wide(x)[inner], atol=1e-4)
-    before = dict(state)
-    narrow.narrow_block(state, "net.block", 4)  # already narrower
-    assert all(torch.equal(state[k], before[k]) for k in before)
-
-
-def test_mean_and_spread_behind_a_rectifier() -> None:
-    mean, spread = torch.tensor([0.0, 1.0, -2.0]), torch.tensor([1.0, 0.5, 1.0])
-    drawn = (mean + spread * torch.randn(200_000, 3, generator=torch.manual_seed(0))).relu()
-    first, second = narrow.rectified(mean, spread)
-    assert torch.allclose(first, drawn.mean(0), atol=0.01)
-    assert torch.allclose(second, drawn.std(0), atol=0.01)
 
 
 def test_the_sheet_of_pairs_puts_the_surest_body_first(folder: Path) -> None:

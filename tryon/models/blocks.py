@@ -79,14 +79,13 @@ def _constant(value: Tensor) -> Tensor:
 
 
 class Residual(nn.Module):
-    """Two 3x3 convolutions around a shortcut (He et al., 2016), `hidden` channels between them."""
+    """Two 3x3 convolutions around a shortcut (He et al., 2016)."""
 
-    def __init__(self, channels: int, hidden: int | None = None) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
-        hidden = hidden or channels
-        self.first = Conv(channels, hidden)
+        self.first = Conv(channels, channels)
         self.second = nn.Sequential(
-            nn.Conv2d(hidden, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels)
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels)
         )
         norm = self.second[1]
         assert isinstance(norm, nn.BatchNorm2d)

@@ -44,11 +44,6 @@ def _centre(x: Tensor) -> Tensor:
     return x[..., margin:-margin]
 
 
-def _residual(channels: int) -> Residual:
-    """Half as wide inside: see docs/decisions.md for what the other half was worth."""
-    return Residual(channels)
-
-
 class Generator(nn.Module):
     """Fusion, landmarks-first flow, masks, parse, shading, paint, confidence."""
 
@@ -69,29 +64,29 @@ class Generator(nn.Module):
         self.code = nn.Sequential(
             nn.Linear(given, 192), nn.ReLU(), nn.Linear(192, 128), nn.ReLU()
         )  # fmt: skip
-        self.in_16 = nn.Sequential(Conv(POSE_CHANNELS + s16, WIDTH_16, 1), _residual(WIDTH_16))
+        self.in_16 = nn.Sequential(Conv(POSE_CHANNELS + s16, WIDTH_16, 1), Residual(WIDTH_16))
         self.film_16 = FiLM(128, WIDTH_16)
-        self.mix_16 = nn.Sequential(_residual(WIDTH_16), _residual(WIDTH_16))
+        self.mix_16 = nn.Sequential(Residual(WIDTH_16), Residual(WIDTH_16))
         self.heat_8 = Conv(POSE_POINTS, 32, 3, 2)
         self.in_8 = nn.Sequential(Merge(WIDTH_16 + POSE_CHANNELS + s8 + 32, WIDTH_8),
-                                  _residual(WIDTH_8))  # fmt: skip
+                                  Residual(WIDTH_8))  # fmt: skip
         self.film_8 = FiLM(128, WIDTH_8)
-        self.mix_8 = _residual(WIDTH_8)
+        self.mix_8 = Residual(WIDTH_8)
         self.in_4 = nn.Sequential(Merge(WIDTH_8 + POSE_CHANNELS + s4 + POSE_POINTS, WIDTH_4),
-                                  _residual(WIDTH_4))  # fmt: skip
+                                  Residual(WIDTH_4))  # fmt: skip
         # Landmarks of this garment on this person, and the parts' transforms from them.
         self.landmarks = LandmarkVote(WIDTH_8)
         self.transforms = PartTransforms()
         self.part_logits = head(WIDTH_8, len(PARTS))
         # Residual flow, coarse to fine.
-        self.flow_8 = nn.Sequential(Merge(WIDTH_8 + g8 + 3, WIDTH_8), _residual(WIDTH_8))
+        self.flow_8 = nn.Sequential(Merge(WIDTH_8 + g8 + 3, WIDTH_8), Residual(WIDTH_8))
         self.delta_8 = head(WIDTH_8, 2, 0.002)
-        self.flow_4 = nn.Sequential(Merge(WIDTH_4 + WIDTH_8 + g4 + 3, WIDTH_4), _residual(WIDTH_4))
+        self.flow_4 = nn.Sequential(Merge(WIDTH_4 + WIDTH_8 + g4 + 3, WIDTH_4), Residual(WIDTH_4))
         self.delta_4 = head(WIDTH_4, 2, 0.002)
         self.film_4 = FiLM(128, WIDTH_4)
-        self.mix_4 = nn.Sequential(Merge(WIDTH_4 + g4 + 4, WIDTH_4), _residual(WIDTH_4))
+        self.mix_4 = nn.Sequential(Merge(WIDTH_4 + g4 + 4, WIDTH_4), Residual(WIDTH_4))
         self.shade = head(WIDTH_4, 3)
-        self.fine = nn.Sequential(Merge(WIDTH_4 + s2 + 3 + 4, WIDTH_2), _residual(WIDTH_2))
+        self.fine = nn.Sequential(Merge(WIDTH_4 + s2 + 3 + 4, WIDTH_2), Residual(WIDTH_2))
         self.delta_2 = head(WIDTH_2, 2, 0.002)
         self.mask = head(WIDTH_2, 4)
         self.beneath = head(WIDTH_2, 4 * (1 + len(PAINT)))
