@@ -92,6 +92,31 @@ def test_requests_at_the_same_time_do_not_mix(client):
             np.testing.assert_array_equal(picture, alone[name])
 
 
+def test_a_batch_with_and_without_a_garment_is_each_of_its_rows(repository, pipeline):
+    """The exported networks, on two requests in one: what one row lacks must not show in both."""
+    import onnxruntime
+
+    sample = SAMPLES["photo, upper"]
+    height = contract.CANVAS_SIZES[0][0]
+    person = sample.person[: height * 4 // 3]  # both rows then have the smallest canvas
+    rows = [pipeline(person, sample.garment, "", "upper").tensors,
+            pipeline(person, None, "a red t-shirt", "upper").tensors]  # fmt: skip
+    for name in ("image_encoder", "generator"):
+        served = contract.model(name)
+        session = onnxruntime.InferenceSession(repository / name / "1" / "model.onnx")
+        takes = {i.name for i in session.get_inputs()}
+        feeds = [{k: v for k, v in row.items() if k in takes} for row in rows]
+        both = {k: np.concatenate([feed[k] for feed in feeds]) for k in takes}
+        outputs = [tensor.name for tensor in served.outputs]
+        together = session.run(outputs, both)
+        for i, feed in enumerate(feeds):
+            for tensor, one, two in zip(served.outputs, session.run(outputs, feed), together,
+                                        strict=True):  # fmt: skip
+                off = np.abs(one[0].astype(float) - two[i].astype(float))
+                bound = 1 if tensor.dtype == "uint8" else 2e-3
+                assert off.max() <= bound, f"{name}, row {i}: {tensor.name} differs by {off.max()}"
+
+
 def hits(server) -> dict[str, int]:
     import grpc
 
