@@ -6,12 +6,11 @@ import html
 import io
 import itertools
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.report import SUBJECTS
+from benchmarks.report import SUBJECTS, write_whole
 from tryon.contract import ENSEMBLE_INPUTS, ENSEMBLE_STEPS, model
 
 _COLOURS = ("#2a6f97", "#61a5c2", "#89c2d9", "#e07a5f")
@@ -47,9 +46,7 @@ def timeline(milliseconds: Mapping[str, float]) -> dict[str, tuple[float, float]
 
 def write_page(report: dict[str, Any], path: Path) -> None:
     """Writes the page, whole or not at all."""
-    beside = path.with_suffix(".part")
-    beside.write_text(page(report))
-    os.replace(beside, path)
+    write_whole(page(report), path)
 
 
 def page(report: dict[str, Any]) -> str:

@@ -20,11 +20,16 @@ SUBJECTS = (
 )
 
 
-def write_json(report: dict[str, Any], path: Path) -> None:
+def write_whole(text: str, path: Path) -> None:
     """Written beside and renamed, so that a reader never sees half a report."""
     beside = path.with_suffix(".part")
-    beside.write_text(json.dumps(report, indent=1) + "\n")
+    beside.write_text(text)
     os.replace(beside, path)
+
+
+def write_json(report: dict[str, Any], path: Path) -> None:
+    """The report as JSON."""
+    write_whole(json.dumps(report, indent=1) + "\n", path)
 
 
 def table(report: dict[str, Any]) -> str:

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tryon.contract import CATEGORIES
+from tryon.contract import CATEGORIES, ENSEMBLE_STEPS
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -29,8 +29,7 @@ PERSON = ("openpeople", "P002/assets/studio_posture.jpg")
 GARMENT = ("openvto", "clothes/shirts/2_front.jpg")
 """The default pair: an asset, and a path in it."""
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
-STEPS = ("decode", "cutout", "detector", "crop", "pose", "tokenizer", "text_encoder",
-         "image_encoder", "generator", "paste")  # fmt: skip
+STEPS = tuple(step.model for step in ENSEMBLE_STEPS)
 
 
 class UsageError(Exception):

@@ -23,6 +23,9 @@ HELD_OUT = 20
 SHARED = 4
 """Pairs in a row that are drawn from one scene: reading it costs as much as composing."""
 
+TRIES = 200
+"""Scenes drawn for a pair before it is taken that none holds one."""
+
 _scene = lru_cache(maxsize=2)(load_scene)
 
 
@@ -60,11 +63,17 @@ class Pairs(Dataset[dict[str, object]]):
     def __getitem__(self, number: int) -> dict[str, object]:
         cv2.setNumThreads(0)
         rng = np.random.default_rng([self.seed, number // SHARED])
-        while True:
+        for _ in range(TRIES):
             scene = _scene(self.scenes[int(rng.integers(len(self.scenes)))])
             pairs = pairs_of(scene, self.without)
             if pairs:
                 break
+        else:
+            left_out = f" without {', '.join(self.without)}" if self.without else ""
+            raise ValueError(
+                f"{self.scenes[0].parent}: {TRIES} scenes in a row hold no pair{left_out}: render "
+                "more with `make pairs`, or leave out less"
+            )
         rng = np.random.default_rng([self.seed, number, 1])
         before, after, category = pairs[int(rng.integers(len(pairs)))]
         return dict(

@@ -189,8 +189,7 @@ def train(args: argparse.Namespace) -> int:
         return 0
     weights = Weights(alpha=args.alpha)
     pairs = Pairs(scenes, args.photos, Options(strength=args.strength), args.seed,
-                  cutouts=args.cutouts,
-                  without=args.without)  # fmt: skip
+                  cutouts=args.cutouts, without=args.without)  # fmt: skip
     batches = loader(
         pairs, args.batch, first, args.steps - first, args.workers, ranks.rank, ranks.world,
         pinned=device.type == "cuda",

@@ -390,3 +390,11 @@ def test_pairs_leave_out_what_they_are_asked_to() -> None:
     assert pairs_of(scene(), ["carried"]) == everything
     # The collar may be what is taken off, not what is put on.
     assert pairs_of(scene(), ["collar"]) == [p for p in everything if p[1] != 1]
+
+
+def test_pairs_that_no_scene_holds_are_an_error_not_a_wait(folder: Path) -> None:
+    pairs = Pairs(sorted(folder.glob("*.npz"))[:1], None, Options(), 3, without=["collar"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("training.dataset.pairs_of", lambda scene, without: [])
+        with pytest.raises(ValueError, match="hold no pair without collar"):
+            pairs[0]
