@@ -20,7 +20,7 @@ PY := $(VENV)/bin/python
 # Through the environment, so that quotes and dollars in a prompt or path reach the program whole.
 export PERSON GARMENT PROMPT CATEGORY OUT
 
-.PHONY: help venv engines system assets export doctor audit serve tryon test bench train pairs pairs-preview cutouts evaluate \
+.PHONY: help venv engines system assets export doctor audit serve tryon test bench train distil pairs pairs-preview cutouts evaluate \
 	lint clean
 
 help: ## show this list
@@ -82,6 +82,9 @@ bench: assets ## measure the server against the bare chain (table, JSON, plot, p
 
 train: assets ## train on rendered pairs; resumes from the last checkpoint
 	@$(PY) -m training.train $(ARGS)
+
+distil: assets ## teach the networks the answers of wider ones; resumes from the last checkpoint
+	@$(PY) -m training.distil $(ARGS)
 
 pairs: system ## render training pairs into shards
 	@$(PY) -m training.data.render $(ARGS)

@@ -8,8 +8,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from tryon.contract import CANVAS_SIZES
-
 PROMPT = "a t-shirt, sleeves rolled"
 CATEGORY = "upper"
 
@@ -25,19 +23,19 @@ class Inputs:
 
 
 def make_inputs(person: Path, garment: Path, size: tuple[int, int]) -> Inputs:
-    """The person cut to the size (height, width), and the garment as large as its canvas.
+    """The person cut to the size (height, width), and a garment as large.
 
-    A larger garment would be sent and then scaled down: that measures the wire, not the model.
+    A garment as large as a camera makes it would be sent and then scaled down: that measures the
+    wire, not the model.
     """
     height, width = size
     with Image.open(person) as image:
         upright = ImageOps.exif_transpose(image).convert("RGB")
     # A little above the middle: people's heads are nearer to the upper edge.
     fitted = ImageOps.fit(upright, (width, height), Image.Resampling.LANCZOS, centering=(0.5, 0.3))
-    side = next((h for h, _ in CANVAS_SIZES if h >= max(size) / 1.34), CANVAS_SIZES[-1][0])
     with Image.open(garment) as image:
         cloth = image.convert("RGB")
-        cloth.thumbnail((side, side), Image.Resampling.LANCZOS)
+        cloth.thumbnail((max(size), max(size)), Image.Resampling.LANCZOS)
     return Inputs(np.asarray(fitted), np.asarray(cloth))
 
 

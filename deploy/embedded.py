@@ -35,9 +35,6 @@ REPOSITORY = ROOT / "model_repository" / "cpu"
 PORTS = {"http": 8000, "grpc": 8001, "metrics": 8002}
 SHARED_MEMORY = 16 * 2**20
 """Shared memory that each step starts with; it grows by as much when pictures need more."""
-CACHE = 128 * 2**20
-"""Bytes for the answers of `export.config.CACHED`: about 200 garments, the oldest out first. It is
-emptied with the server, so no answer outlives the weights it was made with."""
 START_TIMEOUT, STOP_TIMEOUT = 90.0, 15.0
 _GUARD = """
 read ended
@@ -189,8 +186,6 @@ class EmbeddedServer:
             "--pinned-memory-pool-byte-size=0",
             "--model-load-thread-count=4",
             "--exit-timeout-secs=5",
-            f"--cache-directory={binary.parent.parent / 'caches'}",
-            f"--cache-config=local,size={CACHE}",
             *(f"--backend-config=python,{setting}" for setting in backend),
         ]  # fmt: skip
         with contextlib.ExitStack() as stack:

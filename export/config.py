@@ -40,11 +40,10 @@ THREADS = {"detector": 1, "pose": 1, "text_encoder": 1, "image_encoder": 1, "gen
 """Cores that one inference of a network may use on the `cpu` target. The person's branch and the
 garment's run side by side, so the two together should take what there is."""
 
-CACHED = ("tokenizer", "text_encoder", "image_encoder")
-"""Steps that see the garment and the words alone: a shop's garments come again with every customer,
-so the server keeps their answers (Triton's response cache) on the `cpu` target. It does not keep
-tensors that lie in a GPU's memory. `cutout` is not among them: hashing its picture would hold up
-the detector, and the garment's branch has time to spare once E^I is known."""
+REMEMBERED = {"text_encoder": 8, "image_encoder": 96}
+"""Megabytes for the answers of networks that see the garment and the words alone: a shop's garments
+come again with every customer. On the `cpu` target; about 200 garments, the oldest out first, and
+thousands of prompts beside a garment (or 40 drawings)."""
 
 HEADER = "# Generated from tryon/contract.py by `python -m export --only generate-configs`.\n"
 
@@ -76,11 +75,11 @@ def model_config(model: Model, target: str) -> str:
     text += _tensors("input", model.inputs) + _tensors("output", model.outputs)
     kind = "KIND_CPU" if python else "KIND_GPU"
     text += f"instance_group [ {{ count: 1 kind: {kind} }} ]\n"
-    if target == "cpu" and model.name in CACHED:
-        text += "response_cache { enable: true }\n"
     text += _parameter("contract_version", CONTRACT_VERSION)
     if model.kind == "onnx" and target == "cpu":
         text += _parameter("threads", str(THREADS[model.name]))
+        if model.name in REMEMBERED:
+            text += _parameter("remembered_megabytes", str(REMEMBERED[model.name]))
     if python and target != "cpu":
         # Its neighbours may leave tensors in GPU memory; the step reads them as numpy.
         text += _parameter("FORCE_CPU_ONLY_INPUT_TENSORS", "yes")
@@ -151,7 +150,7 @@ def profile(model: Model) -> dict[str, tuple[Shape, Shape, Shape]]:
             low, best, high = (2,), (8,), (MAX_TOKENS,)
         elif tensor.name == "canvas":
             low, best, high = (
-                (*s, 4) for s in (CANVAS_SIZES[0], CANVAS_SIZES[0], CANVAS_SIZES[-1])
+                (4, *s) for s in (CANVAS_SIZES[0], CANVAS_SIZES[0], CANVAS_SIZES[-1])
             )
         else:
             channels = tensor.shape[2:]

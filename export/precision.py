@@ -120,10 +120,10 @@ def losses(
     expected, found = run_onnx(model, source, sets), run_onnx(model, half, sets)
     rows = []
     for label in sets:
-        for tensor in model.outputs:
+        for tensor in (t for t in model.outputs if t.name in expected[label]):
             one, two = expected[label][tensor.name], found[label][tensor.name]
-            if tensor.name == "window_picture":
-                changed = expected[label]["window_mask"] > 0
+            if tensor.name == "patch":
+                changed = expected[label]["patch_mask"] > 0
                 for region, where, least in (
                     ("whole", None, PICTURE_DB), ("changed", changed, REGION_DB),
                 ):  # fmt: skip

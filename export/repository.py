@@ -92,6 +92,7 @@ def assemble(
     from export.parity import compare, require, table
     from export.trace import trace
     from tryon.models.generator import Generator
+    from tryon.models.text_encoder import TextEncoder
 
     repository.parent.mkdir(parents=True, exist_ok=True)
     with _staging(repository) as staging:
@@ -110,7 +111,7 @@ def assemble(
             say(f"{model.name}: tracing and comparing with torch")
             file = folder / "model.onnx"
             module = modules[model.name]
-            if isinstance(module, Generator):
+            if isinstance(module, Generator | TextEncoder):
                 module.bounded = target == "cpu"
             trace(model, module, dict(next(iter(sets.values()))), file)
             found = compare(model, module, file, sets)

@@ -17,6 +17,7 @@ from training.data.laid import Cutouts
 from training.data.outfits import pairs_of
 from training.data.real_photos import RealPhotos
 from training.data.shards import load_scene
+from training.slices import slices_of
 
 HELD_OUT = 20
 """One scene in so many is the rendered test split."""
@@ -76,9 +77,8 @@ class Pairs(Dataset[dict[str, object]]):
             )
         rng = np.random.default_rng([self.seed, number, 1])
         before, after, category = pairs[int(rng.integers(len(pairs)))]
-        return dict(
-            compose(scene, before, after, category, rng, self.photos, self.options, self.cutouts)
-        )
+        pair = compose(scene, before, after, category, rng, self.photos, self.options, self.cutouts)
+        return {**pair, "slices": "\n".join(slices_of(scene, before, after, category))}
 
 
 class _Share(Sampler[int]):

@@ -2,6 +2,7 @@
 
     python -m training.evaluate --pairs .cache/pairs --photos DIR --count 200
     python -m training.evaluate --pairs .cache/pairs --weights runs/first --json out/evaluate.json
+    python -m training.evaluate --pairs .cache/pairs --count 400 --slices   # each slice by itself
 
 Scenes of the test split were never trained on; their garments and bodies are their own.
 """
@@ -44,19 +45,24 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
 
 
 def evaluate(
-    weights: Path | None, pairs: Path, photos: Path | None, count: int, strength: float, seed: int
-) -> dict[str, dict[str, float]]:
-    """Means over `count` pairs of the test split: method -> figure -> value.
+    weights: Path | None, pairs: Path, photos: Path | None, count: int, strength: float, seed: int,
+    split: str = "test",
+) -> tuple[dict[str, dict[str, float]], dict[str, dict[str, float]]]:  # fmt: skip
+    """Means over `count` pairs of a split.
 
-    Methods: "ours", "spline" (`baselines.paste` by our landmarks) and "unchanged" (the person's
-    photo as it was). Names say what a figure is and in which unit.
+    Returns:
+        method -> figure -> value; and slice (`training.slices`) -> figure -> value of ours, and
+        "pairs", how many are in it. Methods: "ours", "spline" (`baselines.paste` by our landmarks)
+        and "unchanged" (the person's photo as it was). Names say what a figure is and in which
+        unit.
     """
     models = system.load_models(weights)
     nets = assemble(models, Vocabulary([]))
     batch_size = 8
-    data = Pairs(scene_files(pairs, "test"), photos, Options(strength, text=0.0), seed, "test")
+    data = Pairs(scene_files(pairs, split), photos, Options(strength, text=0.0), seed, split)
     batches = loader(data, batch_size, 0, max(1, count // batch_size), 1)
     rows: dict[str, dict[str, list[float]]] = {}
+    slices: dict[str, dict[str, list[float]]] = {}
     for batch in tqdm(batches, desc="evaluate"):
         with torch.no_grad():
             result = run(nets, batch, Weights(), "truth", perceptual=False)
@@ -76,10 +82,45 @@ def evaluate(
             for name, values in figures.items():
                 own = rows.setdefault(method, {}).setdefault(name, [])
                 own.extend(float(v) for v in values.reshape(-1) if torch.isfinite(v))
-    return {
-        method: {name: float(np.mean(values)) for name, values in figures.items() if values}
-        for method, figures in rows.items()
+        for i, of_pair in enumerate(batch["slices"]):
+            for part in of_pair.split("\n"):
+                own_slice = slices.setdefault(part, {"pairs": []})
+                own_slice["pairs"].append(1.0)
+                for name, values in found["ours"].items():
+                    if torch.isfinite(values[i]):
+                        own_slice.setdefault(name, []).append(float(values[i]))
+    counts = {part: float(len(figures["pairs"])) for part, figures in slices.items()}
+    return _means(rows), {
+        part: {**figures, "pairs": counts[part]} for part, figures in _means(slices).items()
     }
+
+
+def _means(rows: dict[str, dict[str, list[float]]]) -> dict[str, dict[str, float]]:
+    return {
+        key: {name: float(np.mean(values)) for name, values in figures.items() if values}
+        for key, figures in rows.items()
+    }
+
+
+SHOWN = {
+    "pairs": "pairs", "mask_iou": "mask IoU", "flow_error_px": "flow px",
+    "ssim_garment": "SSIM", "uncovered_error_levels": "uncovered", "in_front_error_levels": "front",
+}  # fmt: skip
+"""Figures of a slice that the table shows, and their headings."""
+
+
+def slice_table(slices: dict[str, dict[str, float]]) -> str:
+    """The slices as text, those with the most pairs first."""
+    lines = [f"{'':26s}" + "".join(f"{heading:>11s}" for heading in SHOWN.values())]
+    for part, figures in sorted(slices.items(), key=lambda item: -item[1]["pairs"]):
+        cells = (
+            " " * 11 if name not in figures
+            else f"{figures[name]:11.0f}" if name == "pairs"
+            else f"{figures[name]:11.3f}"
+            for name in SHOWN
+        )  # fmt: skip
+        lines.append(f"{part:26s}" + "".join(cells).rstrip())
+    return "\n".join(lines)
 
 
 def _mean(values: Tensor, region: Tensor, least: int = 1) -> Tensor:
@@ -157,10 +198,11 @@ def main(arguments: list[str] | None = None) -> int:
     p.add_argument("--count", type=int, default=200)
     p.add_argument("--strength", type=float, default=1.0)
     p.add_argument("--seed", type=int, default=7)
+    p.add_argument("--slices", action="store_true", help="also ours on each slice of the pairs")
     p.add_argument("--json", type=Path)
     args = p.parse_args(arguments)
     try:
-        table = evaluate(
+        table, slices = evaluate(
             args.weights, args.pairs, args.photos, args.count, args.strength, args.seed
         )
     except (FileNotFoundError, system.WeightsError) as error:
@@ -171,9 +213,11 @@ def main(arguments: list[str] | None = None) -> int:
         cells = (f"{figures[name]:11.3f}" if name in figures else " " * 11
                  for figures in table.values())  # fmt: skip
         print(f"{name:26s}" + "".join(cells).rstrip())
+    if args.slices:
+        print("\n" + slice_table(slices))
     if args.json:
         args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps(table, indent=2) + "\n")
+        args.json.write_text(json.dumps({**table, "slices": slices}, indent=2) + "\n")
     return 0
 
 

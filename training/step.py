@@ -285,10 +285,11 @@ def picture_terms(
     """
     n = len(seen.view)
     none = (torch.zeros(n, 1), torch.zeros(n, 3))
-    maps = nets.generator.maps(out, seen.before, none, seen.shop, seen.garment["mask_share"])
     placement = torch.tensor([[0.0, 0.0, 1.0, 1.0]]).expand(n, 4)
     canvas = torch.cat([seen.shop, torch.ones_like(seen.shop[:, :1])], 1) * 255
-    picture, _ = composite(seen.view, placement, maps, canvas, decide=1.0)
+    with torch.autocast(seen.view.device.type, enabled=False):  # products in bfloat16 lose levels
+        maps = nets.generator.maps(out, seen.before, none, seen.shop, seen.garment["mask_share"])
+        picture = composite(seen.view, placement, maps, canvas, decide=1.0)
     truth, changed = seen.truth, seen.changed
     near = losses.widened(changed, 8)
     terms = {

@@ -15,7 +15,6 @@ Weights are an exponential moving average of the learned ones, written to
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import sys
 import time
@@ -24,7 +23,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import nn
-from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from training import parallel
@@ -33,6 +31,7 @@ from training.data.compose import Options
 from training.data.outfits import OMISSIONS
 from training.data.shards import load_meta
 from training.dataset import Pairs, loader, scene_files
+from training.journal import Journal
 from training.step import Networks, Weights, assemble, discriminator_loss, run
 from tryon.models import system
 
@@ -198,7 +197,7 @@ def train(args: argparse.Namespace) -> int:
         args.precision == "auto" and parallel.computes_bfloat16(device)
     )
     precision = torch.autocast(device.type, torch.bfloat16, enabled=half)
-    writer = SummaryWriter(str(args.out)) if ranks.first else None
+    journal = Journal(args.out) if ranks.first else None
     metadata = {"seed": str(args.seed), "batch": str(args.batch), "scenes": str(len(scenes)),
                 "strength": str(args.strength), "alpha": str(args.alpha)}  # fmt: skip
 
@@ -222,8 +221,6 @@ def train(args: argparse.Namespace) -> int:
     statistics = [m for n in models.values() for m in n.modules()]
     began = time.monotonic()
     step = first
-    recent: dict[str, list[float]] = {}  # since the last line of the log: one batch says little
-    log = (args.out / "log.jsonl").open("a")
     bar = tqdm(batches, initial=first, total=args.steps, desc="train", mininterval=10,
                disable=not ranks.first)  # fmt: skip
     for batch in bar:
@@ -256,16 +253,8 @@ def train(args: argparse.Namespace) -> int:
         step += 1
         average.update(step)
         result.terms["total"] = float(result.total.detach())
-        for name, value in result.terms.items():
-            recent.setdefault(name, []).append(value)
-        if step % 10 == 0 and writer is not None:
-            means = {name: sum(values) / len(values) for name, values in recent.items()}
-            recent.clear()
-            seconds = round(time.monotonic() - began, 1)
-            log.write(json.dumps({"step": step, "seconds": seconds, **means}) + "\n")
-            log.flush()
-            for name, value in means.items():
-                writer.add_scalar(name, value, step)
+        means = journal.add(step, result.terms) if journal is not None else None
+        if means:
             bar.set_postfix(loss=f"{means['total']:.3f}", iou=f"{means['iou']:.2f}")
         late = bool(args.stop_after) and time.monotonic() - began > args.stop_after * 60
         late = parallel.any_of(late, ranks)
@@ -273,8 +262,8 @@ def train(args: argparse.Namespace) -> int:
             save(step)
         if late:
             break
-    if writer is not None:
-        writer.close()
+    if journal is not None:
+        journal.close()
     parallel.stop(ranks)
     return 0
 

@@ -109,7 +109,6 @@ PACKAGES: dict[str, Package] = {
         (
             (_TRITON + "bin/*", "", ""),
             (_TRITON + "backends/*", "", ""),
-            (_TRITON + "caches/*", "", ""),
             (_TRITON + "python_backend_stubs/3.11/*", "", ""),
             # The Python backend looks for its stub beside itself.
             (_TRITON + "python_backend_stubs/3.11/*", _TRITON + "backends/python/",
@@ -117,7 +116,7 @@ PACKAGES: dict[str, Package] = {
             ("nvidia_pytriton.libs/*", "", ""),
             ("*.dist-info/licenses/LICENSE", "", "nvidia_pytriton-0.7.0.dist-info/licenses/"),
         ),
-        "Apache-2.0", "tritonserver 2.51.0 with its Python backend and local response cache", 56,
+        "Apache-2.0", "tritonserver 2.51.0 with its Python backend", 56,
     ),
     "openpeople": Package(
         "openpeople==0.1.2",

@@ -5,14 +5,15 @@ benchmark shapes are derived from the tables below. This module imports nothing 
 library, so that every side (training, export, the server's Python steps, tests) can read it.
 
 Shapes are given without the batch axis; every served model has one in front (`MAX_BATCH_SIZE`).
-A dimension of -1 varies from request to request. Images are NHWC, sRGB, 0..255.
+A dimension of -1 varies from request to request. Images are NHWC (`canvas` alone is planes), sRGB,
+0..255.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-CONTRACT_VERSION = "2"
+CONTRACT_VERSION = "3"
 """Changed whenever a served tensor changes; the client refuses a server that answers another."""
 
 ENSEMBLE = "tryon"
@@ -30,7 +31,7 @@ MIN_SIDE = 64
 MAX_IMAGE_BYTES = 32 * 1024 * 1024
 MAX_PROMPT_CHARACTERS = 512
 MAX_TOKENS = 32
-CANVAS_SIZES = ((512, 384), (1024, 768))
+CANVAS_SIZES = ((384, 288), (512, 384), (768, 576), (1024, 768))
 """Height and width of the garment canvas from which the composite samples: the smallest whose
 height is not below the person picture's longer side divided by 1.34, else the largest."""
 OUTPUT_SIZES = ((256, 192), (512, 384), (1024, 768))
@@ -127,8 +128,10 @@ _BOX = _t("box", "int32", 4)
 _CLOTH = _t("cloth", "uint8", -1, -1, -1)
 _CANVAS_SIZE = _t("canvas_size", "int32", 2)
 _GARMENT_NET = _t("garment_net", "uint8", NET_HEIGHT, NET_WIDTH, 3)
-_CANVAS = _t("canvas", "uint8", -1, -1, 4)
-_PAINTED = _t("painted", "uint8", NET_HEIGHT, NET_WIDTH, 4)
+_CANVAS = _t("canvas", "uint8", 4, -1, -1)
+_PAINTED = _t("painted", "uint8", -1, -1, 4)
+_PATCH = (_t("patch", "uint8", -1, -1, 3), _t("patch_mask", "uint8", -1, -1),
+          _t("patch_box", "int32", 4))  # fmt: skip
 _Z_TEXT = _t("z_text", "float32", EMBEDDING)
 _Z_IMAGE = _t("z_image", "float32", EMBEDDING)
 _IDS = _t("input_ids", "int64", -1)
@@ -170,7 +173,7 @@ MODELS: tuple[Model, ...] = (
     Model(
         "pose", "onnx",
         "BlazePose: 39 landmarks (x, y, z in 0..1 of the view, visibility, presence), whether a "
-        "person is there, heat maps, person mask (logits) and the decoder's feature maps.",
+        "person is there, heat maps and the decoder's feature maps.",
         (_VIEW,),
         (_t("landmarks", "float32", POSE_POINTS, 5), _t("pose_score", "float32", 1), *_POSE_MAPS),
     ),
@@ -182,37 +185,40 @@ MODELS: tuple[Model, ...] = (
     ),
     Model(
         "text_encoder", "onnx",
-        "E^T: BERT, pooled and projected to z_text; and the flat garment painted from the words.",
+        "E^T: BERT, pooled and projected to z_text; and the flat garment painted from the words, "
+        f"RGBA of {NET_HEIGHT}x{NET_WIDTH}, or 1x1 where it isn't needed.",
         (_IDS, _ATTENTION, _CONDITION), (_Z_TEXT, _PAINTED),
     ),
     Model(
-        # Apart from `decode`, so that it runs while the person is looked for.
+        # Apart from `decode`, so that it runs while the person is looked for. It waits for the
+        # words even where it does not need them: on two cores, three branches at once would hold
+        # each other up.
         "cutout", "python",
-        "Finds the garment in its picture. `canvas` is the garment RGBA, letterboxed to 3:4; "
-        "`garment_net` its RGB as the networks see it. Zeros without a garment.",
-        (_CLOTH, _CANVAS_SIZE), (_CANVAS, _GARMENT_NET),
+        "Finds the garment in its picture; without one it is the painted one. `canvas` is its R, "
+        "G, B and A, each a plane, letterboxed to 3:4; `garment_net` its RGB as the networks see "
+        "it.",
+        (_CLOTH, _CANVAS_SIZE, _PAINTED), (_CANVAS, _GARMENT_NET),
     ),
     Model(
         "image_encoder", "onnx",
         "E^I: feature pyramid, garment landmarks (x, y in 0..1 of the canvas, visibility), garment "
-        "mask and z_image, of the garment or, without one, of the painted one.",
-        (_GARMENT_NET, _PAINTED, _CONDITION),
+        "mask and z_image.",
+        (_GARMENT_NET, _CONDITION),
         (*_QUARTERS, _GARMENT_LANDMARKS, _GARMENT_MASK, _Z_IMAGE),
     ),
     Model(
         "generator", "onnx",
-        "Fusion z = E^I(I) + E^T(T), generator G, and the composite at the window's own size. "
-        "Where `mask` is 0 the picture holds the window's own bytes. Without a garment, "
-        "`garment_net` and `canvas` must be zeros: the painted one is added to them.",
+        "Fusion z = E^I(I) + E^T(T), generator G, and the composite at the window's own size: a "
+        "patch of it, `patch_box` being x0, y0, x1, y1 in the window, outside which nothing "
+        "changes. Where `patch_mask` is 0 the patch holds the window's own bytes.",
         (_WINDOW, _PLACEMENT, _VIEW, _t("landmarks", "float32", POSE_POINTS, 5), *_POSE_MAPS,
          *_QUARTERS, _GARMENT_LANDMARKS, _GARMENT_MASK, _Z_IMAGE, _Z_TEXT, _CONDITION,
-         _GARMENT_NET, _CANVAS, _PAINTED),
-        (_t("window_picture", "uint8", -1, -1, 3), _t("window_mask", "uint8", -1, -1), _CONFIDENCE),
+         _GARMENT_NET, _CANVAS),
+        (*_PATCH, _CONFIDENCE),
     ),
     Model(
-        "paste", "python", "Lays the window's picture and mask back into the photo.",
-        (_PHOTO, _t("window_picture", "uint8", -1, -1, 3), _t("window_mask", "uint8", -1, -1),
-         _BOX),
+        "paste", "python", "Lays the patch and its mask back into the photo.",
+        (_PHOTO, *_PATCH, _BOX),
         (_t("picture", "uint8", -1, -1, 3), _t("mask", "uint8", -1, -1)),
     ),
 )  # fmt: skip

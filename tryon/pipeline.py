@@ -84,9 +84,6 @@ class TryOnPipeline:
         )
         tensors.update({k: v[None] for k, v in decoded._asdict().items()})
         done("decode")
-        found = cutout(decoded.cloth, decoded.canvas_size)
-        tensors.update({k: v[None] for k, v in found._asdict().items()})
-        done("cutout")
         tensors |= self._network("detector", tensors)
         done("detector")
         cut = crop(
@@ -97,12 +94,17 @@ class TryOnPipeline:
         ids, attention = self.tokenizer(prompt.encode())
         tensors.update(input_ids=ids[None], attention_mask=attention[None])
         done("tokenizer")
-        for name in ("pose", "text_encoder", "image_encoder", "generator"):
+        tensors |= self._network("text_encoder", tensors)
+        done("text_encoder")
+        found = cutout(decoded.cloth, decoded.canvas_size, tensors["painted"][0])
+        tensors.update({k: v[None] for k, v in found._asdict().items()})
+        done("cutout")
+        for name in ("pose", "image_encoder", "generator"):
             tensors |= self._network(name, tensors)
             done(name)
         picture, mask = paste(
-            tensors["photo"][0], tensors["window_picture"][0], tensors["window_mask"][0],
-            tensors["box"][0],
+            tensors["photo"][0], tensors["patch"][0], tensors["patch_mask"][0],
+            tensors["patch_box"][0], tensors["box"][0],
         )  # fmt: skip
         done("paste")
         return TryOn(picture, mask, float(tensors["confidence"][0, 0]), tensors, milliseconds)

@@ -52,8 +52,8 @@ class TritonPythonModel:
         if "canvas_size" in inputs:
             inputs["canvas_size"] = np.array([contract.CANVAS_SIZES[0]], np.int32)
         if self._name == "paste":
-            size = inputs["window_mask"].shape
-            inputs["box"] = np.array([[0, 0, size[2], size[1]]], np.int32)
+            size = inputs["patch_mask"].shape
+            inputs["patch_box"] = np.array([[0, 0, size[2], size[1]]], np.int32)
         with contextlib.suppress(RequestError):  # a blank picture shows nobody
             self._step(inputs)
 

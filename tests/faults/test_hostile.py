@@ -279,17 +279,23 @@ def test_the_steps_own_doors_hold_too(call, good):
         with pytest.raises(grpc.RpcError):
             call(service_pb2.ModelInferRequest(model_name=name))
     message = service_pb2.ModelInferRequest(model_name="paste")
-    tensors = (("photo", "UINT8", (1, 9, 9, 3)), ("window_picture", "UINT8", (1, 4, 4, 3)),
-               ("window_mask", "UINT8", (1, 5, 5)), ("box", "INT32", (1, 4)))  # fmt: skip
+    tensors = (("photo", "UINT8", (1, 9, 9, 3)), ("patch", "UINT8", (1, 4, 4, 3)),
+               ("patch_mask", "UINT8", (1, 5, 5)), ("patch_box", "INT32", (1, 4)),
+               ("box", "INT32", (1, 4)))  # fmt: skip
     for name, datatype, shape in tensors:
         message.inputs.add(name=name, datatype=datatype, shape=shape)
-        message.raw_input_contents.append(bytes(int(np.prod(shape)) * (4 if name == "box" else 1)))
+        size = 4 if datatype == "INT32" else 1
+        message.raw_input_contents.append(bytes(int(np.prod(shape)) * size))
     with pytest.raises(grpc.RpcError, match="paste"):
         call(message)
-    message = service_pb2.ModelInferRequest(model_name="cutout")  # a canvas of 10 GB
-    message.inputs.add(name="cloth", datatype="UINT8", shape=(1, 1, 1, 3))
-    message.inputs.add(name="canvas_size", datatype="INT32", shape=(1, 2))
-    message.raw_input_contents.extend([bytes(3), np.array([60000, 45000], np.int32).tobytes()])
-    with pytest.raises(grpc.RpcError, match="canvas_size"):
-        call(message)
+    for size, said in (((60000, 45000), "canvas_size: .*send one of"),  # a canvas of 10 GB
+                       ((384, 288), "painted: .*send ")):  # fmt: skip
+        message = service_pb2.ModelInferRequest(model_name="cutout")
+        message.inputs.add(name="cloth", datatype="UINT8", shape=(1, 1, 1, 3))
+        message.inputs.add(name="canvas_size", datatype="INT32", shape=(1, 2))
+        message.inputs.add(name="painted", datatype="UINT8", shape=(1, 1, 1, 4))
+        sides = np.array(size, np.int32).tobytes()
+        message.raw_input_contents.extend([bytes(3), sides, bytes(4)])
+        with pytest.raises(grpc.RpcError, match=said):
+            call(message)
     good()

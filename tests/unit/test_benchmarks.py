@@ -246,7 +246,7 @@ def test_machine_is_described():
 
 
 @pytest.mark.parametrize(
-    ("size", "garment"), [((256, 192), 512), ((512, 384), 512), ((1024, 768), 1024)]
+    ("size", "garment"), [((256, 192), 256), ((512, 384), 512), ((1024, 768), 1024)]
 )
 def test_inputs_have_their_size(tmp_path, size, garment):
     Image.new("RGB", (300, 600), "red").save(tmp_path / "p.png")
@@ -258,7 +258,7 @@ def test_inputs_have_their_size(tmp_path, size, garment):
 
 def test_fresh_requests_differ_in_what_the_image_encoder_sees():
     made = inputs.Inputs(np.zeros((64, 64, 3), np.uint8), np.full((512, 400, 3), 230, np.uint8))
-    nets = {make_canvas(inputs.fresh(made, n).garment, (512, 384))[1].tobytes() for n in range(300)}
+    nets = {make_canvas(inputs.fresh(made, n).garment, (384, 288))[1].tobytes() for n in range(300)}
     assert len(nets) == 300 and len({inputs.fresh(made, n).prompt for n in range(300)}) == 300
     assert (made.garment == 230).all(), "the given request stays as it is"
 
@@ -304,10 +304,11 @@ def test_steps_begin_with_their_last_input():
     spans = page.timeline({**each, "cutout": 25.0, "pose": 1.0})
     assert set(spans) == set(each)
     assert spans["decode"] == (0, 10)
-    # The detector, the garment's cut-out and the words go on side by side.
-    assert spans["detector"][0] == spans["cutout"][0] == spans["tokenizer"][0] == 10
-    assert spans["image_encoder"][0] == max(spans["cutout"][1], spans["text_encoder"][1]) == 35
-    assert spans["generator"][0] == max(spans["pose"][1], spans["image_encoder"][1]) == 45
+    # The person, and the words and the garment, go on side by side.
+    assert spans["detector"][0] == spans["tokenizer"][0] == 10
+    assert spans["cutout"][0] == spans["text_encoder"][1] == 30
+    assert spans["image_encoder"][0] == spans["cutout"][1] == 55
+    assert spans["generator"][0] == max(spans["pose"][1], spans["image_encoder"][1]) == 65
     assert spans["paste"][1] == max(end for _, end in spans.values())
 
 

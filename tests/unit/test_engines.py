@@ -104,7 +104,7 @@ def test_pictures_are_gated_whole_and_where_they_change():
     spot[0, 0] = True
     assert precision.psnr(one, one) == float("inf")
     assert precision.psnr(one, two, spot) < 25 < precision.psnr(one, two)
-    row = precision.Loss("generator", "window_picture", "changed", "x", 39.0, 40.0, True)
+    row = precision.Loss("generator", "patch", "changed", "x", 39.0, 40.0, True)
     with pytest.raises(precision.PrecisionError, match=r"39.0 dB"):
         precision.require([row])
     precision.require([precision.Loss("g", "p", "whole", "x", float("inf"), 45.0, True)])

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
 import torch
 
-from training import baselines, evaluate
+from training import baselines, evaluate, slices
 from tryon.models.blocks import pixel_coordinates
 
 
@@ -48,3 +52,32 @@ def test_similarity_is_one_for_the_same_picture_only() -> None:
     picture = torch.rand(1, 3, 64, 48)
     assert evaluate.ssim(picture, picture).min() > 0.999
     assert evaluate.ssim(picture, torch.rand(1, 3, 64, 48)).mean() < 0.5
+
+
+def test_pairs_are_told_by_what_changes() -> None:
+    coat = {"sleeve": "long", "fit": "loose", "neck": "collar", "pattern": "plain"}
+    tee = {"sleeve": "short", "fit": "tight", "neck": "crew", "pattern": "lettering"}
+    none = -np.ones(2, int)
+    scene = SimpleNamespace(
+        meta={"garments": [coat, tee, {"kind": "jeans", "fit": "regular"}], "legs": "sitting",
+              "hair": "bob", "phone": "", "bag": "back", "yaw": -40.0, "arms": "hanging"},
+        outfit_upper=np.array([0, 1]), outfit_lower=np.array([2, 2]), outfit_dress=none,
+    )  # fmt: skip
+    of_scene = {"something carried", "seated", "turned over 35 degrees"}
+    there = set(slices.slices_of(scene, 0, 1, "upper"))
+    assert there == of_scene | {
+        "new: upper", "sleeves end sooner", "loose to tight", "collar comes off",
+        "print or lettering",
+    }  # fmt: skip
+    back = set(slices.slices_of(scene, 1, 0, "upper"))
+    assert back == of_scene | {"new: upper", "sleeves end later", "collar comes on"}
+
+
+def test_every_slice_of_the_table_has_its_figures(folder: Path) -> None:
+    table, parts = evaluate.evaluate(None, folder, None, 8, 1.0, 3, split="train")
+    assert sum(figures["pairs"] for name, figures in parts.items() if "new" in name) == 8
+    assert set(table["ours"]) >= set(evaluate.SHOWN) - {"pairs", "in_front_error_levels"}
+    shares = {n: f["pairs"] / 8 * f["mask_iou"] for n, f in parts.items() if "new" in n}
+    assert abs(sum(shares.values()) - table["ours"]["mask_iou"]) < 1e-6
+    lines = evaluate.slice_table(parts).splitlines()
+    assert len(lines) == 1 + len(parts) and "flow px" in lines[0]

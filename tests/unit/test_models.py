@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from tryon.contract import LANDMARKS, NET_HEIGHT, NET_WIDTH, PARSE
-from tryon.models.blocks import Merge, pixel_coordinates, up2, warp
+from tryon.models.blocks import Merge, pixel_coordinates, shuffled, up2, warp
 from tryon.models.composite import (
     Maps,
     changed_box,
     composite,
     enlarge,
-    framed,
+    layers,
     lit,
     recolour,
     to_bytes,
@@ -36,13 +36,18 @@ def test_warp_repeats_the_edge() -> None:
     assert torch.allclose(warp(image, flow), expected, atol=1e-5)
 
 
+def test_shuffled_is_a_pixel_shuffle() -> None:
+    packed = torch.rand(2, 12, 5, 7)
+    assert torch.equal(shuffled(packed), torch.nn.functional.pixel_shuffle(packed, 2))
+
+
 def test_light_darkens_as_a_product_and_never_blows_out() -> None:
     cloth = torch.tensor([0.05, 0.3, 0.7, 0.95, 1.0]).reshape(1, 1, 1, 5).expand(1, 3, 1, 5)
     assert torch.allclose(lit(cloth, torch.full_like(cloth, 0.6)), 0.6 * cloth)
     assert torch.allclose(lit(cloth, torch.ones_like(cloth)), cloth)
     bright = lit(cloth, torch.full_like(cloth, 1.5))[0, 0, 0]
     assert (bright[1:] > bright[:-1]).all(), "what was lighter stays lighter: folds are kept"
-    assert (bright <= 1).all() and torch.isclose(bright[0], torch.tensor(0.075), rtol=0.02)
+    assert (bright <= 1.002).all() and torch.isclose(bright[0], torch.tensor(0.075), rtol=0.02)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -67,12 +72,15 @@ def test_the_box_of_change_gives_the_whole_windows_picture(seed: int) -> None:
 
     def drawn(part: torch.Tensor, where: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         photo = part.float().permute(0, 3, 1, 2)
-        return to_bytes(photo, *composite(photo / 255, where, maps, canvas))
+        return to_bytes(photo, layers(photo, where, maps, canvas))
 
     whole = drawn(window, placement)
     box, where = changed_box(maps, placement, window)
     part = window[:, box.top : box.bottom, box.left : box.right]
-    found = framed(window, box, *drawn(part, where))
+    found = (window.clone(), torch.zeros(n, h, w, dtype=torch.uint8))
+    left, top, right, bottom = box.corners().tolist()
+    for all_of_it, patch in zip(found, drawn(part, where), strict=True):
+        all_of_it[:, top:bottom, left:right] = patch
     for a, b in zip(found, whole, strict=True):
         off = (a.int() - b.int()).abs()
         assert a.shape == b.shape and off.max() <= 1 and (off > 0).float().mean() < 1e-3
@@ -183,8 +191,8 @@ def test_nothing_changed_leaves_every_byte(size: tuple[int, int]) -> None:
     window = torch.randint(0, 256, (1, *size, 3), dtype=torch.uint8)
     rgb = window.permute(0, 3, 1, 2).float()
     placement = torch.tensor([[0.1, 0.0, 0.9, 1.0]])
-    picture, mask = composite(rgb / 255, placement, _maps(0.0, 1.0), torch.rand(1, 4, 64, 48) * 255)
-    shown, share = to_bytes(rgb, picture, mask)
+    over = layers(rgb, placement, _maps(0.0, 1.0), torch.rand(1, 4, 64, 48) * 255)
+    shown, share = to_bytes(rgb, over)
     assert torch.equal(shown, window)
     assert share.max() == 0
 
@@ -194,11 +202,11 @@ def test_garment_and_paint_replace_what_they_cover() -> None:
     whole = torch.tensor([[0.0, 0.0, 1.0, 1.0]])
     canvas = torch.rand(1, 4, 256, 192) * 255
     canvas[:, 3] = 255
-    picture, mask = composite(window, whole, _maps(1.0, 1.0), canvas)
+    picture = composite(window, whole, _maps(1.0, 1.0), canvas)
     inner = (slice(None), slice(None), slice(2, -2), slice(2, -2))  # a flow of half size has a rim
     assert torch.allclose(picture[inner], canvas[:, :3][inner] / 255, atol=1e-3)
-    assert mask.min() == 1
-    picture, _ = composite(window, whole, _maps(0.0, 0.0), canvas)
+    assert to_bytes(window, layers(window, whole, _maps(1.0, 1.0), canvas))[1].min() == 255
+    picture = composite(window, whole, _maps(0.0, 0.0), canvas)
     assert torch.allclose(picture, torch.full_like(picture, 0.25), atol=1e-4)
 
 
@@ -206,9 +214,9 @@ def test_transparent_canvas_shows_what_is_beneath() -> None:
     window = torch.rand(1, 3, 64, 48)
     canvas = torch.rand(1, 4, 64, 48) * 255
     canvas[:, 3] = 0
-    picture, mask = composite(window, torch.tensor([[0.0, 0, 1, 1]]), _maps(1.0, 1.0), canvas)
-    assert torch.equal(picture, window)
-    assert mask.max() == 0
+    where = torch.tensor([[0.0, 0, 1, 1]])
+    assert torch.equal(composite(window, where, _maps(1.0, 1.0), canvas), window)
+    assert to_bytes(window, layers(window, where, _maps(1.0, 1.0), canvas))[1].max() == 0
 
 
 @pytest.mark.parametrize("box", [(0.0, 0.0, 1.0, 1.0), (0.2, 0.1, 0.7, 0.95)])
@@ -225,9 +233,9 @@ def test_recolour_moves_the_mean_and_strength_zero_moves_nothing() -> None:
     cloth = torch.rand(1, 3, 16, 16) * 0.2 + 0.4
     mean = cloth.mean((2, 3))
     red = torch.tensor([[0.8, 0.1, 0.1]])
-    out = recolour(cloth, torch.ones(1, 1), red, mean)
+    out = recolour(cloth * 255, torch.ones(1, 1), red, mean)
     assert (out.mean((2, 3)) - red).abs().max() < 0.08
-    assert torch.equal(recolour(cloth, torch.zeros(1, 1), red, mean), cloth)
+    assert torch.allclose(recolour(cloth * 255, torch.zeros(1, 1), red, mean), cloth)
 
 
 def test_uncovered_skin_takes_the_persons_own_colour() -> None:

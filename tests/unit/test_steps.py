@@ -19,7 +19,7 @@ from tryon.models.pose import Detector
 from tryon.preprocess import window_from_anchors
 from tryon.steps.crop import anchors_in_photo, crop, find_person, resample
 from tryon.steps.decode import decode, letterbox, thumbnail
-from tryon.steps.garment import canvas_size, cutout, foreground, make_canvas
+from tryon.steps.garment import canvas_size, cutout, foreground, make_canvas, resize
 from tryon.steps.paste import paste
 from tryon.steps.served import load_step
 from tryon.steps.tokenizer import Tokenizer
@@ -28,6 +28,7 @@ NONE = np.zeros((1, 1, 1), np.uint8)
 RNG = np.random.default_rng(0)
 PERSON = RNG.integers(0, 256, (130, 90, 3), dtype=np.uint8)
 GARMENT = RNG.integers(0, 256, (100, 80, 3), dtype=np.uint8)
+DRAWING = RNG.integers(0, 256, (256, 192, 4), dtype=np.uint8)
 
 
 def encoded(image: Image.Image, kind: str = "PNG", **options) -> np.ndarray:
@@ -75,9 +76,12 @@ def test_tensors_are_the_contracts():
 def test_condition_says_what_was_given(garment, prompt, expected):
     found = decode(PERSON, garment, prompt, b"upper")
     np.testing.assert_array_equal(found.condition[3:], expected)
-    laid = cutout(found.cloth, found.canvas_size)
+    laid = cutout(found.cloth, found.canvas_size, DRAWING)
     if garment is NONE:
-        assert not laid.canvas.any() and not laid.garment_net.any()
+        np.testing.assert_array_equal(laid.garment_net, DRAWING[..., :3])
+        np.testing.assert_array_equal(rgba(laid.canvas), resize(DRAWING, 288, 384))
+    else:
+        assert (laid.garment_net != DRAWING[..., :3]).any()
     for tensor in contract.model("cutout").outputs:
         value = getattr(laid, tensor.name)
         assert str(value.dtype) == tensor.dtype
@@ -212,7 +216,12 @@ def test_bad_categories(category):
 )  # fmt: skip
 def test_the_cut_out_takes_the_contracts_sizes_alone(cloth, size):
     with pytest.raises(errors.BadShape, match=r"cloth|canvas_size"):
-        cutout(np.zeros(cloth, np.uint8), np.array(size, np.int32))
+        cutout(np.zeros(cloth, np.uint8), np.array(size, np.int32), DRAWING)
+
+
+def test_without_a_garment_the_drawing_must_be_whole():
+    with pytest.raises(errors.BadShape, match="painted"):
+        cutout(np.zeros((1, 1, 3), np.uint8), np.array((384, 288), np.int32), DRAWING[:1, :1])
 
 
 def test_a_batch_of_garments_has_one_size():
@@ -222,8 +231,8 @@ def test_a_batch_of_garments_has_one_size():
     kinds = np.array([[b"upper"], [b"lower"]], object)
     request = {"person": people, "prompt": words, "category": kinds}
     made = step({**request, "garment": np.stack([GARMENT, GARMENT[::-1]])})
-    laid = cut(made)
-    alone = cutout(made["cloth"][1], made["canvas_size"][1])
+    laid = cut({**made, "painted": np.stack([DRAWING, DRAWING])})
+    alone = cutout(made["cloth"][1], made["canvas_size"][1], DRAWING)
     assert len(laid["canvas"]) == 2 and np.array_equal(laid["canvas"][1], alone.canvas)
     files = [encoded(Image.new("RGB", size), "PNG").ravel() for size in ((80, 100), (90, 70))]
     longest = max(map(len, files))
@@ -236,7 +245,7 @@ def test_large_garments_are_scaled_down():
     big = encoded(Image.new("RGB", (4000, 3000), (9, 99, 9)), "JPEG")
     found = decode(PERSON, big, b"", b"upper")
     assert max(found.cloth.shape) < 2 * max(found.canvas_size)
-    canvas = cutout(found.cloth, found.canvas_size).canvas
+    canvas = rgba(cutout(found.cloth, found.canvas_size, DRAWING).canvas)
     assert np.abs(canvas[200:300, 100:300, :3].astype(int) - [9, 99, 9]).max() <= 3
 
 
@@ -253,11 +262,23 @@ def test_thumbnail_is_letterboxed_in_the_middle(size):
 
 @pytest.mark.parametrize(
     ("size", "expected"),
-    [((64, 64), (512, 384)), ((686, 500), (512, 384)), ((687, 500), (1024, 768)),
-     ((512, 384), (512, 384)), ((1024, 768), (1024, 768)), ((1536, 1536), (1024, 768))],
+    [((64, 64), (384, 288)), ((512, 384), (384, 288)), ((514, 384), (384, 288)),
+     ((515, 384), (512, 384)), ((686, 500), (512, 384)), ((687, 500), (768, 576)),
+     ((1024, 768), (768, 576)), ((1030, 768), (1024, 768)), ((1536, 1536), (1024, 768))],
 )  # fmt: skip
 def test_canvas_size(size, expected):
     assert canvas_size(*size) == expected
+
+
+def rgba(canvas: np.ndarray) -> np.ndarray:
+    return canvas.transpose(1, 2, 0)
+
+
+def made(garment: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Canvas, as (H, W, 4), and the networks' small copy."""
+    canvas, net = make_canvas(garment, (512, 384))
+    assert canvas.shape == (4, 512, 384)
+    return rgba(canvas), net
 
 
 def shirt(colour, background, size=(400, 300), shadow=0) -> np.ndarray:
@@ -280,7 +301,7 @@ def shirt(colour, background, size=(400, 300), shadow=0) -> np.ndarray:
     ],
 )
 def test_a_plain_background_is_removed(colour, background):
-    canvas, net = make_canvas(shirt(colour, background), (512, 384))
+    canvas, net = made(shirt(colour, background))
     opaque = canvas[..., 3] > 127
     near = np.abs(canvas[..., :3].astype(int) - colour).max(-1) < 12
     assert (opaque & near).sum() > 0.97 * opaque.sum()
@@ -294,14 +315,14 @@ def test_a_plain_background_is_removed(colour, background):
 
 
 def test_its_shadow_goes_with_it():
-    canvas, _ = make_canvas(shirt((200, 30, 30), (240, 240, 240), shadow=35), (512, 384))
+    canvas, _ = made(shirt((200, 30, 30), (240, 240, 240), shadow=35))
     grey = np.abs(canvas[..., :3].astype(int) - 205).max(-1) < 8
     assert grey.sum() > 1000 and canvas[..., 3][grey].mean() < 30
 
 
 def test_white_on_white_is_left_whole():
     garment = shirt((244, 244, 244), (240, 240, 240))
-    canvas, _ = make_canvas(garment, (512, 384))
+    canvas, _ = made(garment)
     assert (canvas[..., 3] == 255).all()
 
 
@@ -309,7 +330,7 @@ def test_white_on_white_is_left_whole():
                                   "jackets/3", "jackets/4", "pants/1", "pants/2"])  # fmt: skip
 def test_shop_pictures_lose_their_background(name):
     file = asset_path("openvto") / f"clothes/{name}_front.jpg"
-    canvas, _ = make_canvas(np.asarray(Image.open(file)), (512, 384))
+    canvas, _ = made(np.asarray(Image.open(file)))
     opaque = canvas[..., 3] > 127
     assert 0.25 < opaque.mean() < 0.75
     assert opaque[256, 192] or "pants" in name
@@ -318,12 +339,12 @@ def test_shop_pictures_lose_their_background(name):
 
 def test_the_white_shirt_is_not_eaten():
     file = asset_path("openvto") / "clothes/shirts/3_front.jpg"
-    canvas, _ = make_canvas(np.asarray(Image.open(file)), (512, 384))
+    canvas, _ = made(np.asarray(Image.open(file)))
     assert (canvas[150:350, 130:250, 3] == 255).all()
 
 
 def test_a_busy_background_is_left():
-    canvas, _ = make_canvas(GARMENT, (512, 384))
+    canvas, _ = made(GARMENT)
     assert (canvas[200:300, :, 3] == 255).all()
     assert not canvas[:10, :, 3].any() or canvas[:10, :, 3].min() == 255  # bars, or none
 
@@ -331,7 +352,7 @@ def test_a_busy_background_is_left():
 def test_a_garments_own_alpha_is_kept_and_its_hidden_colours_are_not():
     pixels = np.zeros((200, 100, 4), np.uint8)
     pixels[50:150, 30:70] = (10, 200, 30, 255)
-    canvas, net = make_canvas(pixels, (512, 384))
+    canvas, net = made(pixels)
     opaque = canvas[..., 3] > 250
     assert (np.abs(canvas[opaque][:, :3].astype(int) - [10, 200, 30]).max(-1) < 60).mean() > 0.97
     assert (canvas[canvas[..., 3] == 0][:, :3] == 255).all()
@@ -345,7 +366,7 @@ def test_extreme_garments_do_not_break():
     ):  # fmt: skip
         for size in contract.CANVAS_SIZES:
             canvas, net = make_canvas(pixels, size)
-            assert canvas.shape == (*size, 4) and net.shape == (256, 192, 3)
+            assert canvas.shape == (4, *size) and net.shape == (256, 192, 3)
 
 
 def test_nothing_but_background_is_no_foreground():
@@ -485,14 +506,14 @@ def test_resample_is_black_outside():
 
 
 # ---- paste, tokenizer, served ------------------------------------------------------------------
-def test_paste_changes_nothing_outside_the_box():
+def test_paste_changes_nothing_outside_the_patch():
     photo = PERSON.copy()
-    picture = RNG.integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    patch = RNG.integers(0, 256, (20, 30, 3), dtype=np.uint8)
     mask = RNG.integers(0, 256, (20, 30), dtype=np.uint8)
-    box = np.array([10, 40, 40, 60], np.int32)
-    out, out_mask = paste(photo, picture, mask, box)
+    window, inside = np.array([7, 35, 60, 90], np.int32), np.array([3, 5, 33, 25], np.int32)
+    out, out_mask = paste(photo, patch, mask, inside, window)
     np.testing.assert_array_equal(photo, PERSON)
-    np.testing.assert_array_equal(out[40:60, 10:40], picture)
+    np.testing.assert_array_equal(out[40:60, 10:40], patch)
     np.testing.assert_array_equal(out_mask[40:60, 10:40], mask)
     out[40:60, 10:40] = photo[40:60, 10:40]
     np.testing.assert_array_equal(out, photo)

@@ -19,6 +19,7 @@ from training.data.preview import pairs_sheet, warp
 from training.data.shards import Scene
 from training.data.shop import inside_distance, tuck
 from training.dataset import SHARED, Pairs, scene_files
+from training.journal import Journal
 from training.shapes import named
 from training.step import Weights, assemble, discriminator_loss, run
 from tryon.contract import CATEGORIES, LANDMARKS, NET_HEIGHT, NET_WIDTH, PARSE
@@ -398,3 +399,15 @@ def test_pairs_that_no_scene_holds_are_an_error_not_a_wait(folder: Path) -> None
         patch.setattr("training.dataset.pairs_of", lambda scene, without: [])
         with pytest.raises(ValueError, match="hold no pair without collar"):
             pairs[0]
+
+
+def test_a_journal_writes_the_means_of_ten_steps_and_goes_on(tmp_path: Path) -> None:
+    for begin in (0, 20):
+        journal = Journal(tmp_path)
+        for step in range(begin + 1, begin + 21):
+            means = journal.add(step, {"loss": float(step), **({"odd": 1.0} if step % 2 else {})})
+            assert (means is None) == bool(step % 10)
+        journal.close()
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [10, 20, 30, 40]
+    assert [line["loss"] for line in lines] == [5.5, 15.5, 25.5, 35.5] and lines[0]["odd"] == 1

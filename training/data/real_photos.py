@@ -41,12 +41,21 @@ class RealPhotos:
         held = [held_out(row["sender"]) for row in rows]
         chosen = [row for row, out in zip(rows, held, strict=True) if out == (split == "test")]
         self.paths = [folder / "images" / row["file"] for row in chosen]
+        self.categories = [row["category"] for row in chosen]
         if not self.paths:
             raise FileNotFoundError(f"{manifest} lists no photo for the split {split!r}")
 
     def photo(self, rng: np.random.Generator, reduced: bool = True) -> np.ndarray:
         """A random whole photo, uint8 (h, w, 3) RGB, at half size if `reduced`."""
-        path = self.paths[int(rng.integers(len(self.paths)))]
+        return self._read(int(rng.integers(len(self.paths))), reduced)
+
+    def labelled(self, rng: np.random.Generator) -> tuple[np.ndarray, str]:
+        """A random whole photo as `photo` has it, and its category."""
+        number = int(rng.integers(len(self.paths)))
+        return self._read(number, True), self.categories[number]
+
+    def _read(self, number: int, reduced: bool) -> np.ndarray:
+        path = self.paths[number]
         flag = cv2.IMREAD_REDUCED_COLOR_2 if reduced else cv2.IMREAD_COLOR
         image = cv2.imread(str(path), flag)
         if image is None:

@@ -35,14 +35,27 @@ class Maps(NamedTuple):
     garment_mean: Tensor
 
 
+class Layers(NamedTuple):
+    """What a picture is laid together from, at the window's own size: (N, 1 or 3, h, w) each.
+
+    alpha, repaint: shares of each pixel that show `cloth` and `paint` (in 0..1); the rest of it is
+    the photo's own.
+    """
+
+    alpha: Tensor
+    cloth: Tensor
+    repaint: Tensor
+    paint: Tensor
+
+
 def recolour(cloth: Tensor, strength: Tensor, colour: Tensor, mean: Tensor) -> Tensor:
     """Moves the garment's mean to `colour`, keeping its light and dark; one affine map of RGB.
 
     Args:
-        cloth: (N, 3, h, w) in 0..1; strength: (N, 1) in 0..1; colour, mean: (N, 3).
+        cloth: (N, 3, h, w) in 0..255; strength: (N, 1) in 0..1; colour, mean: (N, 3) in 0..1.
 
     Returns:
-        (N, 3, h, w), not clamped.
+        (N, 3, h, w) in 0..1, not clamped.
     """
     luma = cloth.new_tensor(LUMA)
     # (own + 0.15) / (mean + 0.15): a gain where the garment is light, an offset where it is too
@@ -51,22 +64,22 @@ def recolour(cloth: Tensor, strength: Tensor, colour: Tensor, mean: Tensor) -> T
     slope = (strength * colour / level)[:, :, None]
     matrix = torch.eye(3, device=cloth.device) * (1 - strength)[:, :, None] + slope * luma
     n, _, h, w = cloth.shape
-    out = matrix @ cloth.reshape(n, 3, h * w) + 0.15 * slope
+    out = (matrix / 255) @ cloth.reshape(n, 3, h * w) + 0.15 * slope
     return out.reshape(n, 3, h, w)
 
 
 def lit(cloth: Tensor, gain: Tensor) -> Tensor:
-    """Cloth in the light: darker by a gain under 1; above 1 it nears white and never reaches it.
+    """Cloth in the light: darker by a gain under 1; above 1 it nears white (to a quarter level).
 
     A plain product blows a white garment out: its folds, all near white, would become white.
 
     Args:
         cloth: (N, C, h, w), in 0..1 or a little beyond; gain: the same, positive.
     """
-    more = (gain - 1).clamp(min=0)
-    room = (1 - cloth).clamp(min=0)
-    # Begins with the product's own slope, cloth * more, and ends at `room`.
-    brighter = room * (1 - (-cloth * more / (room + 1e-3)).exp())
+    over = (1 - gain).clamp(max=0)
+    room = (1 - cloth).clamp(min=1e-3)
+    # Begins with the product's own slope, and ends at `room`.
+    brighter = room * (1 - (cloth * over / room).exp())
     return cloth * gain.clamp(max=1) + brighter
 
 
@@ -87,7 +100,7 @@ def _smooth(masks: Tensor) -> Tensor:
     return masks
 
 
-def _cells(start: Tensor, end: Tensor, count: int, pixels: Tensor) -> tuple[Tensor, ...]:
+def _cells(start: Tensor, end: Tensor, count: int, pixels: Tensor) -> tuple[Tensor, Tensor]:
     """Which two cells of a map each pixel of the window lies between, along one axis.
 
     Args:
@@ -96,16 +109,15 @@ def _cells(start: Tensor, end: Tensor, count: int, pixels: Tensor) -> tuple[Tens
         pixels: (n,) zeros, one for each pixel of the window along that axis.
 
     Returns:
-        int64 (N * n,) lower and upper cell, those of row i from i * count on; float (N, n) how
-        near the upper one is.
+        int64 (N * n,) the lower cell, those of row i from i * count on; float (N, n) how near the
+        upper one is.
     """
     centres = (torch.cumsum(pixels + 1, 0) - 0.5) / pixels.shape[0]
     place = start[:, None] + centres * (end - start)[:, None]
     place = (place * count - 0.5).clamp(0, count - 1)
     low = place.floor()
     rows = (torch.cumsum(torch.ones_like(start), 0) - 1)[:, None] * count
-    high = (low + 1).clamp(max=count - 1)
-    return (low + rows).long().reshape(-1), (high + rows).long().reshape(-1), place - low
+    return (low + rows).long().reshape(-1), place - low
 
 
 def enlarge(maps: Tensor, placement: Tensor, window: Tensor) -> Tensor:
@@ -130,37 +142,41 @@ def enlarge(maps: Tensor, placement: Tensor, window: Tensor) -> Tensor:
     # first, since each slice is a copy.
     across = window.narrow(2, 0, 1)[:1, :1].reshape(-1)
     down = window.narrow(3, 0, 1)[:1, :1].reshape(-1)
-    low, high, near = _cells(left, right, width, torch.zeros_like(across))
+    low, near = _cells(left, right, width, torch.zeros_like(across))
     flat = maps.permute(0, 3, 1, 2).reshape(n * width, c * height)
-    flat = _between(flat, low, high, near.reshape(n * w, 1))
+    flat = _between(flat, low, near.reshape(n * w, 1))
     flat = flat.reshape(n, w, c, height).permute(0, 3, 1, 2).reshape(n * height, w * c)
-    low, high, near = _cells(top, bottom, height, torch.zeros_like(down))
-    flat = _between(flat, low, high, near.reshape(n * h, 1))
+    low, near = _cells(top, bottom, height, torch.zeros_like(down))
+    flat = _between(flat, low, near.reshape(n * h, 1))
     # As a matrix: a change of four axes would be put off until after the arithmetic on the picture,
     # which is ten times as slow with a last axis of length 1.
     return flat.reshape(n, h * w, c).permute(0, 2, 1).reshape(n, c, h, w)
 
 
-def _between(rows: Tensor, low: Tensor, high: Tensor, near: Tensor) -> Tensor:
-    """Rows `low` and `high` of a matrix, mixed by how near the upper one is."""
-    first = rows.index_select(0, low)
-    return first + (rows.index_select(0, high) - first) * near
+def _between(rows: Tensor, low: Tensor, near: Tensor) -> Tensor:
+    """Rows `low` of a matrix and those after them, mixed by how near these are.
+
+    The last row has none after it, and nothing is near that.
+    """
+    # Subtracted before they are picked: there are fewer of them.
+    step = torch.cat([rows[1:], rows[-1:]]) - rows
+    return rows.index_select(0, low) + step.index_select(0, low) * near
 
 
-def composite(
+def layers(
     window: Tensor, placement: Tensor, maps: Maps, canvas: Tensor, decide: float = DECIDE
-) -> tuple[Tensor, Tensor]:
-    """Paints the garment into the window.
+) -> Layers:
+    """What is laid over the window.
 
     Args:
-        window: float (N, 3, h, w) in 0..1, the photo's pixels.
+        window: (N, 3, h, w), for its size alone.
         placement: (N, 4) where the window lies in the generator's view.
         canvas: float (N, 4, Hc, Wc) the garment's RGBA in 0..255: it has more pixels than are
             sampled, so what is sampled is divided.
         decide: how much steeper than predicted the edges of the masks are drawn.
 
     Returns:
-        picture (N, 3, h, w) in 0..1, and mask (N, 1, h, w) in 0..1: how much of each pixel changed.
+        Finite where maps and canvas are.
     """
     edges = _smooth(torch.cat([maps.garment, maps.keep], 1))
     garment, keep = enlarge(edges, placement, window).split(1, 1)
@@ -169,13 +185,43 @@ def composite(
     # Edges as sharp as the window's pixels, not as the network's.
     height = (placement[:, 3] - placement[:, 1]).clamp(min=1e-6)
     scale = decide * (window.shape[2] / height / NET_HEIGHT).clamp(1.0, 4.0)[:, None, None, None]
-    cloth = warp(canvas, flow) / 255
-    alpha = _sharpen(garment, scale) * cloth[:, 3:]
+    cloth = warp(canvas, flow)
+    alpha = _sharpen(garment, scale) * (cloth[:, 3:] / 255)
     cloth = recolour(cloth[:, :3], maps.strength, maps.colour, maps.garment_mean)
     cloth = _limited(lit(cloth, shade))
-    repaint = (1 - alpha) * (1 - _sharpen(keep, scale))
-    change = alpha + repaint
-    return window * (1 - change) + alpha * cloth + repaint * paint, change
+    return Layers(alpha, cloth, (1 - alpha) * (1 - _sharpen(keep, scale)), paint)
+
+
+def composite(
+    window: Tensor, placement: Tensor, maps: Maps, canvas: Tensor, decide: float = DECIDE
+) -> Tensor:
+    """The garment painted into the window, as training sees it.
+
+    Args:
+        window: float (N, 3, h, w) in 0..1, the photo's pixels; the rest as for `layers`.
+
+    Returns:
+        (N, 3, h, w) in 0..1.
+    """
+    alpha, cloth, repaint, paint = layers(window, placement, maps, canvas, decide)
+    return window * (1 - alpha - repaint) + alpha * cloth + repaint * paint
+
+
+def to_bytes(window: Tensor, over: Layers) -> tuple[Tensor, Tensor]:
+    """uint8 picture (N, h, w, 3) and mask (N, h, w); where the mask is 0, the window's own bytes.
+
+    Args:
+        window: float (N, 3, h, w), whole numbers in 0..255; over: of `layers`, finite.
+    """
+    change = over.alpha + over.repaint
+    share = (change * 255).round().clamp(0, 255)
+    # Where the mask is 0 the sums below are the window's whole numbers, times 1, and zeros: exact.
+    seen = (share > 0).float()
+    shown = window * (1 - change * seen)
+    shown = shown + (over.alpha * seen * 255) * over.cloth
+    shown = shown + (over.repaint * seen * 255) * over.paint
+    shown = shown.round().clamp(0, 255)
+    return shown.permute(0, 2, 3, 1).to(torch.uint8), share[:, 0].to(torch.uint8)
 
 
 _REACH = 3
@@ -189,6 +235,10 @@ class Box(NamedTuple):
     bottom: Tensor
     left: Tensor
     right: Tensor
+
+    def corners(self) -> Tensor:
+        """int64 (4,): x0, y0, x1, y1."""
+        return torch.stack([self.left, self.top, self.right, self.bottom])
 
 
 def changed_box(
@@ -206,12 +256,11 @@ def changed_box(
     """
     # A mask that is further from the edge than this is sharpened to a plain 0 or 1.
     reach = 0.5 - 0.5 / decide
-    touched = torch.maximum((maps.garment > reach).float(), (maps.keep < 1 - reach).float())
-    touched = touched.amax((0, 1))
+    touched = torch.maximum(maps.garment, 1 - maps.keep)
     low, high = placement[:, :2], placement[:, 2:]
     ends = []
     for axis, size in ((1, window.shape[1]), (0, window.shape[2])):  # rows, then columns
-        seen = touched.amax(axis)
+        seen = (touched.amax(2 + axis).amax((0, 1)) > reach).float()
         count = seen.shape[0]
         first, last = seen.argmax(0), count - 1 - seen.flip(0).argmax(0)
         start, length = low[:, axis], (high - low)[:, axis].clamp(min=1e-6)
@@ -226,32 +275,3 @@ def changed_box(
     )
     where = torch.cat([low, low], 1) + parts * torch.cat([high - low, high - low], 1)
     return box, where
-
-
-def framed(window: Tensor, box: Box, picture: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """A composite of `box` alone, laid into the window.
-
-    Args:
-        window: uint8 (N, h, w, 3); picture: uint8 (N, h', w', 3); mask: uint8 (N, h', w').
-
-    Returns:
-        uint8 (N, h, w, 3) and (N, h, w), 0 outside the box.
-    """
-    top, bottom, left, right = box
-    band = window[:, top:bottom]
-    band = torch.cat([band[:, :, :left], picture, band[:, :, right:]], 2)
-    whole = torch.cat([window[:, :top], band, window[:, bottom:]], 1)
-    around = (left, window.shape[2] - right, top, window.shape[1] - bottom)
-    return whole, F.pad(mask, around)  # type: ignore[arg-type]  # traced, they stay tensors
-
-
-def to_bytes(window: Tensor, picture: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """uint8 picture (N, h, w, 3) and mask (N, h, w); where the mask is 0, the window's own bytes.
-
-    Args:
-        window: float (N, 3, h, w), whole numbers in 0..255; picture, mask: of `composite`, finite.
-    """
-    share = (mask * 255).round().clamp(0, 255)
-    # Whole numbers: exact. ONNX Runtime takes five times as long to choose.
-    shown = window + (share > 0).float() * ((picture * 255).round().clamp(0, 255) - window)
-    return shown.permute(0, 2, 3, 1).to(torch.uint8), share[:, 0].to(torch.uint8)

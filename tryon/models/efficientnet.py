@@ -81,7 +81,8 @@ class EfficientNetTrunk(nn.Module):
         Returns:
             Maps of CHANNELS at 1/2, 1/4, 1/8 and 1/16.
         """
-        x = F.relu6(self.stem((image * 255.0 - 127.0) / 128.0))
+        # Its input is (image * 255 - 127) / 128, whose gain the stem's weights have.
+        x = F.relu6(self.stem(image - 127.0 / 255.0))
         maps = []
         for index, block in enumerate(self.blocks):
             x = block(x)
@@ -107,6 +108,8 @@ def load_trunk(path: Path) -> EfficientNetTrunk:
             conv.bias.copy_(state[f"{norm}.bias"] - state[f"{norm}.running_mean"] * scale)
 
     fold(trunk.stem, "_conv_stem", "_bn0")
+    with torch.no_grad():
+        trunk.stem.weight.mul_(255.0 / 128.0)
     for index, block in enumerate(trunk.blocks):
         assert isinstance(block, _Block)
         name = f"_blocks.{index}"

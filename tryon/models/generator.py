@@ -21,15 +21,19 @@ from tryon.contract import (
     POSE_CHANNELS,
     POSE_POINTS,
 )
-from tryon.models.blocks import Conv, FiLM, Merge, Residual, head, pixel_coordinates, up2, warp
-from tryon.models.composite import (
-    Maps,
-    changed_box,
-    composite,
-    framed,
-    lit,
-    to_bytes,
+from tryon.models.blocks import (
+    Conv,
+    FiLM,
+    Merge,
+    Residual,
+    constant,
+    head,
+    pixel_coordinates,
+    shuffled,
+    up2,
+    warp,
 )
+from tryon.models.composite import Maps, changed_box, layers, lit, to_bytes
 from tryon.models.efficientnet import CHANNELS, EfficientNetTrunk
 from tryon.models.fusion import Fusion
 from tryon.models.geometry import PARTS, LandmarkVote, PartTransforms
@@ -39,9 +43,9 @@ WIDTH_16, WIDTH_8, WIDTH_4, WIDTH_2 = 128, 96, 64, 32
 
 
 def _centre(x: Tensor) -> Tensor:
-    """The generator's 3:4 view out of a square map."""
-    margin = int(x.shape[-1]) // 8
-    return x[..., margin:-margin]
+    """The generator's 3:4 view out of a square map; a 3:4 one as it is."""
+    margin = int(x.shape[-1] - x.shape[-2] * 3 // 4) // 2
+    return x[..., margin:-margin] if margin else x
 
 
 class Generator(nn.Module):
@@ -115,8 +119,8 @@ class Generator(nn.Module):
         """All maps at the network's size, as training uses them.
 
         Args:
-            view: float (N, 3, 256, 256), sRGB in 0..1.
-            pose: `heatmaps`, `features_64/32/16` of `Pose`, square.
+            view: float (N, 3, 256, 256), sRGB in 0..1, or its middle (N, 3, 256, 192).
+            pose: `heatmaps`, `features_64/32/16` of `Pose`, square, or their middles.
             garment: of what `ImageEncoder.encode` returns: features, landmarks, shares.
             z: (N, EMBEDDING) fused code; condition: (N, 5).
             garment_rgb: float (N, 3, NET_HEIGHT, NET_WIDTH), what `garment` was encoded from.
@@ -128,10 +132,11 @@ class Generator(nn.Module):
             `landmarks` (N, K, 2) on the person, `votes` and `voted` as `LandmarkVote` has them;
             `flow_parts` to `flow` (N, 2, h, w), coarse to fine, in 0..1 of the canvas; `mask`
             logits (N, 1, H, W) of the garment drawn; `covered`, the garment's own mask at `flow_2`;
-            `beneath` logits (N, 1 + paints, H, W): keep, or which paint, and `beneath_packed` the
-            same with each 2x2 pixels as channels; `parse` logits (N, classes, H/2, W/2); `shade`
-            (N, 3, H/4, W/4) and `shade_fine` (N, 1, H/2, W/2) log gains; `confidence` logits
-            (N, 1).
+            `mask_packed` the same with each 2x2 pixels as channels; `beneath` logits
+            (N, 1 + paints, H, W): keep, which is 0, or which paint, and `beneath_packed` those of
+            the paints with each 2x2 pixels as channels; `parse` logits (N, classes, H/2, W/2);
+            `shade` (N, 3, H/4, W/4) and `shade_fine` (N, 1, H/2, W/2) log gains; `confidence`
+            logits (N, 1).
         """
         rgb = _centre(view)
         heat = _centre(pose["heatmaps"])
@@ -142,9 +147,7 @@ class Generator(nn.Module):
         summary = torch.cat(
             [garment["garment_16"].mean((2, 3)), garment["garment_32"].mean((2, 3))], 1
         )
-        code = self.code(
-            torch.cat([z, summary, shape.flatten(1).to(z.dtype), condition], 1)
-        )
+        code = self.code(torch.cat([z, summary, shape.flatten(1).to(z.dtype), condition], 1))
         f16 = self.in_16(torch.cat([_centre(pose["features_16"]), m16], 1))
         f16 = self.mix_16(self.film_16(f16, code))
         f8 = self.in_8([[f16], [_centre(pose["features_32"]), m8, self.heat_8(heat)]])
@@ -157,8 +160,9 @@ class Generator(nn.Module):
                 for true, own in zip(placed, (here, there), strict=True)
             )
         flows, near = self.transforms(here, there, visible, self.pixels_8)
-        parts = (self.part_logits(f8).float() + near).softmax(1)
-        coarse = (parts[:, :, None] * flows).sum(1)
+        # A softmax over channels, written out here and in `maps`: ONNX Runtime's is slow there.
+        odds = (self.part_logits(f8).float() + near).clamp(-60, 30).exp()
+        coarse = (odds[:, :, None] * flows).sum(1) / odds.sum(1, keepdim=True)
         places = {"landmarks": landmarks, "votes": votes, "voted": voted, "flow_parts": coarse}
         if places_only:
             return places
@@ -183,12 +187,12 @@ class Generator(nn.Module):
         h4 = self.mix_4([[self.film_4(h4, code)], [seen]])
         flow = up2(flow_4)
         seen = warp(small_2, flow)
-        half = F.interpolate(rgb, scale_factor=0.5, mode="bilinear", align_corners=False)
+        half = F.avg_pool2d(rgb, 2)
         h2 = self.fine([[h4], [m2], [half, seen]])
         flow_2 = flow + 0.05 * self.delta_2(h2).float().tanh()
         flow = up2(flow_2)
         covered = up2(warp(own_mask, flow_2))
-        beneath = self.beneath(h2)
+        mask, beneath = self.mask(h2).float(), self._beneath(h2).float()
         return {
             **places,
             "flow_8": flow_8,
@@ -196,8 +200,9 @@ class Generator(nn.Module):
             "flow_2": flow_2,
             "flow": flow,
             "covered": covered,
-            "mask": F.pixel_shuffle(self.mask(h2), 2).float(),
-            "beneath": F.pixel_shuffle(beneath, 2).float(),
+            "mask": shuffled(mask),
+            "mask_packed": mask,
+            "beneath": shuffled(torch.cat([torch.zeros_like(beneath[:, :4]), beneath], 1)),
             "beneath_packed": beneath,
             "parse": self.parse(h2).float(),
             "shade": self.shade(h4).float(),
@@ -206,6 +211,16 @@ class Generator(nn.Module):
                 torch.cat([f16.mean((2, 3)), f8.mean((2, 3))], 1)
             ).float(),
         }
+
+    def _beneath(self, features: Tensor) -> Tensor:
+        """Logits of the paints against the photo's own, each 2x2 pixels as channels."""
+        weight, bias = self.beneath.weight, self.beneath.bias
+        assert bias is not None
+        return F.conv2d(
+            features,
+            constant(weight[4:] - weight[:4].repeat(len(PAINT), 1, 1, 1)),
+            constant(bias[4:] - bias[:4].repeat(len(PAINT))),
+        )
 
     def maps(
         self, out: dict[str, Tensor], view: Tensor, restyle: tuple[Tensor, Tensor],
@@ -218,16 +233,18 @@ class Generator(nn.Module):
             garment_rgb: as there; garment_mask: (N, 1, H, W) in 0..1.
         """
         rgb = _centre(view).float()
-        # Softmax over channels, written out here and for the parse: ONNX Runtime's is slow there.
-        # `beneath` still has each 2x2 pixels as channels, which only `keep` needs apart.
+        # Each 2x2 pixels are channels still, which only the masks need apart.
         h, w = NET_HEIGHT // 2, NET_WIDTH // 2
-        beneath = out["beneath_packed"].float().reshape(-1, 1 + len(PAINT), 4, h, w)
-        odds = (beneath[:, 1:] - beneath[:, :1]).clamp(max=30).exp()
-        kept = 1 / (1 + odds.sum(1))
-        keep = F.pixel_shuffle(kept, 2)
+        odds = out["beneath_packed"].clamp(max=30).exp()
+        # A sum over channels, as a product: ONNX Runtime's is slow there.
+        total = torch.ones(1, len(PAINT), device=odds.device) @ odds.reshape(
+            -1, len(PAINT), 4 * h * w
+        )
+        kept = 1 / (1 + total.reshape(-1, 4, h, w))
+        odds = odds.reshape(-1, len(PAINT), 4, h, w)
+        masks = shuffled(torch.cat([out["mask_packed"].sigmoid(), kept], 1))
         paints = (odds * kept[:, None]).mean(2)
-        classes = out["parse"].clamp(-30, 30).exp()
-        colours = class_colours(rgb, classes / classes.sum(1, keepdim=True))
+        colours = class_colours(rgb, out["parse"].clamp(-30, 30).exp())
         paints_4 = F.avg_pool2d(paints, 2)
         weight = paints_4 / paints_4.sum(1, keepdim=True).clamp(min=1e-3)
         painted = up2((weight[:, :, None] * colours).sum(1))
@@ -238,11 +255,11 @@ class Generator(nn.Module):
         gain = (0.4 * level + 0.1 * (gain - level)).exp()
         shade = up2(gain) * (0.5 * out["shade_fine"].tanh()).exp()
         strength, colour = restyle
-        area = garment_mask.float().sum((2, 3)).clamp(min=1.0)
-        mean = (garment_rgb.float() * garment_mask.float()).sum((2, 3)) / area
+        inside = garment_mask.float().reshape(-1, NET_HEIGHT * NET_WIDTH, 1)
+        mean = (garment_rgb.float().flatten(2) @ inside)[..., 0] / inside.sum(1).clamp(min=1.0)
         return Maps(
-            garment=out["mask"].sigmoid() * out["covered"],
-            keep=keep,
+            garment=masks[:, :1] * out["covered"],
+            keep=masks[:, 1:],
             flow=out["flow_2"],
             # Bare skin has the light's shape too: without it an arm is a flat cut-out.
             paint=lit(painted, shade),
@@ -257,12 +274,14 @@ class Generator(nn.Module):
         features_64: Tensor, features_32: Tensor, features_16: Tensor,
         garment_4: Tensor, garment_8: Tensor, garment_16: Tensor, garment_32: Tensor,
         garment_landmarks: Tensor, garment_mask: Tensor, z_image: Tensor, z_text: Tensor,
-        condition: Tensor, garment_net: Tensor, canvas: Tensor, painted: Tensor,
-    ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+        condition: Tensor, garment_net: Tensor, canvas: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
         """Contract tensors of the served model `generator`."""
-        rgb = view.float().permute(0, 3, 1, 2) / 255
-        pose = {"heatmaps": heatmaps.float(), "features_64": features_64.float(),
-                "features_32": features_32.float(), "features_16": features_16.float()}
+        # Bytes are made floats before anything else: TensorRT takes no uint8 but into a Cast.
+        rgb = _centre(view.float().permute(0, 3, 1, 2)) / 255
+        pose = {"heatmaps": _centre(heatmaps).float(), "features_64": _centre(features_64).float(),
+                "features_32": _centre(features_32).float(),
+                "features_16": _centre(features_16).float()}  # fmt: skip
         own_mask = garment_mask.float()
         garment = {
             "garment_4": garment_4.float(), "garment_8": garment_8.float(),
@@ -270,30 +289,20 @@ class Generator(nn.Module):
             "landmarks": garment_landmarks[..., :2], "visible_share": garment_landmarks[..., 2],
             "mask_share": own_mask,
         }  # fmt: skip
-        given = condition[:, 3].reshape(-1, 1, 1, 1)
-        drawn = painted.float().permute(0, 3, 1, 2) / 255
-        # Without a garment `cutout` sends zeros, so that a sum chooses.
-        drawn = drawn * (1 - given)
-        small = garment_net.float().permute(0, 3, 1, 2) / 255 + drawn[:, :3]
-        cloth = canvas.float().permute(0, 3, 1, 2)
-        size = list(cloth.shape[2:])
-        if self.bounded:  # enlarged only where a request needs the drawing
-            wanted = (given < 0.5).any().long()
-            size = [1 + wanted * (length - 1) for length in size]  # type: ignore[misc]
-        large = F.interpolate(drawn * 255, size=size, mode="bilinear", align_corners=False)
-        cloth = cloth + large
+        small = garment_net.float().permute(0, 3, 1, 2) / 255
         z = self.fusion(z_image, z_text, condition)
         out = self.predict(rgb, pose, garment, z, condition, small)
         restyle = self.fusion.recolour(z_image, z_text, condition)
         maps = self.maps(out, rgb, restyle, small, own_mask)
-        part, box = window, None
         if self.bounded:
             box, placement = changed_box(maps, placement, window)
             part = window[:, box.top : box.bottom, box.left : box.right]
+            corners = box.corners()
+        else:
+            part, size = window, torch._shape_as_tensor(window)
+            corners = torch.cat([torch.zeros(2, dtype=torch.int64), size[2:3], size[1:2]])
         photo = part.float().permute(0, 3, 1, 2)
-        picture, mask = composite(photo / 255, placement, maps, cloth)
-        picture_bytes, mask_bytes = to_bytes(photo, picture, mask)
-        if box is not None:
-            picture_bytes, mask_bytes = framed(window, box, picture_bytes, mask_bytes)
+        picture, mask = to_bytes(photo, layers(photo, placement, maps, canvas.float()))
+        inner = corners.to(torch.int32).expand(window.shape[0], 4)
         score = out["confidence"].sigmoid() * landmarks[:, 11:25, 3].mean(1, keepdim=True)
-        return picture_bytes, mask_bytes, score
+        return picture, mask, inner, score

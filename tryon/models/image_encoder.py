@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tryon.contract import CONDITION, EMBEDDING, GARMENT_CHANNELS, LANDMARKS, NET_HEIGHT, NET_WIDTH
-from tryon.models.blocks import Conv, FiLM, Merge, Residual, head, pixel_coordinates, up2
+from tryon.models.blocks import Conv, FiLM, Merge, Residual, head, pixel_coordinates, shuffled, up2
 from tryon.models.efficientnet import CHANNELS, EfficientNetTrunk
 from tryon.models.geometry import LandmarkVote
 
@@ -16,7 +16,7 @@ class ImageEncoder(nn.Module):
     """Features, landmarks, mask and z_image of a garment.
 
     The frozen ImageNet trunk sees the picture; a feature pyramid (Lin et al., 2017) on top is
-    learned. Without a garment the picture painted from the words takes its place.
+    learned.
     """
 
     pixels: Tensor
@@ -33,8 +33,8 @@ class ImageEncoder(nn.Module):
         self.merge_16 = nn.Sequential(Merge(c32 + c16, c16), Residual(c16))
         self.merge_8 = nn.Sequential(Merge(c16 + s8, c8), Residual(c8))
         self.merge_4 = nn.Sequential(Merge(c8 + s4, c4), Residual(c4))
-        self.merge_2 = nn.Sequential(Merge(c4 + s2 + 3, 24), Conv(24, 24))
-        self.mask = head(24, 4)
+        self.merge_2 = nn.Sequential(Merge(c4 + s2 + 3, 16), Conv(16, 16))
+        self.mask = head(16, 4)
         self.landmark_features = Conv(c8, c8)
         self.landmarks = LandmarkVote(c8)
         self.visible = nn.Linear(c32 + c16, len(LANDMARKS))
@@ -66,9 +66,9 @@ class ImageEncoder(nn.Module):
         f16 = self.merge_16([[f32], [f16]])
         f8 = self.merge_8([[f16], [m8]])
         f4 = self.merge_4([[f8], [m4]])
-        half = F.interpolate(garment, scale_factor=0.5, mode="bilinear", align_corners=False)
+        half = F.avg_pool2d(garment, 2)
         f2 = self.merge_2([[f4], [m2], [half]])
-        mask = F.pixel_shuffle(self.mask(f2), 2).float()
+        mask = shuffled(self.mask(f2)).float()
         landmarks, votes, voted = self.landmarks(self.landmark_features(f8), self.pixels)
         pooled = torch.cat([f32.mean((2, 3)), f16.mean((2, 3))], 1)
         visible = self.visible(pooled).float()
@@ -80,14 +80,9 @@ class ImageEncoder(nn.Module):
                 "visible_share": visible_share, "mask_share": mask.sigmoid(),
                 "votes": votes, "voted": voted, "z_image": z}  # fmt: skip
 
-    def forward(
-        self, garment_net: Tensor, painted: Tensor, condition: Tensor
-    ) -> tuple[Tensor, ...]:
+    def forward(self, garment_net: Tensor, condition: Tensor) -> tuple[Tensor, ...]:
         """Contract tensors of the served model `image_encoder`."""
-        has_garment = condition[:, 3].reshape(-1, 1, 1, 1)
-        given = garment_net.float().permute(0, 3, 1, 2) / 255
-        drawn = painted.float().permute(0, 3, 1, 2)[:, :3] / 255
-        code = self.encode(given * has_garment + drawn * (1 - has_garment), condition)
+        code = self.encode(garment_net.float().permute(0, 3, 1, 2) / 255, condition)
         landmarks = torch.cat([code["landmarks"], code["visible_share"][..., None]], 2)
         return (
             code["garment_4"].half(), code["garment_8"].half(), code["garment_16"].half(),

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tryon.contract import PARSE
-from tryon.models.blocks import up2
+from tryon.models.blocks import constant, up2
 
 PAINT: dict[str, tuple[str, ...]] = {
     "background": ("background",),
@@ -41,19 +41,18 @@ def class_colours(rgb: Tensor, parse: Tensor) -> Tensor:
 
     Args:
         rgb: float (N, 3, H, W) in 0..1.
-        parse: float (N, classes, H/2, W/2) probabilities.
+        parse: float (N, classes, H/2, W/2) odds, positive: probabilities up to a factor.
 
     Returns:
         float (N, paints, 3, H/4, W/4).
     """
     half = F.avg_pool2d(rgb, 2)
-    groups = []
-    for names in PAINT.values():
-        total = sum(parse[:, PARSE.index(name)] for name in names)
-        groups.append(total)
-    weight = torch.stack(groups, 1)  # type: ignore[arg-type]
-    weight = ((weight - 0.6) / 0.4).clamp(0, 1).square() + 1e-6  # certain pixels only
     paints = len(PAINT)
+    # A product with a table of zeros and ones sums up each paint's classes, and those of none.
+    table = constant(F.one_hot(class_index() % (paints + 1), paints + 1).float().to(rgb.device))
+    odds = (table.T @ parse.flatten(2)).reshape(-1, paints + 1, *parse.shape[2:])
+    share = odds[:, :paints] / odds.sum(1, keepdim=True)
+    weight = (2.5 * share - 1.5).clamp(0, 1).square() + 1e-6  # certain pixels only
     # The weighted colours and, as a fourth channel of each paint, the weights themselves.
     weight = weight[:, :, None]
     height, width = int(half.shape[2]), int(half.shape[3])

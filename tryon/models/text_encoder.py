@@ -57,15 +57,22 @@ class TextPainter(nn.Module):
         return {"first": raw[:, :3].sigmoid(), "second": raw[:, 3:6].sigmoid(),
                 "pattern": pattern, "shape": shape - 50 * (1 - allowed)}  # fmt: skip
 
-    def draw(self, z_text: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
-        """The drawing: rgb float (N, 3, H, W) in 0..1 and its mask float (N, 1, H, W) in 0..1."""
+    def draw(
+        self, z_text: Tensor, condition: Tensor, height: int = NET_HEIGHT, width: int = NET_WIDTH
+    ) -> tuple[Tensor, Tensor]:
+        """The drawing: rgb float (N, 3, H, W) in 0..1 and its mask float (N, 1, H, W) in 0..1.
+
+        Args:
+            height, width: how much of it, from its corner.
+        """
         asked = self.read(z_text, condition)
-        share = (asked["pattern"] * 6).softmax(1) @ self.bank.flatten(1)
-        share = share.reshape(-1, 1, NET_HEIGHT, NET_WIDTH)
+        bank = self.bank[:, :height, :width]
+        share = (asked["pattern"] * 6).softmax(1) @ bank.flatten(1)
+        share = share.reshape(-1, 1, height, width)
         first, second = asked["first"][:, :, None, None], asked["second"][:, :, None, None]
         which = asked["shape"].argmax(1)
-        mask = self.shapes.float().index_select(0, which)[:, None] / 255
-        light = self.light.float().index_select(0, which)[:, None] / 128
+        mask = self.shapes.index_select(0, which)[:, None, :height, :width].float() / 255
+        light = self.light.index_select(0, which)[:, None, :height, :width].float() / 128
         return ((first * (1 - share) + second * share) * light).clamp(0, 1), mask
 
 
@@ -75,6 +82,10 @@ class TextEncoder(nn.Module):
     Args:
         directory: a BERT model as transformers saves it (config.json and weights).
     """
+
+    bounded: bool = True
+    """Draw one pixel where every row of the batch has a garment. Its size then depends on the data,
+    which engines for GPUs don't take: they are traced without."""
 
     def __init__(self, directory: Path) -> None:
         super().__init__()
@@ -115,7 +126,12 @@ class TextEncoder(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Contract tensors of the served model `text_encoder`."""
         z_text = self.project(self.pool(input_ids, attention_mask))
-        rgb, mask = self.painter.draw(z_text, condition)
+        size = (NET_HEIGHT, NET_WIDTH)
+        if self.bounded:
+            wanted = (condition[:, 3] < 0.5).any().long()
+            # Traced, they stay tensors.
+            size = tuple(1 + wanted * (n - 1) for n in size)  # type: ignore[assignment]
+        rgb, mask = self.painter.draw(z_text, condition, *size)
         rgb = rgb * mask + (1 - mask)
         painted = (torch.cat([rgb, mask], 1).permute(0, 2, 3, 1) * 255).round().clamp(0, 255)
         return z_text, painted.to(torch.uint8)

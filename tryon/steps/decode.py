@@ -57,7 +57,7 @@ def decode(person: np.ndarray, garment: np.ndarray, prompt: bytes, category: byt
         size = canvas_size(photo.shape[0], photo.shape[1])
         cloth = shrunk(images.read("garment", garment, None), size)
     else:
-        # Nothing is sampled from its canvas, so the smallest will do.
+        # The painted garment has few pixels: the smallest canvas will do.
         size, cloth = CANVAS_SIZES[0], np.zeros((1, 1, 3), np.uint8)
     condition = np.array([*(which == c for c in CATEGORIES), has_garment, bool(words)], np.float32)
     return Decoded(

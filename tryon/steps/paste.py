@@ -1,4 +1,4 @@
-"""Step `paste`: lays the window's picture and mask back into the photo."""
+"""Step `paste`: lays the patch and its mask back into the photo."""
 
 from __future__ import annotations
 
@@ -6,22 +6,26 @@ import numpy as np
 
 
 def paste(
-    photo: np.ndarray, window_picture: np.ndarray, window_mask: np.ndarray, box: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """The photo with the window's picture in it.
+    photo: np.ndarray, patch: np.ndarray, patch_mask: np.ndarray, patch_box: np.ndarray,
+    box: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """The photo with the patch in it.
 
     Args:
         photo: uint8 (H, W, 3).
-        window_picture: uint8 (h, w, 3).
-        window_mask: uint8 (h, w).
-        box: int32 (4,), x0, y0, x1, y1 of the window in the photo.
+        patch: uint8 (h, w, 3).
+        patch_mask: uint8 (h, w).
+        patch_box: int32 (4,), x0, y0, x1, y1 of the patch in the window.
+        box: int32 (4,), the same of the window in the photo.
 
     Returns:
         picture uint8 (H, W, 3) and mask uint8 (H, W), 0 wherever the photo's own bytes stand:
-        outside the box always.
+        outside the patch always.
     """
-    x0, y0, x1, y1 = (int(v) for v in box)
+    left, top = int(box[0]), int(box[1])
+    x0, y0, x1, y1 = (int(v) for v in patch_box)
+    inside = (slice(top + y0, top + y1), slice(left + x0, left + x1))
     picture, mask = photo.copy(), np.zeros(photo.shape[:2], np.uint8)
-    picture[y0:y1, x0:x1] = window_picture
-    mask[y0:y1, x0:x1] = window_mask
+    picture[inside] = patch
+    mask[inside] = patch_mask
     return picture, mask

@@ -1,0 +1,135 @@
+"""The networks, with their weights: what they answer does not hang on how it is reckoned."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from torch.nn import functional as F
+
+from export.parity import laid
+from export.samples import samples
+from export.trace import trace
+from tryon.contract import NET_HEIGHT, NET_WIDTH, PARSE, model
+from tryon.models.generator import Generator
+from tryon.models.inpaint import PAINT, class_colours
+from tryon.models.text_encoder import TextEncoder
+from tryon.pipeline import TryOn, TryOnPipeline
+
+SAMPLE = next(sample for sample in samples() if sample.name == "photo, upper")
+HALF = (NET_HEIGHT // 2, NET_WIDTH // 2)
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> TryOnPipeline:
+    return TryOnPipeline()
+
+
+@pytest.fixture(scope="module")
+def generator(pipeline: TryOnPipeline) -> Generator:
+    found = pipeline.models["generator"]
+    assert isinstance(found, Generator)
+    return found
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["garment", "words alone"])
+def request_of(request: pytest.FixtureRequest, pipeline: TryOnPipeline) -> TryOn:
+    garment = SAMPLE.garment if request.param else None
+    return pipeline(SAMPLE.person, garment, "a red striped t-shirt", "upper")
+
+
+def answers(pipeline: TryOnPipeline, name: str, tensors: dict[str, np.ndarray]) -> dict:
+    return laid(pipeline._network(name, tensors), tensors)
+
+
+def test_engines_get_the_same_picture(
+    pipeline: TryOnPipeline, request_of: TryOn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Traced for a GPU, E^T always draws and G composes its whole window."""
+    tensors = request_of.tensors
+    ours = answers(pipeline, "generator", tensors)
+    drawn = pipeline._network("text_encoder", tensors)["painted"]
+    given = bool(tensors["condition"][0, 3])
+    assert drawn.shape == ((1, 1, 1, 4) if given else (1, NET_HEIGHT, NET_WIDTH, 4))
+    monkeypatch.setattr(Generator, "bounded", False)
+    monkeypatch.setattr(TextEncoder, "bounded", False)
+    box = pipeline._network("generator", tensors)["patch_box"]
+    height, width = tensors["window"].shape[1:3]
+    np.testing.assert_array_equal(box, [[0, 0, width, height]])
+    theirs = answers(pipeline, "generator", tensors)
+    for key, one in ours.items():
+        off = np.abs(one.astype(float) - theirs[key].astype(float))
+        assert off.max() <= 1 and (off > 0).mean() < 1e-3, key
+    whole = pipeline._network("text_encoder", tensors)["painted"]
+    assert whole.shape == (1, NET_HEIGHT, NET_WIDTH, 4)
+    np.testing.assert_array_equal(whole[:, : drawn.shape[1], : drawn.shape[2]], drawn)
+
+
+def test_engines_get_bytes_that_are_cast_first(
+    pipeline: TryOnPipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TensorRT takes a uint8 input into a Cast and nowhere else."""
+    tensors = pipeline(SAMPLE.person, SAMPLE.garment).tensors
+    monkeypatch.setattr(Generator, "bounded", False)
+    for name in ("image_encoder", "generator"):
+        served = model(name)
+        trace(served, pipeline.models[name], tensors, tmp_path / "net.onnx")
+        graph = onnx.load(str(tmp_path / "net.onnx")).graph
+        for tensor in (t for t in served.inputs if t.dtype == "uint8"):
+            takers = {node.op_type for node in graph.node if tensor.name in node.input}
+            assert takers <= {"Cast", "Shape"}, f"{name}: {tensor.name} goes into {takers}"
+
+
+def test_masks_and_odds_are_what_the_heads_say(generator: Generator) -> None:
+    torch.manual_seed(0)
+    n = 2
+    mask, odds = torch.randn(n, 4, *HALF), torch.randn(n, 4 * len(PAINT), *HALF) * 3
+    inside = torch.zeros(n, 1, NET_HEIGHT, NET_WIDTH)
+    inside[:, :, 40:120, 30:90] = 1
+    rgb = torch.rand(n, 3, NET_HEIGHT, NET_WIDTH)
+    out = {
+        "mask_packed": mask, "beneath_packed": odds, "covered": torch.rand_like(inside),
+        "parse": torch.randn(n, len(PARSE), *HALF), "flow_2": torch.rand(n, 2, *HALF),
+        "shade": torch.zeros(n, 3, NET_HEIGHT // 4, NET_WIDTH // 4),
+        "shade_fine": torch.zeros(n, 1, *HALF),
+    }  # fmt: skip
+    none = (torch.zeros(n, 1), torch.zeros(n, 3))
+    maps = generator.maps(out, torch.rand(n, 3, 256, 256), none, rgb, inside)
+    shares = F.pixel_shuffle(torch.cat([0 * odds[:, :4], odds], 1), 2).softmax(1)
+    assert torch.allclose(maps.keep, shares[:, :1], atol=1e-6)
+    assert torch.allclose(
+        maps.garment, F.pixel_shuffle(mask, 2).sigmoid() * out["covered"], atol=1e-6
+    )
+    assert torch.allclose(maps.garment_mean, rgb[:, :, 40:120, 30:90].mean((2, 3)), atol=1e-5)
+
+
+def test_what_is_beneath_is_told_against_keeping(generator: Generator) -> None:
+    features = torch.randn(1, 32, *HALF)
+    with torch.no_grad():
+        own, found = generator.beneath(features), generator._beneath(features)
+    for paint in range(len(PAINT)):
+        here = slice(4 * paint, 4 * paint + 4)
+        expected = own[:, 4 * paint + 4 : 4 * paint + 8] - own[:, :4]
+        assert torch.allclose(found[:, here], expected, atol=1e-4)
+
+
+def test_colours_of_classes_need_odds_alone() -> None:
+    torch.manual_seed(0)
+    rgb, odds = torch.rand(1, 3, 256, 192), torch.randn(1, len(PARSE), *HALF).mul(4).exp()
+    shares = odds / odds.sum(1, keepdim=True)
+    assert torch.allclose(class_colours(rgb, odds), class_colours(rgb, shares), atol=1e-5)
+
+
+def test_the_trunk_sees_what_it_was_trained_on(generator: Generator) -> None:
+    """(image * 255 - 127) / 128 in the first convolution's own weights."""
+    trunk, image = generator.trunk, torch.rand(1, 3, 64, 48)
+    plain = F.conv2d(
+        F.pad((image * 255 - 127) / 128, trunk.stem.same),
+        trunk.stem.weight * (128 / 255), trunk.stem.bias, stride=2,
+    )  # fmt: skip
+    for block in trunk.blocks[:1]:
+        expected = block(F.relu6(plain))
+    assert torch.allclose(trunk(image)[0], expected, atol=1e-4)
