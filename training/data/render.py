@@ -1,86 +1,137 @@
 """Renders scenes into a folder: `python -m training.data.render --out DIR --scenes N`.
 
 Scenes that are there are kept, so a run can be stopped and started again.
+
+    python -m training.data.render --out .cache/pairs --scenes 1000 --processes 2
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import multiprocessing
 import os
+import signal
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "LP_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
-from training.data.shards import save_scene, scene_path  # noqa: E402
+from training.data.shards import (  # noqa: E402
+    clear_leftovers,
+    list_scenes,
+    load_meta,
+    save_scene,
+    scene_path,
+)
 
-_STUDIO = None
+if TYPE_CHECKING:
+    from training.data.studio import Studio
+
+Job = tuple[str, int, int]
 
 
-def _start() -> None:
-    global _STUDIO
+@functools.cache
+def _studio() -> Studio:
+    """This process's renderer, made at its first scene: what fails then is told as its answer."""
     import cv2
 
     from training.data.studio import Studio
 
     cv2.setNumThreads(1)
-    _STUDIO = Studio()
+    return Studio()
 
 
-def _render(job: tuple[str, int, int]) -> int:
+def _render(job: Job) -> int:
+    from training.data.scene import make_scene
+
     folder, seed, index = job
     path = scene_path(Path(folder), seed, index)
     if not path.is_file():
-        from training.data.scene import make_scene
-
-        assert _STUDIO is not None
-        save_scene(path, make_scene(_STUDIO, seed, index))
+        save_scene(path, make_scene(_studio(), seed, index))
     return index
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def _leave_interrupts() -> None:
+    """Ctrl-C is the first process's: it ends the others."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@contextmanager
+def _done(jobs: Sequence[Job], processes: int) -> Iterator[Any]:
+    """The jobs as they get done."""
+    if processes <= 1:
+        yield map(_render, jobs)
+        return
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(processes, initializer=_leave_interrupts) as pool:
+        yield pool.imap_unordered(_render, jobs)
+
+
+def render(out: Path, first: int, scenes: int, seed: int, processes: int) -> None:
+    """Renders what is not there yet, with a progress bar.
+
+    Raises:
+        RuntimeError: a part is missing (the body model's data, EGL); says what to install.
+        OSError: a scene can't be written; it names the file, and no part of it is left.
+        ValueError: a file in `out` is no scene; it names the file.
+    """
+    from tqdm import tqdm
+
+    from training.data.bodies import load_body_model
+    from training.data.scene import RENDERER
+
+    load_body_model()  # built once, before the processes need it
+    wanted = range(first, first + scenes)
+    jobs = [(str(out), seed, i) for i in wanted if not scene_path(out, seed, i).is_file()]
+    out.mkdir(parents=True, exist_ok=True)
+    clear_leftovers(out)
+    old = sum(load_meta(path).get("renderer", 1) != RENDERER for path in list_scenes(out))
+    if old:
+        print(
+            f"note: {old} scenes of {out} are an earlier renderer's and are kept; delete them to "
+            "have the same seeds rendered anew", file=sys.stderr,
+        )  # fmt: skip
+    bar = tqdm(total=scenes, initial=scenes - len(jobs), unit="scene")
+    try:
+        with bar, _done(jobs, processes) as done:
+            for _ in done:
+                bar.update()
+    finally:
+        clear_leftovers(out)  # of processes that were ended in the middle of a scene
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m training.data.render", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
     parser.add_argument("--out", type=Path, required=True, help="folder of the scenes")
     parser.add_argument("--scenes", type=int, default=1000)
     parser.add_argument("--first", type=int, default=0, help="index of the first scene")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=2)
-    args = parser.parse_args()
-    from tqdm import tqdm
-
-    from training.data.bodies import load_body_model
-    from training.data.scene import RENDERER
-    from training.data.shards import list_scenes, load_meta
-
-    load_body_model()  # built once, before the processes need it
-    wanted = range(args.first, args.first + args.scenes)
-    jobs = [
-        (str(args.out), args.seed, i)
-        for i in wanted
-        if not scene_path(args.out, args.seed, i).is_file()
-    ]
-    args.out.mkdir(parents=True, exist_ok=True)
-    old = sum(load_meta(path).get("renderer", 1) != RENDERER for path in list_scenes(args.out))
-    if old:
-        print(
-            f"note: {old} scenes of {args.out} are an earlier renderer's and are kept; delete them "
-            "to have the same seeds rendered anew", file=sys.stderr,
-        )  # fmt: skip
-    bar = tqdm(total=args.scenes, initial=args.scenes - len(jobs), unit="scene")
-    if args.processes <= 1:
-        _start()
-        for job in jobs:
-            _render(job)
-            bar.update()
-    else:
-        context = multiprocessing.get_context("spawn")
-        with context.Pool(args.processes, initializer=_start) as pool:
-            for _ in pool.imap_unordered(_render, jobs):
-                bar.update()
-    bar.close()
+    args = parser.parse_args(arguments)
+    try:
+        render(args.out, args.first, args.scenes, args.seed, args.processes)
+    except KeyboardInterrupt:
+        print(f"stopped; the same command goes on: {args.out} keeps its scenes", file=sys.stderr)
+        return 130
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"error: {where}{error.strerror or error}; the same command goes on once that is "
+              "mended", file=sys.stderr)  # fmt: skip
+        return 2
+    except (RuntimeError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

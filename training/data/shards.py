@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import zipfile
@@ -105,11 +106,28 @@ def scene_path(folder: Path, seed: int, index: int) -> Path:
 
 
 def save_scene(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Writes beside `path` and renames, so that a file that is there is whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Writes beside `path` and renames, so that a file that is there is whole.
+
+    Raises:
+        OSError: it can't be written (a full disk, ...); names `path`, and leaves nothing behind.
+    """
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp.npz")
-    np.savez(temporary, **arrays)
-    os.replace(temporary, path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(temporary, **arrays)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+def clear_leftovers(folder: Path) -> None:
+    """Deletes what processes that are gone had begun to write."""
+    for path in folder.glob(".scene-*.tmp.npz"):
+        if not Path("/proc", path.name.split(".")[-3]).exists():
+            path.unlink(missing_ok=True)
 
 
 def scene_from(arrays: dict[str, np.ndarray]) -> Scene:
@@ -123,17 +141,24 @@ def load_scene(path: str | Path) -> Scene:
     try:
         with np.load(path) as file:
             return scene_from({k: file[k] for k in file.files})
-    except (KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise ValueError(
-            f"{path} is no scene ({error}); delete it and render again: "
-            "`python -m training.data.render --out FOLDER`"
-        ) from error
+    except (KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(_no_scene(path, error)) from error
+
+
+def _no_scene(path: str | Path, error: Exception) -> str:
+    return (
+        f"{path} is no scene ({error}); delete it and render again: "
+        "`python -m training.data.render --out FOLDER`"
+    )
 
 
 def load_meta(path: str | Path) -> dict[str, Any]:
-    """A scene's `meta` alone."""
-    with np.load(path) as file:
-        return dict(json.loads(str(file["meta"])))
+    """A scene's `meta` alone. Raises ValueError that names the file if it is not one."""
+    try:
+        with np.load(path) as file:
+            return dict(json.loads(str(file["meta"])))
+    except (KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(_no_scene(path, error)) from error
 
 
 def list_scenes(folder: str | Path) -> list[Path]:
