@@ -18,10 +18,10 @@ from training.data.outfits import pairs_of
 from training.data.preview import pairs_sheet, warp
 from training.data.shards import Scene
 from training.data.shop import inside_distance, tuck
-from training.dataset import SHARED, Pairs, scene_files
+from training.dataset import SHARED, Pairs, loader, scene_files
 from training.journal import Journal
 from training.shapes import named
-from training.step import Weights, assemble, discriminator_loss, run
+from training.step import Weights, assemble, discriminator_loss, picture_terms, run, see
 from tryon.contract import CATEGORIES, LANDMARKS, NET_HEIGHT, NET_WIDTH, PARSE
 from tryon.models import system
 from tryon.models.blocks import pixel_coordinates
@@ -411,3 +411,19 @@ def test_a_journal_writes_the_means_of_ten_steps_and_goes_on(tmp_path: Path) -> 
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [10, 20, 30, 40]
     assert [line["loss"] for line in lines] == [5.5, 15.5, 25.5, 35.5] and lines[0]["odd"] == 1
+
+
+def test_the_picture_keeps_its_levels_under_autocast(folder: Path) -> None:
+    """A product in bfloat16 would make every garment a level brighter."""
+    nets = assemble(system.load_models(), Vocabulary([]))
+    batch = next(iter(loader(Pairs(scene_files(folder, "train"), None, Options(), 5), 2, 0, 1, 0)))
+    pictures = []
+    with torch.no_grad():
+        seen = see(nets, batch)
+        pose = nets.pose.features(seen.before)
+        z = nets.generator.fusion(seen.garment["z_image"], seen.z_text, seen.condition)
+        out = nets.generator.predict(seen.before, pose, seen.garment, z, seen.condition, seen.shop)
+        for half in (False, True):
+            with torch.autocast("cpu", torch.bfloat16, enabled=half):
+                pictures.append(picture_terms(nets, Weights(), seen, out, False)[0])
+    assert (pictures[0] - pictures[1]).abs().max() * 255 < 0.1
