@@ -23,7 +23,7 @@ class Inputs:
 
 
 def make_inputs(person: Path, garment: Path, size: tuple[int, int]) -> Inputs:
-    """The person cut to the size (height, width), and a garment as large.
+    """The person cut to the size (height, width), and a garment as large, of 512 pixels at least.
 
     A garment as large as a camera makes it would be sent and then scaled down: that measures the
     wire, not the model.
@@ -35,7 +35,8 @@ def make_inputs(person: Path, garment: Path, size: tuple[int, int]) -> Inputs:
     fitted = ImageOps.fit(upright, (width, height), Image.Resampling.LANCZOS, centering=(0.5, 0.3))
     with Image.open(garment) as image:
         cloth = image.convert("RGB")
-        cloth.thumbnail((max(size), max(size)), Image.Resampling.LANCZOS)
+        side = max(*size, 512)
+        cloth.thumbnail((side, side), Image.Resampling.LANCZOS)
     return Inputs(np.asarray(fitted), np.asarray(cloth))
 
 

@@ -33,7 +33,7 @@ from training.data.real_photos import RealPhotos
 from training.dataset import Pairs, loader, scene_files
 from training.journal import Journal
 from training.step import Networks, assemble, condition_of, images
-from training.train import CHECKPOINT, groups, rate_at, write_whole
+from training.train import CHECKPOINT, add_run, groups, rate_at, write_whole
 from tryon.contract import CATEGORIES, NET_HEIGHT, NET_WIDTH
 from tryon.models import system
 from tryon.models.blocks import Residual
@@ -50,15 +50,9 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     p.add_argument("--teacher", type=Path, required=True, help="folder of the wider weights")
-    p.add_argument("--pairs", type=Path, required=True, help="folder of rendered scenes (*.npz)")
-    p.add_argument("--photos", type=Path, help="folder of real garment photos with manifest.csv")
-    p.add_argument("--cutouts", type=Path, help="folder of training.data.cutouts: real garments")
-    p.add_argument("--out", type=Path, required=True, help="folder of this run")
+    add_run(p)
     p.add_argument("--steps", type=int, default=1200, help="train up to this step (even)")
-    p.add_argument("--batch", type=int, default=16)
     p.add_argument("--rate", type=float, default=8e-4, help="peak learning rate")
-    p.add_argument("--seed", type=int, default=1)
-    p.add_argument("--workers", type=int, default=1)
     p.add_argument("--save-every", type=int, default=100)
     return p
 

@@ -38,18 +38,25 @@ from tryon.models import system
 CHECKPOINT = "last.pt"
 
 
+def add_run(p: argparse.ArgumentParser) -> None:
+    """The options of every training: what it reads, where it writes, how it is cut up."""
+    p.add_argument("--pairs", type=Path, required=True, help="folder of rendered scenes (*.npz)")
+    p.add_argument("--photos", type=Path, help="folder of real garment photos with manifest.csv")
+    p.add_argument("--cutouts", type=Path, help="folder of training.data.cutouts: real garments")
+    p.add_argument("--out", type=Path, required=True, help="folder of this run")
+    p.add_argument("--batch", type=int, default=16)
+    p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--workers", type=int, default=1)
+
+
 def parser() -> argparse.ArgumentParser:
     text = __doc__ or ""
     p = argparse.ArgumentParser(
         prog="python -m training.train", description=text,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
-    p.add_argument("--pairs", type=Path, required=True, help="folder of rendered scenes (*.npz)")
-    p.add_argument("--photos", type=Path, help="folder of real garment photos with manifest.csv")
-    p.add_argument("--cutouts", type=Path, help="folder of training.data.cutouts: real garments")
-    p.add_argument("--out", type=Path, required=True, help="folder of this run")
+    add_run(p)
     p.add_argument("--steps", type=int, default=6000, help="train up to this step")
-    p.add_argument("--batch", type=int, default=16)
     p.add_argument("--rate", type=float, default=1.5e-3, help="peak learning rate")
     p.add_argument("--alpha", type=float, default=0.7)
     p.add_argument("--places-until", type=float, default=0.0,
@@ -60,8 +67,6 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--without", nargs="*", choices=OMISSIONS, default=[],
                    help="kinds of pairs to leave out")  # fmt: skip
     p.add_argument("--strength", type=float, default=1.0, help="of the randomisation, 0 to 1")
-    p.add_argument("--seed", type=int, default=1)
-    p.add_argument("--workers", type=int, default=1)
     p.add_argument("--save-every", type=int, default=200)
     p.add_argument("--init", type=Path, help="folder of weights to begin from (fine-tuning)")
     p.add_argument("--stop-after", type=float, default=0, help="stop after so many minutes")

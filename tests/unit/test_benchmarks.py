@@ -246,7 +246,7 @@ def test_machine_is_described():
 
 
 @pytest.mark.parametrize(
-    ("size", "garment"), [((256, 192), 256), ((512, 384), 512), ((1024, 768), 1024)]
+    ("size", "garment"), [((256, 192), 512), ((512, 384), 512), ((1024, 768), 1024)]
 )
 def test_inputs_have_their_size(tmp_path, size, garment):
     Image.new("RGB", (300, 600), "red").save(tmp_path / "p.png")
@@ -258,8 +258,10 @@ def test_inputs_have_their_size(tmp_path, size, garment):
 
 def test_fresh_requests_differ_in_what_the_image_encoder_sees():
     made = inputs.Inputs(np.zeros((64, 64, 3), np.uint8), np.full((512, 400, 3), 230, np.uint8))
-    nets = {make_canvas(inputs.fresh(made, n).garment, (384, 288))[1].tobytes() for n in range(300)}
-    assert len(nets) == 300 and len({inputs.fresh(made, n).prompt for n in range(300)}) == 300
+    for size in ((384, 288), (512, 384)):
+        garments = (inputs.fresh(made, n).garment for n in range(300))
+        assert len({make_canvas(garment, size)[1].tobytes() for garment in garments}) == 300
+    assert len({inputs.fresh(made, n).prompt for n in range(300)}) == 300
     assert (made.garment == 230).all(), "the given request stays as it is"
 
 

@@ -47,7 +47,7 @@ def test_light_darkens_as_a_product_and_never_blows_out() -> None:
     assert torch.allclose(lit(cloth, torch.ones_like(cloth)), cloth)
     bright = lit(cloth, torch.full_like(cloth, 1.5))[0, 0, 0]
     assert (bright[1:] > bright[:-1]).all(), "what was lighter stays lighter: folds are kept"
-    assert (bright <= 1.002).all() and torch.isclose(bright[0], torch.tensor(0.075), rtol=0.02)
+    assert (bright <= 1).all() and torch.isclose(bright[0], torch.tensor(0.075), rtol=0.02)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -205,7 +205,8 @@ def test_garment_and_paint_replace_what_they_cover() -> None:
     picture = composite(window, whole, _maps(1.0, 1.0), canvas)
     inner = (slice(None), slice(None), slice(2, -2), slice(2, -2))  # a flow of half size has a rim
     assert torch.allclose(picture[inner], canvas[:, :3][inner] / 255, atol=1e-3)
-    assert to_bytes(window, layers(window, whole, _maps(1.0, 1.0), canvas))[1].min() == 255
+    over = layers(window, whole, _maps(1.0, 1.0), canvas)
+    assert (over.alpha + over.repaint).min() == 1 and to_bytes(window, over)[1].min() == 255
     picture = composite(window, whole, _maps(0.0, 0.0), canvas)
     assert torch.allclose(picture, torch.full_like(picture, 0.25), atol=1e-4)
 
@@ -216,7 +217,8 @@ def test_transparent_canvas_shows_what_is_beneath() -> None:
     canvas[:, 3] = 0
     where = torch.tensor([[0.0, 0, 1, 1]])
     assert torch.equal(composite(window, where, _maps(1.0, 1.0), canvas), window)
-    assert to_bytes(window, layers(window, where, _maps(1.0, 1.0), canvas))[1].max() == 0
+    over = layers(window, where, _maps(1.0, 1.0), canvas)
+    assert (over.alpha + over.repaint).max() == 0 and to_bytes(window, over)[1].max() == 0
 
 
 @pytest.mark.parametrize("box", [(0.0, 0.0, 1.0, 1.0), (0.2, 0.1, 0.7, 0.95)])
@@ -233,9 +235,9 @@ def test_recolour_moves_the_mean_and_strength_zero_moves_nothing() -> None:
     cloth = torch.rand(1, 3, 16, 16) * 0.2 + 0.4
     mean = cloth.mean((2, 3))
     red = torch.tensor([[0.8, 0.1, 0.1]])
-    out = recolour(cloth * 255, torch.ones(1, 1), red, mean)
+    out = recolour(cloth, torch.ones(1, 1), red, mean)
     assert (out.mean((2, 3)) - red).abs().max() < 0.08
-    assert torch.allclose(recolour(cloth * 255, torch.zeros(1, 1), red, mean), cloth)
+    assert torch.equal(recolour(cloth, torch.zeros(1, 1), red, mean), cloth)
 
 
 def test_uncovered_skin_takes_the_persons_own_colour() -> None:

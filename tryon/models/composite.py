@@ -52,10 +52,10 @@ def recolour(cloth: Tensor, strength: Tensor, colour: Tensor, mean: Tensor) -> T
     """Moves the garment's mean to `colour`, keeping its light and dark; one affine map of RGB.
 
     Args:
-        cloth: (N, 3, h, w) in 0..255; strength: (N, 1) in 0..1; colour, mean: (N, 3) in 0..1.
+        cloth: (N, 3, h, w) in 0..1; strength: (N, 1) in 0..1; colour, mean: (N, 3).
 
     Returns:
-        (N, 3, h, w) in 0..1, not clamped.
+        (N, 3, h, w), not clamped.
     """
     luma = cloth.new_tensor(LUMA)
     # (own + 0.15) / (mean + 0.15): a gain where the garment is light, an offset where it is too
@@ -64,12 +64,12 @@ def recolour(cloth: Tensor, strength: Tensor, colour: Tensor, mean: Tensor) -> T
     slope = (strength * colour / level)[:, :, None]
     matrix = torch.eye(3, device=cloth.device) * (1 - strength)[:, :, None] + slope * luma
     n, _, h, w = cloth.shape
-    out = (matrix / 255) @ cloth.reshape(n, 3, h * w) + 0.15 * slope
+    out = matrix @ cloth.reshape(n, 3, h * w) + 0.15 * slope
     return out.reshape(n, 3, h, w)
 
 
 def lit(cloth: Tensor, gain: Tensor) -> Tensor:
-    """Cloth in the light: darker by a gain under 1; above 1 it nears white (to a quarter level).
+    """Cloth in the light: darker by a gain under 1; above 1 it nears white and never reaches it.
 
     A plain product blows a white garment out: its folds, all near white, would become white.
 
@@ -77,9 +77,9 @@ def lit(cloth: Tensor, gain: Tensor) -> Tensor:
         cloth: (N, C, h, w), in 0..1 or a little beyond; gain: the same, positive.
     """
     over = (1 - gain).clamp(max=0)
-    room = (1 - cloth).clamp(min=1e-3)
+    room = (1 - cloth).clamp(min=0)
     # Begins with the product's own slope, and ends at `room`.
-    brighter = room * (1 - (cloth * over / room).exp())
+    brighter = room * (1 - (cloth * over / (room + 1e-3)).exp())
     return cloth * gain.clamp(max=1) + brighter
 
 
@@ -185,8 +185,8 @@ def layers(
     # Edges as sharp as the window's pixels, not as the network's.
     height = (placement[:, 3] - placement[:, 1]).clamp(min=1e-6)
     scale = decide * (window.shape[2] / height / NET_HEIGHT).clamp(1.0, 4.0)[:, None, None, None]
-    cloth = warp(canvas, flow)
-    alpha = _sharpen(garment, scale) * (cloth[:, 3:] / 255)
+    cloth = warp(canvas, flow) / 255
+    alpha = _sharpen(garment, scale) * cloth[:, 3:]
     cloth = recolour(cloth[:, :3], maps.strength, maps.colour, maps.garment_mean)
     cloth = _limited(lit(cloth, shade))
     return Layers(alpha, cloth, (1 - alpha) * (1 - _sharpen(keep, scale)), paint)
