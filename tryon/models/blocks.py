@@ -79,17 +79,19 @@ def constant(value: Tensor) -> Tensor:
 
 
 class Residual(nn.Module):
-    """Two 3x3 convolutions around a shortcut (He et al., 2016), half as wide between them.
+    """Two convolutions around a shortcut (He et al., 2016), narrower between them.
 
-    A block as wide inside as out does twice the work; `training.distil` taught these its answers.
+    A block as wide inside as out does several times the work; `training.distil` taught these its
+    answers.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, hidden: int, last: int = 3) -> None:
+        """Args: hidden: channels between the two; last: the second one's kernel, 3 or 1."""
         super().__init__()
-        hidden = channels // 2
         self.first = Conv(channels, hidden)
         self.second = nn.Sequential(
-            nn.Conv2d(hidden, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels)
+            nn.Conv2d(hidden, channels, last, padding=last // 2, bias=False),
+            nn.BatchNorm2d(channels),
         )
         norm = self.second[1]
         assert isinstance(norm, nn.BatchNorm2d)
@@ -143,22 +145,24 @@ def up2(x: Tensor) -> Tensor:
     return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
 
 
-def warp(image: Tensor, flow: Tensor) -> Tensor:
+def warp(image: Tensor, flow: Tensor, size: Tensor | None = None) -> Tensor:
     """Samples `image` at `flow`, in full precision.
 
     Args:
         image: (N, C, H, W).
         flow: (N, 2, h, w) x, y in 0..1 of the image; outside, the edge is repeated.
+        size: float (2,), its W and H, where they vary between calls of a traced network: without it
+            a trace keeps those of its example.
 
     Returns:
         float32 (N, C, h, w).
     """
     # Places are kept half a pixel inside, where padding with zeros is never seen: ONNX Runtime
     # samples so 2.5 times faster than with its own repeated edge.
-    x, y = flow.float().unbind(1)
-    x = x.clamp(0.5 / image.shape[3], 1 - 0.5 / image.shape[3])
-    y = y.clamp(0.5 / image.shape[2], 1 - 0.5 / image.shape[2])
-    grid = torch.stack([x, y], 3) * 2 - 1
+    if size is None:
+        size = torch.tensor([float(image.shape[3]), float(image.shape[2])], device=image.device)
+    inside = (1 - 1 / size)[:, None, None]
+    grid = (flow.float() * 2 - 1).clamp(-inside, inside).permute(0, 2, 3, 1)
     return F.grid_sample(image.float(), grid, padding_mode="zeros", align_corners=False)
 
 
