@@ -10,6 +10,8 @@ from pathlib import Path
 from tryon.contract import (
     CANVAS_SIZES,
     CONTRACT_VERSION,
+    DETECTOR_NARROW,
+    DETECTOR_SIZE,
     ENSEMBLE,
     ENSEMBLE_INPUTS,
     ENSEMBLE_OUTPUTS,
@@ -139,8 +141,8 @@ Shape = tuple[int, ...]
 def profile(model: Model) -> dict[str, tuple[Shape, Shape, Shape]]:
     """A TensorRT optimisation profile: input -> (least, best, largest) shape, batch in front.
 
-    Varying dimensions run from the smallest of OUTPUT_SIZES (or canvas) to what the contract
-    allows, and are best at 512x384.
+    Varying dimensions run from the smallest of OUTPUT_SIZES (or canvas, or thumbnail) to what the
+    contract allows, and are best at an upright 512x384.
     """
     profiles = {}
     for tensor in model.inputs:
@@ -148,6 +150,9 @@ def profile(model: Model) -> dict[str, tuple[Shape, Shape, Shape]]:
             low = best = high = tensor.shape
         elif tensor.name in ("input_ids", "attention_mask"):
             low, best, high = (2,), (8,), (MAX_TOKENS,)
+        elif tensor.name == "thumbnail":
+            narrow, square = (DETECTOR_SIZE, DETECTOR_NARROW, 3), (DETECTOR_SIZE, DETECTOR_SIZE, 3)
+            low, best, high = narrow, narrow, square
         elif tensor.name == "canvas":
             low, best, high = (
                 (4, *s) for s in (CANVAS_SIZES[0], CANVAS_SIZES[0], CANVAS_SIZES[-1])

@@ -123,7 +123,7 @@ def assemble(
                 shutil.copyfile(BACKENDS / "onnx_model.py", folder / "model.py")
         if served:
             shutil.copyfile(
-                tokenizer / "tokenizer.json", staging / "tokenizer" / VERSION / "tokenizer.json"
+                tokenizer / "tokenizer.json", staging / "decode" / VERSION / "tokenizer.json"
             )
             # An ensemble has no file, but Triton wants its version folder.
             (staging / ENSEMBLE / VERSION).mkdir()

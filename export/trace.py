@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnx.reference
+import onnx.shape_inference
 import torch
 from torch import nn
 
@@ -30,7 +31,8 @@ class TraceError(RuntimeError):
 
 
 def trace(model: Model, module: nn.Module, inputs: dict[str, np.ndarray], path: Path) -> None:
-    """Writes `path`: opset 17, the contract's names, the batch and all varying dimensions dynamic.
+    """Writes `path`: opset 17, the contract's names, the batch and all varying dimensions dynamic,
+    shapes stated within.
 
     Args:
         model: of the contract.
@@ -55,9 +57,47 @@ def trace(model: Model, module: nn.Module, inputs: dict[str, np.ndarray], path: 
             output_names=[t.name for t in model.outputs], dynamic_axes=axes,
         )  # fmt: skip
     graph = onnx.load(str(path))
-    if fold_pads(graph):
-        onnx.save(graph, str(path))
+    fold_pads(graph)
+    state_shapes(graph)
+    onnx.save(graph, str(path))
     check(model, path)
+
+
+def state_shapes(model: onnx.ModelProto) -> int:
+    """States the shapes within a graph that only the batch varies; returns how many.
+
+    Behind a reshape the exporter knows no batch any more, and ONNX Runtime then takes no two maps
+    to be of one size: it adds them by themselves, not within a convolution.
+    """
+    # Not of 1: that may be an axis of its own.
+    two, three = (_shapes(model, batch) for batch in (2, 3))
+    stated = 0
+    for name, (kind, shape) in two.items():
+        _, other = three.get(name, (kind, []))
+        if shape and None not in shape and other == [3, *shape[1:]] and shape[0] == 2:
+            model.graph.value_info.append(
+                onnx.helper.make_tensor_value_info(name, kind, ["batch", *shape[1:]])
+            )
+            stated += 1
+    return stated
+
+
+def _shapes(model: onnx.ModelProto, batch: int) -> dict[str, tuple[int, list[int | None]]]:
+    """Element type and shape of every tensor within a graph, of inputs of that batch."""
+    fixed = onnx.ModelProto()
+    fixed.CopyFrom(model)
+    for value in fixed.graph.input:
+        value.type.tensor_type.shape.dim[0].dim_value = batch
+    for value in fixed.graph.output:
+        value.type.tensor_type.shape.dim[0].Clear()
+    inferred = onnx.shape_inference.infer_shapes(fixed, data_prop=True)
+    return {
+        value.name: (
+            value.type.tensor_type.elem_type,
+            [int(d.dim_value) or None for d in value.type.tensor_type.shape.dim],
+        )
+        for value in inferred.graph.value_info
+    }
 
 
 def fold_pads(model: onnx.ModelProto) -> int:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-CONTRACT_VERSION = "3"
+CONTRACT_VERSION = "4"
 """Changed whenever a served tensor changes; the client refuses a server that answers another."""
 
 ENSEMBLE = "tryon"
@@ -25,7 +25,8 @@ NET_HEIGHT, NET_WIDTH = 256, 192
 POSE_SIZE = 256
 """Side of the square view that the pose network sees; its central NET_WIDTH columns are the
 generator's view."""
-DETECTOR_SIZE = 224
+DETECTOR_SIZE, DETECTOR_NARROW = 224, 160
+"""Sides of the detector's pictures: 224x224, or 224x160 for upright photos."""
 MAX_SIDE = 1536
 MIN_SIDE = 64
 MAX_IMAGE_BYTES = 32 * 1024 * 1024
@@ -63,6 +64,7 @@ POSE_POINTS = 39
 POSE_CHANNELS = 48
 """BlazePose: landmarks with heat maps, and channels of each decoder map."""
 DETECTOR_ANCHORS = 2254
+"""Of 224x224; of 224x160 there are 1610."""
 GARMENT_CHANNELS = (32, 64, 96, 128)
 """Channels of E^I's feature maps at 1/4, 1/8, 1/16 and 1/32 of the network's view."""
 
@@ -118,7 +120,6 @@ _PERSON = _t("person", "uint8", -1, -1, -1)
 _GARMENT = _t("garment", "uint8", -1, -1, -1)
 _PROMPT = _t("prompt", "bytes", 1)
 _CATEGORY = _t("category", "bytes", 1)
-_WORDS = _t("words", "bytes", 1)
 _CONDITION = _t("condition", "float32", len(CONDITION))
 _PHOTO = _t("photo", "uint8", -1, -1, 3)
 _VIEW = _t("view", "uint8", POSE_SIZE, POSE_SIZE, 3)
@@ -126,6 +127,8 @@ _WINDOW = _t("window", "uint8", -1, -1, 3)
 _PLACEMENT = _t("placement", "float32", 4)
 _BOX = _t("box", "int32", 4)
 _CLOTH = _t("cloth", "uint8", -1, -1, -1)
+_THUMBNAIL = _t("thumbnail", "uint8", DETECTOR_SIZE, -1, 3)
+_DETECTIONS = (_t("boxes", "float32", -1, 12), _t("scores", "float32", -1))
 _CANVAS_SIZE = _t("canvas_size", "int32", 2)
 _GARMENT_NET = _t("garment_net", "uint8", NET_HEIGHT, NET_WIDTH, 3)
 _CANVAS = _t("canvas", "uint8", 4, -1, -1)
@@ -142,23 +145,25 @@ _CONFIDENCE = _t("confidence", "float32", 1)
 
 MODELS: tuple[Model, ...] = (
     Model(
+        # All of a request is read in one step, so that this alone starts an ensemble: Triton 2.51
+        # can lock up for good when one of two first steps fails while the other is scheduled.
         "decode", "python",
         "Checks a request and decodes its pictures. `person` and `garment` are pixels (H, W, 3), "
         "or (H, W, 4) with alpha, or an encoded file's bytes as (1, 1, N). A garment of shape "
         "(1, 1, 1) means none; an empty prompt means none. `thumbnail` is the person letterboxed "
-        "for the detector; `cloth` the garment's pixels (1x1 for none) and `canvas_size` the "
-        "height and width of its canvas; `words` is the checked prompt.",
+        f"for the detector, {DETECTOR_SIZE}x{DETECTOR_SIZE} or {DETECTOR_SIZE}x{DETECTOR_NARROW}; "
+        "`cloth` the garment's pixels (1x1 for none) and `canvas_size` the "
+        "height and width of its canvas; `input_ids` are the checked prompt's WordPiece tokens. "
+        "`attention_mask` is 0 on padding.",
         (_PERSON, _GARMENT, _PROMPT, _CATEGORY),
-        (_PHOTO, _t("thumbnail", "uint8", DETECTOR_SIZE, DETECTOR_SIZE, 3), _CLOTH, _CANVAS_SIZE,
-         _CONDITION, _WORDS),
+        (_PHOTO, _THUMBNAIL, _CLOTH, _CANVAS_SIZE, _CONDITION, _IDS, _ATTENTION),
     ),
     Model(
         "detector", "onnx",
-        "BlazePose's person detector: boxes (x0, y0, x1, y1 in 0..1 of the thumbnail), key points "
-        "(hip centre, full-body circle, shoulder centre, upper-body circle; x, y each) and scores "
-        "after the logistic function.",
-        (_t("thumbnail", "uint8", DETECTOR_SIZE, DETECTOR_SIZE, 3),),
-        (_t("boxes", "float32", DETECTOR_ANCHORS, 12), _t("scores", "float32", DETECTOR_ANCHORS)),
+        "BlazePose's person detector: boxes (x0, y0, x1, y1 in pixels of the thumbnail), key "
+        "points (hip centre, full-body circle, shoulder centre, upper-body circle; x, y each) and "
+        "scores after the logistic function.",
+        (_THUMBNAIL,), _DETECTIONS,
     ),
     Model(
         "crop", "python",
@@ -166,8 +171,7 @@ MODELS: tuple[Model, ...] = (
         "view; `window` the photo's own pixels inside the generator's view; `box` (x0, y0, x1, y1) "
         "where the window lies in the photo; `placement` (left, top, right, bottom) where it lies "
         "in the generator's view, in 0..1.",
-        (_PHOTO, _t("boxes", "float32", DETECTOR_ANCHORS, 12),
-         _t("scores", "float32", DETECTOR_ANCHORS), _CONDITION),
+        (_PHOTO, *_DETECTIONS, _CONDITION),
         (_WINDOW, _VIEW, _BOX, _PLACEMENT),
     ),
     Model(
@@ -176,12 +180,6 @@ MODELS: tuple[Model, ...] = (
         "person is there, heat maps and the decoder's feature maps.",
         (_VIEW,),
         (_t("landmarks", "float32", POSE_POINTS, 5), _t("pose_score", "float32", 1), *_POSE_MAPS),
-    ),
-    Model(
-        # It reads `words`, not `prompt`, so that `decode` alone starts an ensemble: Triton 2.51 can
-        # lock up for good when one of two first steps fails while the other is being scheduled.
-        "tokenizer", "python", "WordPiece tokens of the words, padded to a fixed length.",
-        (_WORDS,), (_IDS, _ATTENTION),
     ),
     Model(
         "text_encoder", "onnx",

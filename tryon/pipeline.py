@@ -80,8 +80,9 @@ class TryOnPipeline:
             began = now
 
         decoded = decode(
-            person, NO_GARMENT if garment is None else garment, prompt.encode(), category.encode()
-        )
+            person, NO_GARMENT if garment is None else garment, prompt.encode(), category.encode(),
+            self.tokenizer,
+        )  # fmt: skip
         tensors.update({k: v[None] for k, v in decoded._asdict().items()})
         done("decode")
         tensors |= self._network("detector", tensors)
@@ -91,9 +92,6 @@ class TryOnPipeline:
         )
         tensors.update({k: v[None] for k, v in cut._asdict().items()})
         done("crop")
-        ids, attention = self.tokenizer(prompt.encode())
-        tensors.update(input_ids=ids[None], attention_mask=attention[None])
-        done("tokenizer")
         tensors |= self._network("text_encoder", tensors)
         done("text_encoder")
         found = cutout(decoded.cloth, decoded.canvas_size, tensors["painted"][0])

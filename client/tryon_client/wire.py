@@ -15,7 +15,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 from tryon_client.errors import InvalidRequest, TryOnError, WrongModelVersion
 
 MODEL = "tryon"
-CONTRACT_VERSION = "3"
+CONTRACT_VERSION = "4"
 """The version of the contract that this client speaks."""
 CATEGORIES = ("upper", "lower", "dress")
 MAX_PROMPT_CHARACTERS = 512

@@ -18,7 +18,8 @@ import numpy as np
 import onnxruntime
 import triton_python_backend_utils as pb_utils
 
-_WARM_UP_SIZES = (256, 192)  # of a tensor's first and second dimension that vary
+_WARM_UP_SIZES = (160, 224)
+"""Of a tensor's first and second dimension that vary: widths that the detector takes."""
 
 
 class Memory:

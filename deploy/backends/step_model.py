@@ -9,6 +9,7 @@ import os
 import traceback
 from pathlib import Path
 
+import cv2
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
@@ -16,12 +17,7 @@ from tryon import contract
 from tryon.errors import RequestError
 from tryon.steps.served import load_step
 
-try:
-    import cv2
-
-    cv2.setNumThreads(1)  # small pictures: threads would cost more than they save
-except ImportError:  # the tokenizer needs none
-    pass
+cv2.setNumThreads(1)  # small pictures: threads would cost more than they save
 
 
 class TritonPythonModel:
@@ -42,7 +38,7 @@ class TritonPythonModel:
             inputs[tensor.name] = np.zeros(
                 shape, object if tensor.dtype == "bytes" else tensor.dtype
             )
-        special = {"category": b"upper", "prompt": b"a shirt", "words": b"a shirt"}
+        special = {"category": b"upper", "prompt": b"a shirt"}
         for name, value in special.items():
             if name in inputs:
                 inputs[name] = np.full((1, 1), value, object)

@@ -288,6 +288,11 @@ def test_the_steps_own_doors_hold_too(call, good):
         message.raw_input_contents.append(bytes(int(np.prod(shape)) * size))
     with pytest.raises(grpc.RpcError, match="paste"):
         call(message)
+    message = service_pb2.ModelInferRequest(model_name="detector")
+    message.inputs.add(name="thumbnail", datatype="UINT8", shape=(1, 100, 70, 3))
+    message.raw_input_contents.append(bytes(100 * 70 * 3))
+    with pytest.raises(grpc.RpcError, match="unexpected shape for input 'thumbnail'"):
+        call(message)
     for size, said in (((60000, 45000), "canvas_size: .*send one of"),  # a canvas of 10 GB
                        ((384, 288), "painted: .*send ")):  # fmt: skip
         message = service_pb2.ModelInferRequest(model_name="cutout")

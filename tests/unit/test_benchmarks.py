@@ -307,10 +307,10 @@ def test_steps_begin_with_their_last_input():
     assert set(spans) == set(each)
     assert spans["decode"] == (0, 10)
     # The person, and the words and the garment, go on side by side.
-    assert spans["detector"][0] == spans["tokenizer"][0] == 10
-    assert spans["cutout"][0] == spans["text_encoder"][1] == 30
-    assert spans["image_encoder"][0] == spans["cutout"][1] == 55
-    assert spans["generator"][0] == max(spans["pose"][1], spans["image_encoder"][1]) == 65
+    assert spans["detector"][0] == spans["text_encoder"][0] == 10
+    assert spans["cutout"][0] == spans["text_encoder"][1] == 20
+    assert spans["image_encoder"][0] == spans["cutout"][1] == 45
+    assert spans["generator"][0] == max(spans["pose"][1], spans["image_encoder"][1]) == 55
     assert spans["paste"][1] == max(end for _, end in spans.values())
 
 

@@ -92,15 +92,22 @@ def test_unknown_target_is_named():
         all_configs("tpu")
 
 
-def test_profiles_cover_the_benchmarked_sizes():
-    shapes = profile(contract.model("generator"))
-    for name, (low, best, high) in shapes.items():
-        tensor = next(t for t in contract.model("generator").inputs if t.name == name)
+@pytest.mark.parametrize("name", [m.name for m in contract.MODELS if m.kind == "onnx"])
+def test_profiles_fit_the_contract(name):
+    model = contract.model(name)
+    shapes = profile(model)
+    assert list(shapes) == [tensor.name for tensor in model.inputs]
+    for tensor in model.inputs:
+        low, best, high = shapes[tensor.name]
         for shape in (low, best, high):
-            assert len(shape) == len(tensor.shape) + 1
             assert all(d in (-1, s) for d, s in zip(tensor.shape, shape[1:], strict=True))
         assert all(a <= b <= c for a, b, c in zip(low, best, high, strict=True))
-    low, _, high = shapes["window"]
+    if name == "detector":
+        assert [shape[2] for shape in shapes["thumbnail"]] == [160, 160, 224]
+
+
+def test_profiles_cover_the_benchmarked_sizes():
+    low, _, high = profile(contract.model("generator"))["window"]
     for height, width in contract.OUTPUT_SIZES:
         assert low[1] <= height <= high[1] and low[2] <= width <= high[2]
 

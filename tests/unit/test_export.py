@@ -17,7 +17,7 @@ from torch import nn
 from export import __main__ as command
 from export import parity, repository
 from export.parity import DriftError, compare_tensor, require
-from export.trace import TraceError, fold_pads, trace
+from export.trace import TraceError, fold_pads, state_shapes, trace
 from tryon import contract
 from tryon.contract import Model, Tensor
 
@@ -51,12 +51,12 @@ def inputs(seed: int = 0, rows: int = 3) -> dict[str, np.ndarray]:
 @pytest.fixture
 def toy(monkeypatch):
     """A contract of one network and one step, and a module for it."""
-    models = (TOY, Model("tokenizer", "python", "", (), ()))
+    models = (TOY, Model("decode", "python", "", (), ()))
     monkeypatch.setattr(repository, "MODELS", models)
     monkeypatch.setattr(
         repository,
         "write_configs",
-        lambda folder, target: [(folder / n).mkdir() for n in ("toy", "tokenizer", "tryon")],
+        lambda folder, target: [(folder / n).mkdir() for n in ("toy", "decode", "tryon")],
     )
     return TOY
 
@@ -88,7 +88,7 @@ def test_assembles_and_records(assemble):
     assert (
         (folder / "toy" / "1" / "model.py").read_text().startswith('"""Triton Python backend: on')
     )
-    assert (folder / "tokenizer" / "1" / "tokenizer.json").is_file()
+    assert (folder / "decode" / "1" / "tokenizer.json").is_file()
     assert (folder / "tryon" / "1").is_dir()
     stamp = json.loads((folder / "export.json").read_text())
     assert {(r["tensor"], r["inputs"]) for r in stamp["parity"]} == {
@@ -261,3 +261,34 @@ def test_pads_with_zeros_are_folded_into_their_convolution(tmp_path: Path) -> No
     session = ort.InferenceSession(graph.SerializeToString())
     (found,) = session.run(None, {"x": x.numpy()})
     assert np.allclose(found, module(x).detach().numpy(), atol=1e-5)
+
+
+def test_shapes_behind_a_reshape_are_stated_and_sums_go_into_convolutions(tmp_path: Path) -> None:
+    class Sum(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.two = torch.nn.Conv2d(8, 16, 1), torch.nn.Conv2d(8, 16, 1)
+
+        def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+            return torch.relu(self.one(x) + self.two(y.reshape(-1, 8, 6, 6)))
+
+    module, path = Sum().eval(), tmp_path / "sum.onnx"
+    x, y = torch.randn(2, 8, 6, 6), torch.randn(2, 8, 36)
+    torch.onnx.export(
+        module, (x, y), str(path), dynamo=False, opset_version=17, input_names=["x", "y"],
+        output_names=["z"], dynamic_axes={n: {0: "batch"} for n in ("x", "y", "z")},
+    )  # fmt: skip
+    graph = onnx.load(str(path))
+
+    def operators() -> list[str]:
+        options, best = ort.SessionOptions(), tmp_path / "best.onnx"
+        options.optimized_model_filepath, options.log_severity_level = str(best), 3
+        session = ort.InferenceSession(graph.SerializeToString(), options)
+        (found,) = session.run(None, {"x": x.numpy(), "y": y.numpy()})
+        assert np.allclose(found, module(x, y).detach().numpy(), atol=1e-5)
+        return [node.op_type for node in onnx.load(str(best)).graph.node]
+
+    assert {"Add", "Relu"} & set(operators())
+    assert state_shapes(graph) > 0
+    onnx.checker.check_model(graph, full_check=True)
+    assert not {"Add", "Relu"} & set(operators())

@@ -75,19 +75,34 @@ def test_the_box_of_change_gives_the_whole_windows_picture(seed: int) -> None:
         return to_bytes(photo, layers(photo, where, maps, canvas))
 
     whole = drawn(window, placement)
-    box, where = changed_box(maps, placement, window)
-    part = window[:, box.top : box.bottom, box.left : box.right]
+    corners, where = changed_box(maps, placement, window)
+    left, top, right, bottom = corners.tolist()
+    part = window[:, top:bottom, left:right]
     found = (window.clone(), torch.zeros(n, h, w, dtype=torch.uint8))
-    left, top, right, bottom = box.corners().tolist()
     for all_of_it, patch in zip(found, drawn(part, where), strict=True):
         all_of_it[:, top:bottom, left:right] = patch
     for a, b in zip(found, whole, strict=True):
         off = (a.int() - b.int()).abs()
         assert a.shape == b.shape and off.max() <= 1 and (off > 0).float().mean() < 1e-3
-    area = part.shape[1] * part.shape[2] / (h * w)
-    assert area == 1 if seed in (4, 5) else area <= 1
-    if seed < 4:
+    if seed >= 4:
+        assert (right - left) * (bottom - top) == {4: 1, 5: h * w}[seed]
+    else:
         assert (whole[1] > 0).any()
+
+
+def test_the_box_of_change_is_the_least() -> None:
+    """Of two pictures with a patch each: around both, and three pixels, which masks are carried."""
+    garment = torch.zeros(2, 1, NET_HEIGHT, NET_WIDTH)
+    garment[0, :, 40:60, 30:50] = 1
+    garment[1, :, 100:110, 45:90] = 1
+    rest = torch.zeros(2, 3)
+    maps = Maps(garment, torch.ones_like(garment), rest, rest, rest, rest, rest, rest)
+    window = torch.zeros(2, NET_HEIGHT, NET_WIDTH, 3)
+    whole = torch.tensor([[0.0, 0.0, 1.0, 1.0]]).expand(2, 4)
+    corners, where = changed_box(maps, whole, window)
+    assert (corners - torch.tensor([27, 37, 93, 113])).abs().max() <= 1
+    size = torch.tensor([NET_WIDTH, NET_HEIGHT, NET_WIDTH, NET_HEIGHT])
+    assert torch.allclose(where * size, corners.float().expand(2, 4), atol=1e-3)
 
 
 def test_small_holes_of_a_garment_are_filled_and_outlines_stay() -> None:

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from skimage import data
 
+from export.trace import trace
 from tryon import contract
 from tryon.assets import asset_path
 from tryon.models import tflite_reader
@@ -227,7 +228,7 @@ def test_detector_finds_the_one_person(detector):
     view = letterbox(asset_path("openpeople") / "P010" / "assets" / "amateur_posture.jpg", 224)
     with torch.inference_mode():
         boxes, scores = detector(torch.from_numpy(view)[None])
-    best = boxes[0, scores[0].argmax()].numpy()
+    best = boxes[0, scores[0].argmax()].numpy() / 224
     assert scores.max() > 0.9
     hips, shoulders = best[4:6] * 256, best[8:10] * 256
     assert np.linalg.norm(hips - (128, 134)) < 8
@@ -240,18 +241,32 @@ def test_detector_finds_the_one_person(detector):
 
 
 def test_anchors():
-    anchors = detector_anchors()
-    assert anchors.shape == (contract.DETECTOR_ANCHORS, 2)
-    np.testing.assert_allclose(anchors[:2], 0.5 / 28)
-    np.testing.assert_allclose(anchors[2], (1.5 / 28, 0.5 / 28))  # x runs first
-    np.testing.assert_allclose(anchors[-6:], 6.5 / 7)  # six at each cell of stride 32
+    anchors = [detector_anchors(stride).reshape(-1, 2) for stride in (8, 16, 32)]
+    assert sum(map(len, anchors)) == contract.DETECTOR_ANCHORS
+    np.testing.assert_allclose(anchors[0][:2], 4)
+    np.testing.assert_allclose(anchors[0][2], (12, 4))  # x runs first
+    np.testing.assert_allclose(anchors[2][-6:], 208)  # six at each cell of stride 32
+
+
+def test_the_narrow_picture_finds_the_same_person(detector):
+    """Without 32 columns on either side, which are black, in the wide one."""
+    path = asset_path("openpeople") / "P010" / "assets" / "amateur_posture.jpg"
+    wide = np.zeros((224, 224, 3), np.uint8)
+    wide[:, 32:192] = np.asarray(Image.open(path).convert("RGB").resize((160, 224)))
+    with torch.inference_mode():
+        one, two = (detector(torch.from_numpy(v.copy())[None]) for v in (wide, wide[:, 32:192]))
+    assert two[1].shape == (1, 1610)
+    best, same = (boxes[0, scores[0].argmax()].numpy() for boxes, scores in (one, two))
+    assert min(scores.max() for _, scores in (one, two)) > 0.9
+    np.testing.assert_allclose(same.reshape(6, 2) + [32, 0], best.reshape(6, 2), atol=4)
 
 
 # ---- the contract, batches, training, export -----------------------------------------------------
 
 
 def _noise(name: str, batch: int, seed: int = 0) -> np.ndarray:
-    shape = (batch, *contract.model(name).inputs[0].shape)
+    side = contract.POSE_SIZE if name == "pose" else contract.DETECTOR_SIZE
+    shape = (batch, side, side, 3)
     return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
 
 
@@ -265,7 +280,8 @@ def test_outputs_are_the_contracts_and_batches_do_not_mix(name, request, bust, t
     tensors = contract.model(name).outputs
     assert isinstance(together, tuple) and len(together) == len(tensors)
     for tensor, many, one in zip(tensors, together, alone, strict=True):
-        assert tuple(many.shape) == (3, *tensor.shape), tensor.name
+        stated = zip((-1, *tensor.shape), many.shape, strict=True)
+        assert all(size in (-1, own) for size, own in stated) and len(many) == 3, tensor.name
         assert str(many.dtype) == f"torch.{tensor.dtype}", tensor.name
         assert torch.isfinite(many).all(), tensor.name
         scale = one.float().abs().max()
@@ -295,17 +311,16 @@ def test_onnx_equals_torch(name, request, tmp_path, bust, thumbnail):
     module, served = request.getfixturevalue(name), contract.model(name)
     path = tmp_path / f"{name}.onnx"
     names = [t.name for t in served.inputs], [t.name for t in served.outputs]
-    torch.onnx.export(
-        module, (torch.from_numpy(_noise(name, 2)),), str(path), dynamo=False, opset_version=17,
-        input_names=names[0], output_names=names[1],
-        dynamic_axes={n: {0: "batch"} for n in names[0] + names[1]},
-    )  # fmt: skip
+    trace(served, module, {names[0][0]: _noise(name, 2)}, path)
     onnx.checker.check_model(onnx.load(path), full_check=True)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     photo = (bust if name == "pose" else thumbnail)[None]
-    for batch in (photo, np.concatenate([photo, _noise(name, 2, seed=1)])):
+    batches = [photo, np.concatenate([photo, _noise(name, 2, seed=1)])]
+    if name == "detector":
+        batches.append(np.ascontiguousarray(batches[1][:, :, : contract.DETECTOR_NARROW]))
+    for batch in batches:
         with torch.inference_mode():
             want = module(torch.from_numpy(batch))
         got = session.run(names[1], {names[0][0]: batch})

@@ -1,4 +1,4 @@
-"""The steps around the networks: decode, crop, tokenizer, cutout, paste."""
+"""The steps around the networks: decode, crop, cutout, paste."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from tryon import contract, errors
 from tryon.assets import asset_path
 from tryon.models.pose import Detector
 from tryon.preprocess import window_from_anchors
+from tryon.steps import decode as decode_step
 from tryon.steps.crop import anchors_in_photo, crop, find_person, resample
-from tryon.steps.decode import decode, letterbox, thumbnail
 from tryon.steps.garment import canvas_size, cutout, foreground, make_canvas, resize
 from tryon.steps.paste import paste
 from tryon.steps.served import load_step
+from tryon.steps.thumbnail import letterbox, thumbnail, thumbnail_size
 from tryon.steps.tokenizer import Tokenizer
 
 NONE = np.zeros((1, 1, 1), np.uint8)
@@ -29,6 +30,12 @@ RNG = np.random.default_rng(0)
 PERSON = RNG.integers(0, 256, (130, 90, 3), dtype=np.uint8)
 GARMENT = RNG.integers(0, 256, (100, 80, 3), dtype=np.uint8)
 DRAWING = RNG.integers(0, 256, (256, 192, 4), dtype=np.uint8)
+WORDS = asset_path("minilm")
+TOKENIZER = Tokenizer(WORDS)
+
+
+def decode(person: np.ndarray, garment: np.ndarray, prompt: bytes, category: bytes):
+    return decode_step.decode(person, garment, prompt, category, TOKENIZER)
 
 
 def encoded(image: Image.Image, kind: str = "PNG", **options) -> np.ndarray:
@@ -59,14 +66,11 @@ def test_tensors_are_the_contracts():
     found = decode(PERSON, GARMENT, b" red\n", b"lower")
     for tensor in contract.model("decode").outputs:
         value = getattr(found, tensor.name)
-        if tensor.dtype == "bytes":
-            assert value.dtype == object and value.shape == tensor.shape
-            continue
         assert str(value.dtype) == tensor.dtype
         assert all(d in (-1, s) for d, s in zip(tensor.shape, value.shape, strict=True)), tensor
     np.testing.assert_array_equal(found.photo, PERSON)
     np.testing.assert_array_equal(found.condition, [0, 1, 0, 1, 1])
-    assert found.words[0] == b"red"
+    np.testing.assert_array_equal(found.input_ids, TOKENIZER("red")[0])
 
 
 @pytest.mark.parametrize(
@@ -225,7 +229,7 @@ def test_without_a_garment_the_drawing_must_be_whole():
 
 
 def test_a_batch_of_garments_has_one_size():
-    step, cut = load_step("decode"), load_step("cutout")
+    step, cut = load_step("decode", WORDS), load_step("cutout")
     people = np.stack([PERSON, PERSON])
     words = np.array([[b"red"], [b"blue"]], object)
     kinds = np.array([[b"upper"], [b"lower"]], object)
@@ -250,14 +254,18 @@ def test_large_garments_are_scaled_down():
 
 
 # ---- thumbnail and canvas ----------------------------------------------------------------------
-@pytest.mark.parametrize("size", [(64, 64), (1536, 64), (64, 1536), (133, 77)])
+@pytest.mark.parametrize("size", [(64, 64), (1536, 64), (64, 1536), (133, 77), (100, 80)])
 def test_thumbnail_is_letterboxed_in_the_middle(size):
     small = thumbnail(np.full((*size, 3), 200, np.uint8))
-    x, y, w, h = letterbox(*size, contract.DETECTOR_SIZE)
+    height, width = thumbnail_size(*size)
+    assert (height, width) == (224, 160 if size[1] <= 0.8 * size[0] else 224)
+    assert small.shape == (height, width, 3)
+    x, y, w, h = letterbox(*size, (height, width))
     assert (small[y : y + h, x : x + w] == 200).all()
     assert int(small.astype(int).sum()) == 200 * 3 * w * h
-    assert abs((contract.DETECTOR_SIZE - w) - 2 * x) <= 1
-    assert abs((contract.DETECTOR_SIZE - h) - 2 * y) <= 1
+    assert abs((width - w) - 2 * x) <= 1
+    assert abs((height - h) - 2 * y) <= 1
+    assert w == width or h == height
 
 
 @pytest.mark.parametrize(
@@ -374,11 +382,14 @@ def test_nothing_but_background_is_no_foreground():
 
 
 # ---- crop --------------------------------------------------------------------------------------
-def detections(*people: tuple[float, float, float, float]) -> tuple[np.ndarray, np.ndarray]:
-    """Detector outputs for people (hip x, hip y, size, score), in 0..1 of the thumbnail."""
+def detections(
+    *people: tuple[float, float, float, float], width: int = contract.DETECTOR_SIZE
+) -> tuple[np.ndarray, np.ndarray]:
+    """Detector outputs for people (hip x, hip y, size, score), in 0..1 of the thumbnail's sides."""
     boxes = np.zeros((contract.DETECTOR_ANCHORS, 12), np.float32)
     scores = np.zeros(contract.DETECTOR_ANCHORS, np.float32)
     for i, (x, y, size, score) in enumerate(people):
+        x, y, size = x * width, y * contract.DETECTOR_SIZE, size * contract.DETECTOR_SIZE
         top = y - size
         boxes[i] = [x - size / 4, top, x + size / 4, top + size / 2,
                     x, y, x, y + size, x, y - size / 2, x, y - size]  # fmt: skip
@@ -396,7 +407,7 @@ def test_window_view_and_placement_agree(size, category):
     height, width = size
     y, x = np.mgrid[:height, :width]
     photo = np.dstack([x * 255 // width, y * 255 // height, 0 * x + 255]).astype(np.uint8)
-    boxes, scores = detections((0.5, 0.55, 0.35, 0.9))
+    boxes, scores = detections((0.5, 0.55, 0.35, 0.9), width=thumbnail_size(*size)[1])
     condition = np.eye(5, dtype=np.float32)[category]
     found = crop(photo, boxes, scores, condition)
     x0, y0, x1, y1 = found.box
@@ -423,6 +434,15 @@ def test_the_window_is_the_anchors_box():
     np.testing.assert_allclose(crop(photo, boxes, scores, UPPER).box, box, atol=1)
 
 
+def test_anchors_come_back_from_the_narrow_letterbox():
+    boxes, scores = detections((0.5, 0.5, 0.2, 0.9), width=contract.DETECTOR_NARROW)
+    hips, shoulders, radius = anchors_in_photo(find_person(boxes, scores), 400, 300)
+    scale = 300 / 160
+    np.testing.assert_allclose(hips, [150, 200], atol=1)
+    np.testing.assert_allclose(hips - shoulders, [0, 0.1 * 224 * scale], atol=0.2)
+    assert radius == pytest.approx(0.2 * 224 * scale, abs=0.2)
+
+
 def test_anchors_come_back_from_the_letterbox():
     boxes, scores = detections((0.5, 0.5, 0.2, 0.9))
     hips, shoulders, _ = anchors_in_photo(find_person(boxes, scores), 100, 200)
@@ -442,7 +462,8 @@ def test_nobody():
 
 def test_a_doubtful_person_is_nobody_alone_and_counts_beside_another():
     with pytest.raises(errors.NoPerson):
-        find_person(*detections((0.5, 0.5, 0.3, 0.6)))
+        find_person(*detections((0.5, 0.5, 0.3, 0.68)))
+    find_person(*detections((0.5, 0.5, 0.3, 0.72)))
     with pytest.raises(errors.SeveralPeople):
         find_person(*detections((0.3, 0.5, 0.3, 0.9), (0.7, 0.5, 0.25, 0.6)))
 
@@ -459,7 +480,7 @@ def test_a_garment_alone_is_nobody():
 def test_one_person_seen_many_times_is_one():
     people = [(0.5 + d, 0.5 + d, 0.3 + d, 0.9 - 10 * d) for d in (0, 0.005, 0.01, -0.008)]
     found = find_person(*detections(*people))
-    np.testing.assert_allclose(found[4:6], [0.5, 0.5], atol=0.01)
+    np.testing.assert_allclose(found[4:6], [112, 112], atol=2)
 
 
 def test_two_people():
@@ -469,7 +490,7 @@ def test_two_people():
 
 def test_small_people_behind_do_not_count():
     found = find_person(*detections((0.8, 0.4, 0.1, 0.95), (0.3, 0.5, 0.3, 0.8)))
-    np.testing.assert_allclose(found[4:6], [0.3, 0.5], atol=1e-6)
+    np.testing.assert_allclose(found[4:6], [0.3 * 224, 112], atol=1e-4)
 
 
 def test_boxes_without_area_end_too():
@@ -505,7 +526,7 @@ def test_resample_is_black_outside():
     assert not resample(white, np.array([60.0, 60.0, 90.0, 90.0]), 64).any()
 
 
-# ---- paste, tokenizer, served ------------------------------------------------------------------
+# ---- paste, tokens, served ------------------------------------------------------------------
 def test_paste_changes_nothing_outside_the_patch():
     photo = PERSON.copy()
     patch = RNG.integers(0, 256, (20, 30, 3), dtype=np.uint8)
@@ -521,27 +542,22 @@ def test_paste_changes_nothing_outside_the_patch():
     assert not out_mask.any()
 
 
-@pytest.fixture(scope="module")
-def tokenize():
-    return Tokenizer(asset_path("minilm"))
-
-
-def test_tokens(tokenize):
-    ids, attention = tokenize(b"red shirt")
+def test_tokens():
+    ids, attention = TOKENIZER("red shirt")
     assert ids.dtype == attention.dtype == np.int64
     np.testing.assert_array_equal(ids, [101, 2417, 3797, 102])
     np.testing.assert_array_equal(attention, [1, 1, 1, 1])
-    ids, attention = tokenize(b"shirt " * 80)
+    ids, attention = TOKENIZER("shirt " * 80)
     assert ids.shape == attention.shape == (contract.MAX_TOKENS,)
     assert attention.all() and ids[-1] == 102
-    np.testing.assert_array_equal(tokenize(b"")[0], [101, 102])
+    np.testing.assert_array_equal(TOKENIZER("")[0], [101, 102])
 
 
-def test_tokens_are_those_of_transformers(tokenize):
+def test_tokens_are_those_of_transformers():
     transformers = pytest.importorskip("transformers")
-    theirs = transformers.AutoTokenizer.from_pretrained(asset_path("minilm"), local_files_only=True)
+    theirs = transformers.AutoTokenizer.from_pretrained(WORDS, local_files_only=True)
     for text in ("Red STRIPED t-shirt, sleeves rolled!", "été 夏 👕", "unbelievably-oversized"):
-        ids, attention = tokenize(text.encode())
+        ids, attention = TOKENIZER(text)
         wanted = theirs(text, truncation=True, max_length=contract.MAX_TOKENS)
         np.testing.assert_array_equal(ids, wanted["input_ids"])
         np.testing.assert_array_equal(attention, wanted["attention_mask"])
@@ -553,7 +569,7 @@ def test_a_missing_vocabulary_names_the_command(tmp_path):
 
 
 def test_served_steps_take_batches():
-    step = load_step("decode")
+    step = load_step("decode", WORDS)
     inputs = {
         "person": np.stack([PERSON, PERSON]), "garment": np.stack([GARMENT, GARMENT]),
         "prompt": np.array([[b"red"], [b""]], object),
@@ -562,13 +578,9 @@ def test_served_steps_take_batches():
     out = step(inputs)
     assert [o.name for o in contract.model("decode").outputs] == list(out)
     np.testing.assert_array_equal(out["condition"], [[1, 0, 0, 1, 1], [0, 0, 1, 1, 0]])
-
-
-def test_a_batch_of_prompts_is_padded_to_the_longest():
-    step = load_step("tokenizer", asset_path("minilm"))
-    out = step({"words": np.array([[b"red shirt"], [b""]], object)})
-    np.testing.assert_array_equal(out["input_ids"], [[101, 2417, 3797, 102], [101, 102, 0, 0]])
-    np.testing.assert_array_equal(out["attention_mask"], [[1, 1, 1, 1], [1, 1, 0, 0]])
+    # Prompts are padded to the longest.
+    np.testing.assert_array_equal(out["input_ids"], [[101, 2417, 102], [101, 102, 0]])
+    np.testing.assert_array_equal(out["attention_mask"], [[1, 1, 1], [1, 1, 0]])
 
 
 def test_a_batch_whose_pictures_differ_in_size_is_refused():
@@ -591,7 +603,7 @@ def test_steps_import_neither_torch_nor_transformers():
     steps = [m.name for m in contract.MODELS if m.kind == "python"]
     code = (
         "import sys; from pathlib import Path; from tryon.steps.served import load_step\n"
-        f"[load_step(n, Path({str(asset_path('minilm'))!r})) for n in {steps!r}]\n"
+        f"[load_step(n, Path({str(WORDS)!r})) for n in {steps!r}]\n"
         "print([m for m in ('torch', 'transformers', 'onnx') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

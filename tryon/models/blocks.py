@@ -143,22 +143,24 @@ def up2(x: Tensor) -> Tensor:
     return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
 
 
-def warp(image: Tensor, flow: Tensor) -> Tensor:
+def warp(image: Tensor, flow: Tensor, size: Tensor | None = None) -> Tensor:
     """Samples `image` at `flow`, in full precision.
 
     Args:
         image: (N, C, H, W).
         flow: (N, 2, h, w) x, y in 0..1 of the image; outside, the edge is repeated.
+        size: float (2,), its W and H, where they vary between calls of a traced network: without it
+            a trace keeps those of its example.
 
     Returns:
         float32 (N, C, h, w).
     """
     # Places are kept half a pixel inside, where padding with zeros is never seen: ONNX Runtime
     # samples so 2.5 times faster than with its own repeated edge.
-    x, y = flow.float().unbind(1)
-    x = x.clamp(0.5 / image.shape[3], 1 - 0.5 / image.shape[3])
-    y = y.clamp(0.5 / image.shape[2], 1 - 0.5 / image.shape[2])
-    grid = torch.stack([x, y], 3) * 2 - 1
+    if size is None:
+        size = torch.tensor([float(image.shape[3]), float(image.shape[2])], device=image.device)
+    inside = (1 - 1 / size)[:, None, None]
+    grid = (flow.float() * 2 - 1).clamp(-inside, inside).permute(0, 2, 3, 1)
     return F.grid_sample(image.float(), grid, padding_mode="zeros", align_corners=False)
 
 

@@ -133,7 +133,7 @@ def enlarge(maps: Tensor, placement: Tensor, window: Tensor) -> Tensor:
     Returns:
         float32 (N, C, h, w).
     """
-    n, c, height, width = maps.shape
+    n, (c, height, width) = maps.shape[0], (int(size) for size in maps.shape[1:])
     left, top, right, bottom = placement.unbind(1)
     h, w = window.shape[2], window.shape[3]
     # Columns first, then rows: the axis to pick from lies in front, so that a pick is one copy, and
@@ -143,14 +143,14 @@ def enlarge(maps: Tensor, placement: Tensor, window: Tensor) -> Tensor:
     across = window.narrow(2, 0, 1)[:1, :1].reshape(-1)
     down = window.narrow(3, 0, 1)[:1, :1].reshape(-1)
     low, near = _cells(left, right, width, torch.zeros_like(across))
-    flat = maps.permute(0, 3, 1, 2).reshape(n * width, c * height)
-    flat = _between(flat, low, near.reshape(n * w, 1))
-    flat = flat.reshape(n, w, c, height).permute(0, 3, 1, 2).reshape(n * height, w * c)
+    flat = maps.permute(0, 3, 1, 2).reshape(-1, c * height)
+    flat = _between(flat, low, near.reshape(-1, 1))
+    flat = flat.reshape(n, -1, c, height).permute(0, 3, 1, 2).reshape(-1, w * c)
     low, near = _cells(top, bottom, height, torch.zeros_like(down))
-    flat = _between(flat, low, near.reshape(n * h, 1))
+    flat = _between(flat, low, near.reshape(-1, 1))
     # As a matrix: a change of four axes would be put off until after the arithmetic on the picture,
     # which is ten times as slow with a last axis of length 1.
-    return flat.reshape(n, h * w, c).permute(0, 2, 1).reshape(n, c, h, w)
+    return flat.reshape(n, -1, c).permute(0, 2, 1).reshape(-1, c, h, w)
 
 
 def _between(rows: Tensor, low: Tensor, near: Tensor) -> Tensor:
@@ -185,7 +185,7 @@ def layers(
     # Edges as sharp as the window's pixels, not as the network's.
     height = (placement[:, 3] - placement[:, 1]).clamp(min=1e-6)
     scale = decide * (window.shape[2] / height / NET_HEIGHT).clamp(1.0, 4.0)[:, None, None, None]
-    cloth = warp(canvas, flow) / 255
+    cloth = warp(canvas, flow, torch._shape_as_tensor(canvas)[[3, 2]].to(flow)) / 255
     alpha = _sharpen(garment, scale) * cloth[:, 3:]
     cloth = recolour(cloth[:, :3], maps.strength, maps.colour, maps.garment_mean)
     cloth = _limited(lit(cloth, shade))
@@ -228,22 +228,9 @@ _REACH = 3
 """Network pixels that `_smooth` and `enlarge` carry a mask."""
 
 
-class Box(NamedTuple):
-    """Rows and columns of the window, 0-dim int64, the ends behind the last."""
-
-    top: Tensor
-    bottom: Tensor
-    left: Tensor
-    right: Tensor
-
-    def corners(self) -> Tensor:
-        """int64 (4,): x0, y0, x1, y1."""
-        return torch.stack([self.left, self.top, self.right, self.bottom])
-
-
 def changed_box(
     maps: Maps, placement: Tensor, window: Tensor, decide: float = DECIDE
-) -> tuple[Box, Tensor]:
+) -> tuple[Tensor, Tensor]:
     """The least box outside which the composite of no picture of the batch changes anything.
 
     Most of a photo is not the garment, and a CPU's time goes with the pixels.
@@ -252,26 +239,29 @@ def changed_box(
         maps, placement, decide: as for `composite`; window: (N, h, w, 3), for its size alone.
 
     Returns:
-        The box (the whole window where nothing changes), and (N, 4) its place in the view.
+        int64 (4,) x0, y0, x1, y1 of the box in the window (a pixel where nothing changes), and
+        (N, 4) its place in the view.
     """
     # A mask that is further from the edge than this is sharpened to a plain 0 or 1.
     reach = 0.5 - 0.5 / decide
     touched = torch.maximum(maps.garment, 1 - maps.keep)
-    low, high = placement[:, :2], placement[:, 2:]
     ends = []
-    for axis, size in ((1, window.shape[1]), (0, window.shape[2])):  # rows, then columns
-        seen = (touched.amax(2 + axis).amax((0, 1)) > reach).float()
-        count = seen.shape[0]
-        first, last = seen.argmax(0), count - 1 - seen.flip(0).argmax(0)
-        start, length = low[:, axis], (high - low)[:, axis].clamp(min=1e-6)
-        begin = (((first - _REACH) / count - start) / length * size).floor().amin()
-        end = (((last + 1 + _REACH) / count - start) / length * size).ceil().amax()
-        begin = begin.clamp(0, size - 1).long()
-        ends += [begin, torch.maximum(end.clamp(1, size).long(), begin + 1)]
-    box = Box(*ends)
-    height, width = window.shape[1], window.shape[2]
-    parts = torch.stack(
-        [box.left / width, box.top / height, box.right / width, box.bottom / height]
-    )
-    where = torch.cat([low, low], 1) + parts * torch.cat([high - low, high - low], 1)
-    return box, where
+    for axis in (3, 2):  # columns, then rows
+        seen = (touched.amax(5 - axis).amax((0, 1)) > reach).float()
+        count = int(touched.shape[axis])
+        number = torch.arange(1.0, count + 1, device=seen.device)
+        # Shares of the axis: where the first begins, and where the last ends.
+        ends.append(1 - (seen * number.flip(0)).amax() / count - _REACH / count)
+        ends.append((seen * number).amax() / count + _REACH / count)
+    first, last = torch.stack(ends[::2]), torch.stack(ends[1::2])
+    low, high = placement[:, :2], placement[:, 2:]
+    size = torch._shape_as_tensor(window)[[2, 1]].to(placement)
+    length = (high - low).clamp(min=1e-6) / size
+    begin = ((first - low) / length).floor().amin(0).clamp(min=0)
+    begin = torch.minimum(begin, size - 1)
+    end = torch.minimum(((last - low) / length).ceil().amax(0), size)
+    end = torch.maximum(end, begin + 1)
+    corners = torch.cat([begin, end])
+    shares = corners / torch.cat([size, size])
+    where = torch.cat([low, low], 1) + shares * torch.cat([high - low, high - low], 1)
+    return corners.long(), where

@@ -295,9 +295,8 @@ class Generator(nn.Module):
         restyle = self.fusion.recolour(z_image, z_text, condition)
         maps = self.maps(out, rgb, restyle, small, own_mask)
         if self.bounded:
-            box, placement = changed_box(maps, placement, window)
-            part = window[:, box.top : box.bottom, box.left : box.right]
-            corners = box.corners()
+            corners, placement = changed_box(maps, placement, window)
+            part = window[:, corners[1] : corners[3], corners[0] : corners[2]]
         else:
             part, size = window, torch._shape_as_tensor(window)
             corners = torch.cat([torch.zeros(2, dtype=torch.int64), size[2:3], size[1:2]])

@@ -70,56 +70,53 @@ class PartTransforms(nn.Module):
         self, person: Tensor, garment: Tensor, visible: Tensor, pixels: Tensor
     ) -> tuple[Tensor, Tensor]:
         unit = torch.tensor([ASPECT, 1.0], device=person.device)
-        p, g = person * unit, garment * unit
         own = self.weights[None] * visible[:, None, :]
         # A little of every landmark keeps a part with none of its own at the garment's overall
         # transform instead of a division by nothing.
         w = own + 0.01 * visible[:, None, :] + 1e-4
         w = w / w.sum(2, keepdim=True)
-        both = torch.cat([p, g], 2)
-        mean = w @ both  # (N, P, 4)
-        px, py, gx, gy = (both[:, None] - mean[:, :, None]).unbind(3)  # (N, P, K) each
-        products = torch.stack(
-            [px * px, py * py, px * py, px * gx, py * gx, px * gy, py * gy], 2
-        )  # fmt: skip
-        moments = (products * w[:, :, None]).sum(3)  # (N, P, 7)
-        xx, yy, xy, xgx, ygx, xgy, ygy = moments.unbind(2)
-        # The similarity: g = [[a, -b], [b, a]] p.
-        spread = xx + yy + 1e-4
-        a, b = (xgx + ygy) / spread, (xgy - ygx) / spread
-        # Affine correction: the residual r = M p, damped by a share of the spread.
-        damp = 0.08 * spread + 2e-4
-        cxx, cyy = xx + damp, yy + damp
-        det = cxx * cyy - xy * xy
-        ux, uy = xgx - a * xx + b * xy, ygx - a * xy + b * yy
-        vx, vy = xgy - b * xx - a * xy, ygy - b * xy - a * yy
-        m00 = a + (ux * cyy - uy * xy) / det
-        m01 = -b + (uy * cxx - ux * xy) / det
-        m10 = b + (vx * cyy - vy * xy) / det
-        m11 = a + (vy * cxx - vx * xy) / det
-        # Everything below is linear in 1, x, y and their products: one matrix product for all.
-        mpx, mpy, mgx, mgy = mean.unbind(2)
+        # Everything below is products of small matrices, a part in each: as numbers by themselves
+        # they were 170 operators, whose calls alone took a millisecond.
+        p, g = person * unit, garment * unit
+        mean_p, mean_g = (w @ p)[..., None], (w @ g)[..., None]  # (N, P, 2, 1)
+        p = p.transpose(1, 2)[:, None] - mean_p  # (N, P, 2, K)
+        g = g.transpose(1, 2)[:, None] - mean_g
+        weighted = (p * w[:, :, None]).transpose(2, 3)
+        pp, gp = p @ weighted, g @ weighted  # (N, P, 2, 2) second moments
+        one = torch.eye(2, device=person.device)
+        # The similarity: [[a, -b], [b, a]], a and b from the moments' sums and differences.
+        spread = (pp * one).sum((2, 3), keepdim=True) + 1e-4
+        turn = torch.tensor([[0.0, 1.0], [-1.0, 0.0]], device=person.device)
+        similar = (gp - turn @ gp @ turn) / spread
+        # Affine correction: what it leaves of g = M p, damped by a share of the spread.
+        damped = pp + (0.08 * spread + 2e-4) * one
+        matrix = similar + (gp - similar @ pp) @ inverse(damped)
         grid = pixels.reshape(2, -1)
         x, y = grid[0] * ASPECT, grid[1]
         ones = torch.ones_like(x)
-        rows = torch.stack([
-            m00 / ASPECT, m01 / ASPECT, (mgx - m00 * mpx - m01 * mpy) / ASPECT,
-            m10, m11, mgy - m10 * mpx - m11 * mpy,
-        ], 2).reshape(person.shape[0], -1, 3)  # fmt: skip
-        flows = rows @ torch.stack([x, y, ones])
-        # Mahalanobis distance from the part's own landmarks, at least a twentieth of the view wide.
-        floor = 0.05**2
-        sxx, syy = xx + floor, yy + floor
-        scale = -0.5 / (sxx * syy - xy * xy)
-        linear_x, linear_y = syy * mpx - xy * mpy, sxx * mpy - xy * mpx
-        rows = torch.stack([
-            syy, sxx, -2 * xy, -2 * linear_x, -2 * linear_y, linear_x * mpx + linear_y * mpy
-        ], 2) * scale[:, :, None]  # fmt: skip
-        near = rows @ torch.stack([x * x, y * y, x * y, x, y, ones])
+        rows = torch.cat([matrix, mean_g - matrix @ mean_p], 3) / unit[:, None]
+        flows = rows.reshape(person.shape[0], -1, 3) @ torch.stack([x, y, ones])
+        # Mahalanobis distance from the part's own landmarks, at least a twentieth of the view wide:
+        # -1/2 (x - mean)' A (x - mean), its terms apart so that one product does for all pixels.
+        nearness = -0.5 * inverse(pp + 0.05**2 * one)
+        towards = nearness @ mean_p
+        rows = torch.cat([
+            nearness.flatten(2), -2 * towards.flatten(2), (mean_p * towards).sum(2)
+        ], 2)  # fmt: skip
+        near = rows @ torch.stack([x * x, x * y, x * y, y * y, x, y, ones])
         presence = (own.sum(2) / self.weights.sum(1)[None]).clamp(1e-3, 1).log()
         near = near.clamp(-8, 0) + 2 * presence[:, :, None]
         size = pixels.shape[2:]
         return flows.reshape(*presence.shape, 2, *size), near.reshape(*presence.shape, *size)
+
+
+def inverse(matrices: Tensor) -> Tensor:
+    """Inverses of symmetric matrices (..., 2, 2) whose determinant is not 0."""
+    # [[d, -b], [-b, a]] of [[a, b], [b, d]], by a turn on either side.
+    turn = torch.tensor([[0.0, 1.0], [-1.0, 0.0]], device=matrices.device)
+    adjugate = turn @ matrices @ turn.T
+    # A matrix times its adjugate is the determinant on the diagonal, twice.
+    return adjugate / (0.5 * (matrices * adjugate).sum((-2, -1), keepdim=True))
 
 
 class LandmarkVote(nn.Module):

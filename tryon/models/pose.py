@@ -17,8 +17,8 @@ from tryon.models.tflite_reader import TfliteGraph
 
 DETECTOR_FILE = "pose_detection.tflite"
 POSE_FILE = "pose_landmark_full.tflite"
-DETECTOR_STRIDES = (8, 16, 32, 32, 32)
-"""Strides of the detector's SSD layers: two anchors at every cell of each."""
+DETECTOR_STRIDES = {8: 2, 16: 2, 32: 6}
+"""Strides of the detector's SSD layers, and how many anchors each has at every cell."""
 
 
 def _file(path: str | os.PathLike[str] | None, name: str) -> str | os.PathLike[str]:
@@ -106,19 +106,11 @@ class Pose(nn.Module):
         return (out["landmarks"], out["pose_score"], *(out[name].half() for name in names))
 
 
-def detector_anchors() -> np.ndarray:
-    """Centres of the detector's anchors, (2254, 2) float32: x, y in 0..1 of its input."""
-    anchors, layer = [], 0
-    while layer < len(DETECTOR_STRIDES):
-        stride = DETECTOR_STRIDES[layer]
-        # Layers of equal stride share a grid: all their anchors lie together at each cell.
-        same = DETECTOR_STRIDES.count(stride)
-        side = DETECTOR_SIZE // stride
-        centres = (np.arange(side, dtype=np.float32) + 0.5) / side
-        y, x = np.meshgrid(centres, centres, indexing="ij")
-        anchors.append(np.repeat(np.stack([x, y], -1).reshape(-1, 2), 2 * same, axis=0))
-        layer += same
-    return np.concatenate(anchors)
+def detector_anchors(stride: int) -> np.ndarray:
+    """Centres of the anchors of one stride, (side, side, anchors, 2) float32: x, y in pixels."""
+    centres = (np.arange(DETECTOR_SIZE // stride, dtype=np.float32) + 0.5) * stride
+    y, x = np.meshgrid(centres, centres, indexing="ij")
+    return np.repeat(np.stack([x, y], -1)[:, :, None], DETECTOR_STRIDES[stride], axis=2)
 
 
 class Detector(nn.Module):
@@ -127,8 +119,6 @@ class Detector(nn.Module):
     Args:
         path: `pose_detection.tflite`; fetched if None.
     """
-
-    anchors: Tensor
 
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
         super().__init__()
@@ -141,14 +131,17 @@ class Detector(nn.Module):
                 f"{self.graph.path}: no output of shape {error.args[0]}; "
                 f"`python -m tryon.assets {DETECTOR_FILE}` fetches the file this module reads"
             ) from None
-        # Boxes (centre, size) and key points are offsets from the anchor; the size is not.
-        offset = np.zeros((DETECTOR_ANCHORS, 6, 2), np.float32)
-        offset += detector_anchors()[:, None]
-        offset[:, 1] = 0
-        self.register_buffer("anchors", torch.from_numpy(offset.reshape(DETECTOR_ANCHORS, 12)))
+        for stride in DETECTOR_STRIDES:
+            # Boxes (centre, size) and key points are offsets from the anchor; the size is not.
+            offset = np.repeat(detector_anchors(stride)[:, :, :, None], 6, axis=3)
+            offset[:, :, :, 1] = 0
+            self.register_buffer(f"anchors_{stride}", torch.from_numpy(offset))
 
     def raw(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """The file's own outputs, (N, 2254, 12) and (N, 2254, 1), of (N, 3, 224, 224) in -1..1."""
+        """The file's own outputs, (N, anchors, 12) and (N, anchors, 1), of (N, 3, H, W) in -1..1.
+
+        The file says 224x224, with 2254 anchors; any other multiples of 32 will do.
+        """
         boxes, scores = self.graph(images.contiguous(memory_format=torch.channels_last), self._raw)
         return boxes, scores
 
@@ -156,17 +149,22 @@ class Detector(nn.Module):
         """The served model `detector`.
 
         Args:
-            thumbnail: (N, 224, 224, 3) uint8 RGB.
+            thumbnail: (N, 224, W, 3) uint8 RGB, W a multiple of 32, 224 at most.
 
         Returns:
-            boxes: (N, 2254, 12) float32: x0, y0, x1, y1, then the key points hip centre, full-body
-                circle, shoulder centre, upper-body circle (x, y each), in 0..1 of the thumbnail.
-            scores: (N, 2254) float32 in 0..1.
+            boxes: (N, anchors, 12) float32: x0, y0, x1, y1, then the key points hip centre,
+                full-body circle, shoulder centre, upper-body circle (x, y each), in the
+                thumbnail's pixels.
+            scores: (N, anchors) float32 in 0..1.
         """
         images = thumbnail.float().permute(0, 3, 1, 2) / 127.5 - 1.0
         raw, logits = self.raw(images)
-        points = raw / DETECTOR_SIZE + self.anchors
+        width = thumbnail.shape[2]
+        anchors = torch.cat([
+            self.get_buffer(f"anchors_{s}")[:, : width // s].reshape(-1, 12)
+            for s in DETECTOR_STRIDES
+        ])  # fmt: skip
+        points = raw + anchors
         centre, size = points[..., :2], points[..., 2:4]
         boxes = torch.cat([centre - size / 2, centre + size / 2, points[..., 4:]], dim=-1)
-        scores = torch.sigmoid(logits.clamp(-100.0, 100.0))
-        return boxes.reshape(-1, DETECTOR_ANCHORS, 12), scores.reshape(-1, DETECTOR_ANCHORS)
+        return boxes, torch.sigmoid(logits[..., 0].clamp(-100.0, 100.0))

@@ -91,7 +91,8 @@ class TfliteGraph(nn.Module):
         """Runs the graph.
 
         Args:
-            x: (N, C, H, W) floating point, H and W as the file states.
+            x: (N, C, H, W) floating point; H and W as the file states, or other multiples of its
+                largest stride where no convolution takes up a whole map.
             wanted: numbers of the tensors to return; the graph's outputs if None. Operators that
                 none of them needs do not run.
 
@@ -148,15 +149,17 @@ class TfliteGraph(nn.Module):
             y = F.max_pool2d(x[0], a["kernel"], a["stride"])
         elif op.kind == "reshape":
             y = x[0].permute(0, 2, 3, 1) if x[0].dim() == 4 else x[0]
-            y = y.reshape(-1, *a["shape"])
+            # The first axis grows with the picture, unless it is the only one.
+            shape = a["shape"]
+            y = y.reshape(y.shape[0], -1, *shape[1:]) if len(shape) > 1 else y.reshape(-1, *shape)
         elif op.kind == "logistic":
             y = torch.sigmoid(x[0])
         elif op.kind == "depth_to_space":
             # TensorFlow orders the channels (block row, block column, depth); pixel_shuffle
             # orders them (depth, row, column).
-            b, (_, h, w, c) = a["block"], a["shape"]
-            y = x[0].reshape(-1, b * b, c, h, w).transpose(1, 2)
-            y = F.pixel_shuffle(y.reshape(-1, c * b * b, h, w), b)
+            order = torch.arange(int(x[0].shape[1]), device=x[0].device)
+            order = order.reshape(a["block"] ** 2, -1).T.flatten()
+            y = F.pixel_shuffle(x[0].index_select(1, order), a["block"])
         elif op.kind == "concat":
             y = torch.cat(x, dim=a["axis"])
         else:  # pragma: no cover - _read makes no other kind
@@ -253,8 +256,7 @@ class TfliteGraph(nn.Module):
             return Op("logistic", inputs, output)
         if name == "DEPTH_TO_SPACE":
             o = _options(operator, tflite.DepthToSpaceOptions)
-            shape = (1, *shape_in[1:3], shape_out[3])
-            return Op("depth_to_space", inputs, output, {"block": o.BlockSize(), "shape": shape})
+            return Op("depth_to_space", inputs, output, {"block": o.BlockSize()})
         if name == "CONCATENATION" and len(shape_out) < 4:  # after reshapes: the file's own order
             o = _options(operator, tflite.ConcatenationOptions)
             return Op("concat", inputs, output, {"axis": o.Axis(), "activation": _activation(o)})

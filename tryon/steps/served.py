@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,25 +22,24 @@ def load_step(name: str, folder: Path | None = None) -> Step:
 
     Args:
         name: of the model in the contract.
-        folder: where its files lie (the tokenizer's).
+        folder: where its files lie (`tokenizer.json`, for `decode`).
     """
     one: Callable[..., tuple[np.ndarray, ...]]
     if name == "decode":
-        from tryon.steps.decode import decode as one
+        from tryon.steps.decode import decode
+        from tryon.steps.tokenizer import Tokenizer
+
+        if folder is None:
+            raise ValueError("step decode: give the folder of its tokenizer.json")
+        one = partial(decode, tokenizer=Tokenizer(folder))
     elif name == "cutout":
         from tryon.steps.garment import cutout as one
     elif name == "crop":
         from tryon.steps.crop import crop as one
     elif name == "paste":
         from tryon.steps.paste import paste as one
-    elif name == "tokenizer":
-        from tryon.steps.tokenizer import Tokenizer
-
-        if folder is None:
-            raise ValueError("step tokenizer: give the folder of its tokenizer.json")
-        one = Tokenizer(folder)
     else:
-        raise KeyError(f"no step {name!r}; there are decode, cutout, crop, tokenizer, paste")
+        raise KeyError(f"no step {name!r}; there are decode, cutout, crop, paste")
     return _batched(name, one)
 
 
@@ -59,7 +59,7 @@ def _batched(name: str, one: Callable[..., tuple[np.ndarray, ...]]) -> Step:
             if len(values) == 1:
                 outputs[tensor.name] = values[0][None]
                 continue
-            if name == "tokenizer":
+            if tensor.name in ("input_ids", "attention_mask"):
                 values = _padded(values)
             shapes = {v.shape for v in values}
             if len(shapes) > 1:
