@@ -147,7 +147,8 @@ def capability(trt: Any, sm: str) -> Any:
 def compute_layers(trt: Any, network: Any) -> list[Layer]:
     """The convolutions and matrix products of a parsed network.
 
-    A dimension that varies (the batch, tokens) counts once in their multiply-adds.
+    A dimension that varies (the batch, tokens) counts once in their multiply-adds, a map's width as
+    its height.
     """
     found = []
     for index in range(network.num_layers):
@@ -155,10 +156,12 @@ def compute_layers(trt: Any, network: Any) -> list[Layer]:
         kind = layer.type.name
         if kind not in COMPUTE:
             continue
-        out = layer.get_output(0)
+        shape = [int(dimension) for dimension in layer.get_output(0).shape]
+        if kind == "CONVOLUTION" and shape[-1] < 0:
+            shape[-1] = shape[-2]
         size = 1.0
-        for dimension in out.shape:
-            size *= max(int(dimension), 1)
+        for dimension in shape:
+            size *= max(dimension, 1)
         if kind == "MATRIX_MULTIPLY":
             inner = int(layer.get_input(0).shape[-1])
         else:

@@ -112,9 +112,6 @@ def student_state(
             if isinstance(block, Residual):
                 name = f"{model}.{name}"
                 cut(state, f"{name}.first", f"{name}.second.0", width[f"{name}.first.0.weight"])
-                if block.second[0].kernel_size == (1, 1):
-                    kernel = state[f"{name}.second.0.weight"].float()
-                    state[f"{name}.second.0.weight"] = kernel.sum((2, 3), keepdim=True)
     # From the end: what only feeds what is cut matters nothing.
     for first, second in (("merge_2.1", "mask"), ("merge_2.0", "merge_2.1.0")):
         first, second = f"image_encoder.{first}", f"image_encoder.{second}"
@@ -151,5 +148,3 @@ def fit(models: dict[str, nn.Module], state: dict[str, Tensor]) -> None:
                     value.data = torch.zeros(given.shape, dtype=value.dtype)
             if isinstance(part, nn.Conv2d):
                 part.groups = len(part.weight) if part.groups > 1 else 1
-                if part.weight.shape[2:] != part.kernel_size:
-                    part.padding = (part.weight.shape[2] // 2, part.weight.shape[3] // 2)

@@ -119,23 +119,6 @@ def test_the_mask_of_the_image_encoder_is_cut_too() -> None:
     assert torch.allclose(one, two, atol=1e-3)
 
 
-def test_a_last_convolution_of_one_pixel_takes_what_the_wide_one_sums_to() -> None:
-    student = system.load_models()
-    own = system.trained_state(student)
-    given, name = dict(own), "generator.fine.1.second.0.weight"
-    kernel = torch.zeros(*own[name].shape[:2], 3, 3)
-    kernel[..., 1:2, 1:2] = own[name]
-    given[name] = kernel
-    teacher = system.build()
-    narrow.fit(teacher, given)
-    system.load_state(teacher, given, "wide")
-    assert torch.equal(narrow.student_state(given, student, {})[name], own[name])
-    x = torch.rand(1, 32, 16, 12)
-    with torch.no_grad():
-        one, two = (m["generator"].fine[1].eval()(x) for m in (teacher, student))
-    assert torch.allclose(one, two, atol=1e-5)
-
-
 def test_weights_without_trunks_have_the_whole_one(tmp_path: Path) -> None:
     """So had all before the trunks were taught; their students' trunks are cut out of it."""
     student = system.load_models()

@@ -120,6 +120,16 @@ def test_an_engine_is_built_with_no_gpu_and_all_fp16(trt, tmp_path):
     assert "100.0%" in engines.audit_table([built])
 
 
+def test_a_width_that_varies_counts_as_the_height(trt, tmp_path):
+    wide = Model("toy", "onnx", "", (Tensor("x", "float32", (3, 16, -1)),),
+                 (Tensor("y", "float32", (4, 16, -1)),))  # fmt: skip
+    source = tmp_path / "wide.onnx"
+    trace(wide, Toy(), {"x": np.zeros((1, 3, 16, 12), np.float32)}, source)
+    shapes = {"x": ((1, 3, 16, 8), (1, 3, 16, 8), (1, 3, 16, 16))}
+    built = engine.build(trt, "toy", source, shapes, tmp_path / "toy.plan", "89")
+    assert sum(layer.work for layer in built.layers) == 256 * (216 + 288)
+
+
 def test_a_leak_of_float32_fails_the_audit(trt, tmp_path):
     built = engine.build(trt, "toy", written(tmp_path), PROFILE, tmp_path / "toy.plan", "89")
     assert built.half_share == 0

@@ -79,19 +79,18 @@ def constant(value: Tensor) -> Tensor:
 
 
 class Residual(nn.Module):
-    """Two convolutions around a shortcut (He et al., 2016), narrower between them.
+    """Two 3x3 convolutions around a shortcut (He et al., 2016), narrower between them.
 
     A block as wide inside as out does several times the work; `training.distil` taught these its
     answers.
     """
 
-    def __init__(self, channels: int, hidden: int, last: int = 3) -> None:
-        """Args: hidden: channels between the two; last: the second one's kernel, 3 or 1."""
+    def __init__(self, channels: int, hidden: int) -> None:
+        """Args: hidden: channels between the two."""
         super().__init__()
         self.first = Conv(channels, hidden)
         self.second = nn.Sequential(
-            nn.Conv2d(hidden, channels, last, padding=last // 2, bias=False),
-            nn.BatchNorm2d(channels),
+            nn.Conv2d(hidden, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels)
         )
         norm = self.second[1]
         assert isinstance(norm, nn.BatchNorm2d)

@@ -27,7 +27,7 @@ CHANNELS = (16, 24, 40, 112)
 """Channels of the maps at 1/2, 1/4, 1/8 and 1/16."""
 WIDE = (32, 96, 144, 144, 240, 240, 480, 480, 480, 672, 672)
 """Channels that EfficientNet-Lite0 has within each block."""
-NARROW = (32, 48, 64, 64, 112, 112, 208, 192, 208, 288, 288)
+NARROW = (32, 48, 64, 64, 112, 112, 288, 256, 288, 416, 416)
 """Those of the copies that are served."""
 
 

@@ -96,9 +96,7 @@ class Generator(nn.Module):
         self.film_4 = FiLM(128, WIDTH_4)
         self.mix_4 = nn.Sequential(Merge(WIDTH_4 + g4 + 4, WIDTH_4), Residual(WIDTH_4, HIDDEN_4))
         self.shade = head(WIDTH_4, 3)
-        self.fine = nn.Sequential(
-            Merge(WIDTH_4 + s2 + 3 + 4, WIDTH_2), Residual(WIDTH_2, HIDDEN_2, last=1)
-        )
+        self.fine = nn.Sequential(Merge(WIDTH_4 + s2 + 3 + 4, WIDTH_2), Residual(WIDTH_2, HIDDEN_2))
         self.delta_2 = head(WIDTH_2, 2, 0.002)
         self.mask = head(WIDTH_2, 4)
         self.beneath = head(WIDTH_2, 4 * (1 + len(PAINT)))
