@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Collection, Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -16,11 +15,9 @@ from training.data.compose import Options, compose
 from training.data.laid import Cutouts
 from training.data.outfits import pairs_of
 from training.data.real_photos import RealPhotos
-from training.data.shards import load_scene
+from training.data.shards import is_test, load_scene
 from training.slices import slices_of
 
-HELD_OUT = 20
-"""One scene in so many is the rendered test split."""
 SHARED = 4
 """Pairs in a row that are drawn from one scene: reading it costs as much as composing."""
 
@@ -38,7 +35,7 @@ def scene_files(folder: Path, split: str) -> list[Path]:
     """
     files = sorted(folder.glob("*.npz"))
     test = split == "test"
-    chosen = [f for f in files if (zlib.crc32(f.stem.encode()) % HELD_OUT == 0) == test]
+    chosen = [f for f in files if is_test(f) == test]
     if not chosen:
         raise FileNotFoundError(
             f"{folder} holds no rendered scene of the split {split!r}: `make pairs` renders some"

@@ -13,20 +13,18 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import cast
 
 import cv2
 import numpy as np
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
+from training.listen import predictions
 from training.trial import pixels
 from tryon.assets import AssetError, asset_path
 from tryon.contract import PARSE
 from tryon.models import system
 from tryon.models.composite import enlarge
-from tryon.models.generator import Generator
 from tryon.pipeline import TryOnPipeline
 
 MASKS = Path(__file__).resolve().parent / "data" / "upper_masks.json"
@@ -52,20 +50,7 @@ def filled(outlines: list[np.ndarray], height: int, width: int) -> np.ndarray:
 
 def upper_of(pipeline: TryOnPipeline, photo: np.ndarray) -> np.ndarray:
     """bool (H, W): the upper garment that the network sees in a photo, uint8 (H, W, 3)."""
-    seen: dict[str, Tensor] = {}
-    generator = cast(Generator, pipeline.models["generator"])
-    predict = generator.predict
-
-    def listen(*arguments: object, **named: object) -> dict[str, Tensor]:
-        out = predict(*arguments, **named)  # type: ignore[arg-type]
-        seen.update(out)
-        return out
-
-    generator.predict = listen  # type: ignore[method-assign]
-    try:
-        found = pipeline(photo, None, "a t-shirt", "upper").tensors
-    finally:
-        generator.predict = predict  # type: ignore[method-assign]
+    seen, found = predictions(pipeline, photo, "upper")
     window = torch.zeros(1, 3, *found["window"].shape[1:3])
     placement = torch.from_numpy(found["placement"])
     classes = enlarge(seen["parse"].softmax(1), placement, window).argmax(1)[0].numpy()

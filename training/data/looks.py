@@ -226,14 +226,9 @@ class Dresser:
         """
         t, model = self.template, self.template.model
         g, vertices = wearer.transforms, wearer.shaped.vertices
-        body = t.body
-        rest = body.matrix @ vertices
-        points = model.skin(rest, body.weights, g)
-        normals = body.normals(points)
         shoe_top = -0.725 + looks.shoe_height
-        hidden = np.maximum(covered, shoe_top - body.rest[:, 2])
-        part = np.stack([self.body_arm, self.body_leg, body.rest[:, 0], 0.004 - hidden], 1)
-        r.skin(points, normals, skin, part, body.tri)
+        hidden = np.maximum(covered, shoe_top - t.body.rest[:, 2])
+        rest, points = self.draw_skin(r, wearer, hidden, skin)
         eyes = model.surfaces["eyes"]
         e = model.skin(eyes.matrix @ vertices, eyes.weights, g)
         centre = np.where(eyes.rest[:, :1] > 0, 1, -1) * np.array([[self.eye[0], 0, 0]])
@@ -245,6 +240,17 @@ class Dresser:
         r.skin(e, eyes.normals(e), ball, ones, eyes.tri, PARSE.index("face_neck"))
         self._hair(r, wearer, looks, rest, points)
         self._shoes(r, wearer, looks, shoe_top)
+
+    def draw_skin(
+        self, r: Renderer, wearer: Wearer, hidden: np.ndarray, skin: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Draws the skin alone, where `hidden` is below 0.004; its vertices at rest and posed."""
+        body = self.template.body
+        rest = body.matrix @ wearer.shaped.vertices
+        points = self.template.model.skin(rest, body.weights, wearer.transforms)
+        part = np.stack([self.body_arm, self.body_leg, body.rest[:, 0], 0.004 - hidden], 1)
+        r.skin(points, body.normals(points), skin, part, body.tri)
+        return rest, points
 
     def _shoes(self, r: Renderer, wearer: Wearer, looks: Looks, top: float) -> None:
         t = self.template

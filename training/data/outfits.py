@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +12,16 @@ from training.data.shards import CATEGORY_NAMES, Scene
 
 OLD_GARMENTS = {"upper": ("upper",), "lower": ("lower",), "dress": ("upper", "lower", "dress")}
 """What a garment of each category replaces."""
+
+PHOTOGRAPHED: dict[str, dict[str, Any]] = {
+    "upper": {"category": "upper", "kind": "t-shirt", "sleeve": "short", "neck": "crew",
+              "fit": "regular", "length": "regular", "colour": "white", "second_colour": "",
+              "pattern": "plain", "print": "", "material": "jersey", "shop_mode": "photographed"},
+    "lower": {"category": "lower", "kind": "shorts", "sleeve": "", "neck": "", "fit": "regular",
+              "length": "short", "colour": "white", "second_colour": "", "pattern": "plain",
+              "print": "", "material": "cotton", "shop_mode": "photographed"},
+}  # fmt: skip
+"""Attributes of what people wear in the photographs: garments that have no in-shop picture."""
 
 
 @dataclass
@@ -64,6 +75,7 @@ def pairs_of(scene: Scene, without: Collection[str] = ()) -> list[tuple[int, int
         return []
     found = []
     outfits = [outfit_of(scene, i) for i in range(len(scene.albedo))]
+    garments = scene.meta["garments"]
     for i, before in enumerate(outfits):
         for j, after in enumerate(outfits):
             if i == j:
@@ -76,7 +88,7 @@ def pairs_of(scene: Scene, without: Collection[str] = ()) -> list[tuple[int, int
                 found.append((i, j, "upper"))
             elif before["upper"] == after["upper"] and before["lower"] != after["lower"]:
                 found.append((i, j, "lower"))
+    found = [p for p in found if garments[outfits[p[1]][p[2]]].get("shop_mode") != "photographed"]
     if "collar" in without:
-        garments = scene.meta["garments"]
         found = [p for p in found if garments[outfits[p[1]][p[2]]].get("neck") != "collar"]
     return found

@@ -3,6 +3,9 @@
 Scenes that are there are kept, so a run can be stopped and started again.
 
     python -m training.data.render --out .cache/pairs --scenes 1000 --processes 2
+    python -m training.data.render --out .cache/pairs --scenes 300 --seed 1 --photographs
+
+With `--photographs` the people are photographed ones (`photographs.py`), not rendered.
 """
 
 from __future__ import annotations
@@ -30,9 +33,11 @@ from training.data.shards import (  # noqa: E402
 )
 
 if TYPE_CHECKING:
+    from training.data.photo_scene import Subjects
     from training.data.studio import Studio
 
-Job = tuple[str, int, int]
+Job = tuple[str, int, int, bool]
+"""Folder, seed, index, and whether the person is a photographed one."""
 
 
 @functools.cache
@@ -46,12 +51,25 @@ def _studio() -> Studio:
     return Studio()
 
 
+@functools.cache
+def _subjects() -> Subjects:
+    """This process's photographed people."""
+    from training.data.photo_scene import Subjects
+
+    return Subjects(_studio())
+
+
 def _render(job: Job) -> int:
+    from training.data.photo_scene import make_photo_scene
     from training.data.scene import make_scene
 
-    folder, seed, index = job
+    folder, seed, index, photographed = job
     path = scene_path(Path(folder), seed, index)
-    if not path.is_file():
+    if path.is_file():
+        return index
+    if photographed:
+        save_scene(path, make_photo_scene(_studio(), _subjects(), seed, index))
+    else:
         save_scene(path, make_scene(_studio(), seed, index))
     return index
 
@@ -72,22 +90,30 @@ def _done(jobs: Sequence[Job], processes: int) -> Iterator[Any]:
         yield pool.imap_unordered(_render, jobs)
 
 
-def render(out: Path, first: int, scenes: int, seed: int, processes: int) -> None:
+def render(
+    out: Path, first: int, scenes: int, seed: int, processes: int, photographed: bool = False
+) -> None:
     """Renders what is not there yet, with a progress bar.
 
     Raises:
-        RuntimeError: a part is missing (the body model's data, EGL); says what to install.
+        RuntimeError: a part is missing (the body model's data, EGL, the photographs); says what to
+            install.
         OSError: a scene can't be written; it names the file, and no part of it is left.
         ValueError: a file in `out` is no scene; it names the file.
     """
     from tqdm import tqdm
 
     from training.data.bodies import load_body_model
+    from training.data.photographs import PHOTOS, photograph
     from training.data.scene import RENDERER
 
     load_body_model()  # built once, before the processes need it
+    for path in tqdm(PHOTOS, desc="photographs") if photographed else ():
+        photograph(path)  # the same
     wanted = range(first, first + scenes)
-    jobs = [(str(out), seed, i) for i in wanted if not scene_path(out, seed, i).is_file()]
+    jobs = [
+        (str(out), seed, i, photographed) for i in wanted if not scene_path(out, seed, i).is_file()
+    ]
     out.mkdir(parents=True, exist_ok=True)
     clear_leftovers(out)
     old = sum(load_meta(path).get("renderer", 1) != RENDERER for path in list_scenes(out))
@@ -116,9 +142,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--first", type=int, default=0, help="index of the first scene")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--photographs", action="store_true",
+                        help="photographed people in rendered garments")  # fmt: skip
     args = parser.parse_args(arguments)
     try:
-        render(args.out, args.first, args.scenes, args.seed, args.processes)
+        render(args.out, args.first, args.scenes, args.seed, args.processes, args.photographs)
     except KeyboardInterrupt:
         print(f"stopped; the same command goes on: {args.out} keeps its scenes", file=sys.stderr)
         return 130

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from training.data.carried import draw_carried, random_carried
 from training.data.drape import Draped, Wearer
 from training.data.looks import random_looks
 from training.data.poses import Poser
-from training.data.renderer import INNER, Layers, perspective, random_light
+from training.data.renderer import INNER, Layers, View, perspective, random_light
 from training.data.shop_render import garment_alpha, shop_of
 from training.data.studio import CODES, Item, Shop, Studio, camera
 from tryon.contract import POSE_SIZE
@@ -99,7 +100,8 @@ def make_scene(
         tucked = [tucked[0]] * len(plan)
     shops = [shop_of(studio, item, rng) for item in made]
     drapes = [wearer.drape(item.cut) for item in made]
-    pictures, worn = [], []
+    pictures: list[Layers] = []
+    worn: list[Worn] = []
     for o, outfit in enumerate(plan):
         studio.renderer.begin(POSE_SIZE, POSE_SIZE, view, light)
         items: list[tuple[Item, Draped, Shop | None]] = [
@@ -117,11 +119,8 @@ def make_scene(
         layers = studio.renderer.finish()
         pictures.append(layers)
         for g in outfit.values():
-            flow, valid = _flow_truth(layers, shops[g], made[g].code)
-            points = made[g].anchors.positions(drapes[g])
-            marks = np.concatenate([view.picture(points[:, :3]) * POSE_SIZE, points[:, 3:]], 1)
-            marks[points[:, 3] == 0] = 0
-            worn.append((o, g, flow, valid, marks.astype(np.float32)))
+            flow, valid = flow_truth(layers, shops[g], made[g].code)
+            worn.append((o, g, flow, valid, marks_truth(view, made[g], drapes[g])))
     for item in made:
         item.release()
     meta = {
@@ -141,13 +140,26 @@ def make_scene(
             i.garment.attributes | {"shop_mode": s.mode} for i, s in zip(made, shops, strict=True)
         ],
     }
+    joints = view.picture(joints3) * POSE_SIZE
+    return arrays_of(pictures, joints, plan, worn, made, shops, meta)
+
+
+Worn = tuple[int, int, np.ndarray, np.ndarray, np.ndarray]
+"""A garment as an outfit wears it: outfit, garment, flow, validity and landmarks."""
+
+
+def arrays_of(
+    pictures: list[Layers], joints: np.ndarray, plan: list[dict[str, int]], worn: list[Worn],
+    made: list[Item], shops: list[Shop], meta: dict[str, Any],
+) -> dict[str, np.ndarray]:  # fmt: skip
+    """The arrays of `shards.Scene`, of its outfits' pictures and its garments."""
     uint8 = np.uint8
     return {
         "albedo": np.stack([p.albedo for p in pictures]),
         "shade": np.stack([p.shade for p in pictures]),
         "alpha": np.stack([p.alpha for p in pictures]),
         "parse": np.stack([p.parse for p in pictures]),
-        "joints": (view.picture(joints3) * POSE_SIZE).astype(np.float32),
+        "joints": joints.astype(np.float32),
         "outfit_upper": np.array([p.get("upper", -1) for p in plan], np.int16),
         "outfit_lower": np.array([p.get("lower", -1) for p in plan], np.int16),
         "outfit_dress": np.array([p.get("dress", -1) for p in plan], np.int16),
@@ -170,7 +182,7 @@ def make_scene(
     }
 
 
-def _flow_truth(layers: Layers, shop: Shop, code: int) -> tuple[np.ndarray, np.ndarray]:
+def flow_truth(layers: Layers, shop: Shop, code: int) -> tuple[np.ndarray, np.ndarray]:
     """Flow float16 (256, 256, 2) and validity uint8 (256, 256) of one worn garment."""
     mine = (layers.code % INNER) == code
     flow = np.where(mine[..., None], layers.flow, 0)
@@ -184,3 +196,11 @@ def _flow_truth(layers: Layers, shop: Shop, code: int) -> tuple[np.ndarray, np.n
     near = np.abs(shop.layers.fine_depth[y, x] - layers.shop_depth) < tolerance
     valid = (layers.code == code) & inside & same & near
     return np.clip(flow, -8, 8).astype(np.float16), valid.astype(np.uint8)
+
+
+def marks_truth(view: View, item: Item, draped: Draped) -> np.ndarray:
+    """A worn garment's landmarks, float32 (K, 3): x, y in pixels, and whether it has each."""
+    points = item.anchors.positions(draped)
+    marks = np.concatenate([view.picture(points[:, :3]) * POSE_SIZE, points[:, 3:]], 1)
+    marks[points[:, 3] == 0] = 0
+    return marks.astype(np.float32)

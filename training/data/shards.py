@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import zipfile
+import zlib
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,20 @@ def compose(
 def scene_path(folder: Path, seed: int, index: int) -> Path:
     """Where scene `index` of the set `seed` lies in `folder`."""
     return folder / f"scene-{seed}-{index:06d}.npz"
+
+
+TEST_SHARE = 20
+"""One scene in so many is the rendered test split."""
+
+
+def is_test(path: Path) -> bool:
+    """Whether a scene, told by its file's name, is of the test split."""
+    return zlib.crc32(path.stem.encode()) % TEST_SHARE == 0
+
+
+def is_test_name(seed: int, index: int) -> bool:
+    """The same of scene `index` of the set `seed`."""
+    return is_test(scene_path(Path(), seed, index))
 
 
 def save_scene(path: Path, arrays: dict[str, np.ndarray]) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 
 from training.data import bodies, wardrobe
 from training.data.anchors import anchors
@@ -197,20 +198,27 @@ class Studio:
 
     def joints(self, wearer: Wearer) -> np.ndarray:
         """BlazePose's 33 joints in the world, float64 (33, 3)."""
-        t, model = self.template, self.model
+        body = self.template.body
         ids = np.array([p for p in self.joint_sources if isinstance(p, int)])
-        surface = model.skin(
-            (t.body.matrix[ids] @ wearer.shaped.vertices), t.body.weights[ids], wearer.transforms
-        )
+        return self.joints_of(wearer.shaped, wearer.transforms, body.matrix[ids], body.weights[ids])
+
+    def joints_of(
+        self, shaped: bodies.Shaped, g: np.ndarray, matrix: sparse.csr_matrix,
+        weights: sparse.csr_matrix,
+    ) -> np.ndarray:  # fmt: skip
+        """The same, float64 (33, 3), of a body and its transforms.
+
+        `matrix`, `weights`: the body surface's rows of those `joint_sources` that are vertices.
+        """
+        surface = self.model.skin(matrix @ shaped.vertices, weights, g)
         out, k = np.zeros((33, 3)), 0
         for i, p in enumerate(self.joint_sources):
             if isinstance(p, int):
                 out[i] = surface[k]
                 k += 1
             else:
-                b = model.bone[p]
-                g = wearer.transforms[b]
-                out[i] = g[:3, :3] @ wearer.shaped.heads[b] + g[:3, 3]
+                b = self.model.bone[p]
+                out[i] = g[b][:3, :3] @ shaped.heads[b] + g[b][:3, 3]
         return out
 
     def draw_item(
@@ -269,20 +277,29 @@ class Studio:
     def draw_person(
         self,
         wearer: Wearer,
-        looks: Looks,
+        looks: Looks | None,
         skin: np.ndarray,
         items: list[tuple[Item, Draped, Shop | None]],
         tucked: bool,
         code_of: dict[int, int] | None = None,
+        hidden: np.ndarray | None = None,
     ) -> None:
-        """Draws a dressed person into the picture that has begun."""
+        """Draws a dressed person into the picture that has begun; without looks, skin alone.
+
+        `hidden`: bool (n,), vertices of the body that are not drawn.
+        """
         t = self.template
         covered = np.full(len(t.body.rest), -1.0)
+        if hidden is not None:
+            covered[hidden] = 1.0
         for item, _, _ in items:
             covered = np.maximum(
                 covered, item.cover_of(t.body.rest, t.body_canon.arm, item.body_fields.inside)
             )
-        self.dresser.draw(self.renderer, wearer, looks, covered, skin)
+        if looks is None:
+            self.dresser.draw_skin(self.renderer, wearer, covered, skin)
+        else:
+            self.dresser.draw(self.renderer, wearer, looks, covered, skin)
         upper = next((i for i, _, _ in items if i.cut.category == "upper"), None)
         lower = next((i for i, _, _ in items if i.cut.category == "lower"), None)
         for item, draped, shop in items:

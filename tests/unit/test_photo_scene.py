@@ -1,0 +1,181 @@
+"""Photographed people in rendered garments: the fitted body, and every truth against the photo."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from training.data import photo_scene, photographs
+from training.data.body_fit import BEND_STEP, sample_bend
+from training.data.check import chroma_difference, valid_share
+from training.data.outfits import OLD_GARMENTS, outfit_of, pairs_of
+from training.data.photo_scene import Subject, Subjects, make_photo_scene
+from training.data.shards import Scene, is_test_name, scene_from
+from training.data.studio import Studio
+from tryon.contract import PARSE, POSE_SIZE
+
+PERSON = "P001/assets/studio_posture.jpg"
+SKIN = [PARSE.index(n) for n in ("face_neck", "arm_left", "arm_right", "leg_left", "leg_right")]
+CLOTH = [PARSE.index(n) for n in ("upper", "lower")]
+
+
+@pytest.fixture(scope="module")
+def studio() -> Studio:
+    return Studio()
+
+
+@pytest.fixture(scope="module")
+def subjects(studio: Studio) -> Subjects:
+    return Subjects(studio)
+
+
+@pytest.fixture(scope="module")
+def subject(subjects: Subjects) -> Subject:
+    return subjects[PERSON]
+
+
+@pytest.fixture(scope="module")
+def scenes(studio: Studio, subjects: Subjects) -> dict[str, Scene]:
+    """A scene of each kind, of one person (so that one body is fitted)."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(photo_scene, "people", lambda split: [PERSON])
+        return {
+            kind: scene_from(make_photo_scene(studio, subjects, 3, i, kind, outfits=4))
+            for i, kind in enumerate(("upper", "lower", "dress"))
+        }
+
+
+def test_people_of_the_test_split_are_shown_by_no_other_scene() -> None:
+    train, test = photographs.people("train"), photographs.people("test")
+    assert len(train) == 8 and len(test) == 2 and not set(train) & set(test)
+    assert sorted(train + test) == sorted(photographs.PHOTOS)
+
+
+def test_a_scene_of_the_test_split_asks_for_its_people(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    class Stop(Exception):
+        pass
+
+    def people(split: str) -> list[str]:
+        asked.append(split)
+        raise Stop
+
+    monkeypatch.setattr(photo_scene, "people", people)
+    numbers = [i for i in range(60) if is_test_name(3, i)][:1] + [0]
+    assert is_test_name(3, numbers[0]) and not is_test_name(3, 0)
+    for number in numbers:
+        with pytest.raises(Stop):
+            make_photo_scene(studio, {}, 3, number)  # type: ignore[arg-type]
+    assert asked == ["test", "train"]
+
+
+def test_the_photo_is_parsed_as_what_it_shows(subject: Subject) -> None:
+    photo = subject.photo
+    joints = photo.joints[:, :2].round().astype(int)
+
+    def at(*names: int) -> str:
+        x, y = joints[list(names)].mean(0).astype(int)
+        return PARSE[photo.classes[y, x]]
+
+    assert at(0) == "face_neck" and at(11, 12, 23, 24) == "upper"
+    assert at(15) == "arm_left" and at(16) == "arm_right"
+    assert at(25) == "leg_left" and at(26) == "leg_right"  # the left one is on the right
+    assert not photo.classes[:, :20].any() and not photo.classes[:20].any()
+    shares = np.bincount(photo.classes.ravel(), minlength=len(PARSE)) / (photo.classes > 0).sum()
+    assert shares[PARSE.index("upper")] > 0.25 and 0.03 < shares[PARSE.index("lower")] < 0.2
+
+
+def test_the_body_lies_in_the_photo_where_the_person_does(subject: Subject, studio: Studio) -> None:
+    assert subject.fitted.error < 3  # hundredths of the torso
+    square = photo_scene._square(subject.photo, "dress")
+    view = subject.fitted.view(photo_scene.perspective(subject.fitted.on_plane(square)))
+    _, classes = photo_scene._seen(subject.photo, square)
+    bare = photo_scene._bare(studio, subject.wearer, view, subject.light).layers
+    body, person = bare.parse > 0, (classes > 0) & (classes != PARSE.index("hair"))
+    # Clothes stand off the body, so the person is larger.
+    assert (body & person).sum() / body.sum() > 0.95
+    skin = np.isin(classes, SKIN)
+    assert (body & skin).sum() / skin.sum() > 0.95
+    same = bare.parse[body & skin] == classes[body & skin]
+    assert same.mean() > 0.9
+
+
+def test_bending_is_looked_up_between_its_steps() -> None:
+    rows, cols = np.mgrid[0:5, 0:7].astype(np.float32)
+    bend = np.stack([2 * cols, -rows], -1)
+    points = np.array([[1.5 * BEND_STEP, 2.25 * BEND_STEP], [0.0, 0.0]])
+    np.testing.assert_allclose(sample_bend(bend, points), [[3.0, -2.25], [0, 0]], atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["upper", "lower", "dress"])
+def test_what_the_new_garment_leaves_free_is_the_photo(scenes: dict[str, Scene], kind: str) -> None:
+    scene = scenes[kind]
+    own = scene.parse[0]
+    first = scene.picture(0, 0).astype(int)
+    for outfit in range(1, len(scene.albedo)):
+        same = (scene.parse[outfit] == own) & ~np.isin(own, CLOTH) & (own > 0)
+        rim = cv2.dilate(np.isin(own, CLOTH).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+        same &= ~rim
+        assert same.sum() > 1500  # face, hair, arms or legs
+        assert np.abs(scene.picture(outfit, 0).astype(int) - first)[same].max() <= 1
+        face = own == PARSE.index("hair")
+        assert (scene.parse[outfit][face] == own[face]).all()
+
+
+@pytest.mark.parametrize("kind", ["upper", "lower", "dress"])
+def test_nothing_of_the_old_garment_is_left(scenes: dict[str, Scene], kind: str) -> None:
+    scene = scenes[kind]
+    old = [PARSE.index(n) for n in OLD_GARMENTS[kind] if n != "dress"]
+    taken_off = np.isin(scene.parse[0], old)
+    for outfit in range(1, len(scene.albedo)):
+        worn = outfit_of(scene, outfit)
+        classes = {PARSE.index(n) for n in worn}
+        left = scene.parse[outfit][taken_off & (scene.alpha[outfit] > 128)]
+        assert set(np.unique(left)) <= classes | set(SKIN)
+
+
+def test_the_true_flow_brings_the_new_garments_over(scenes: dict[str, Scene]) -> None:
+    differences, shares = [], []
+    for scene in scenes.values():
+        for k, garment in enumerate(scene.worn_garment):
+            if scene.meta["garments"][garment]["shop_mode"] == "photographed":
+                assert not scene.worn_valid[k].any()
+                continue
+            difference, share = chroma_difference(scene, k), valid_share(scene, k)
+            differences += [] if difference is None else [difference]
+            if share is not None and not scene.garment_shop_worn[garment]:
+                shares.append(share)
+    assert len(differences) >= 6 and np.mean(differences) < 2
+    assert len(shares) >= 3 and np.mean(shares) > 0.8
+
+
+def test_what_is_photographed_is_taken_off_and_never_put_on(scenes: dict[str, Scene]) -> None:
+    for kind, scene in scenes.items():
+        pairs = pairs_of(scene)
+        garments = scene.meta["garments"]
+        assert any(before == 0 for before, _, _ in pairs)
+        for _, after, category in pairs:
+            new = garments[outfit_of(scene, after)[category]]
+            assert new["shop_mode"] != "photographed"
+        assert {c for *_, c in pairs} == {kind} or kind == "dress"
+
+
+def test_a_person_has_one_light_and_one_tone(subject: Subject) -> None:
+    light = subject.light
+    assert np.linalg.norm(light.direction) == pytest.approx(1)
+    assert light.direction[2] < 0 and light.direction[1] < 0  # from before and above
+    assert 0.2 < light.ambient < 1.5 and 0 <= light.key < 1.5
+    red, green, blue = subject.skin[0]
+    assert red > green > blue
+
+
+def test_joints_lie_on_the_person(scenes: dict[str, Scene]) -> None:
+    for scene in scenes.values():
+        x, y = scene.joints.round().astype(int).T
+        inside = (x >= 0) & (x < POSE_SIZE) & (y >= 0) & (y < POSE_SIZE)
+        elbows_and_knees = [i for i in (13, 14, 25, 26) if inside[i]]
+        assert all(scene.parse[0][y[i], x[i]] > 0 for i in elbows_and_knees)
