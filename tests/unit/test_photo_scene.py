@@ -179,3 +179,46 @@ def test_joints_lie_on_the_person(scenes: dict[str, Scene]) -> None:
         inside = (x >= 0) & (x < POSE_SIZE) & (y >= 0) & (y < POSE_SIZE)
         elbows_and_knees = [i for i in (13, 14, 25, 26) if inside[i]]
         assert all(scene.parse[0][y[i], x[i]] > 0 for i in elbows_and_knees)
+
+
+def test_arms_turn_in_the_photo_and_in_the_body_alike(
+    studio: Studio, subjects: Subjects, subject: Subject
+) -> None:
+    turns = {"left": (35.0, 0.0), "right": (10.0, 60.0)}
+    turned = subjects.turned(subject, turns)
+    photo, was = turned.photo, subject.photo
+    for side, elbow, wrist in (("left", 13, 15), ("right", 14, 16)):
+        before = was.joints[[elbow, wrist], :2]
+        after = photo.joints[[elbow, wrist], :2]
+        lengths = [np.linalg.norm(p[1] - p[0]) for p in (before, after)]
+        assert lengths[1] == pytest.approx(lengths[0], rel=0.02)
+        angle = np.degrees(np.diff([np.arctan2(*(p[1] - p[0])) for p in (before, after)]))[
+            0
+        ]  # towards the picture's right is positive
+        out, fold = turns[side]
+        assert angle == pytest.approx((out - fold) * (1 if side == "left" else -1), abs=3)
+        middle = after.mean(0).round().astype(int)
+        assert PARSE[photo.classes[middle[1], middle[0]]] == f"arm_{side}"
+        marks = turned.fitted.in_photo(studio.joints(turned.wearer))[[elbow, wrist]]
+        assert np.abs(marks - after).max() < 40  # of 1376: 3 hundredths of the height
+    head = was.classes == PARSE.index("hair")
+    assert (photo.classes[head] == was.classes[head]).all()
+    assert (photo.pixels[head] == was.pixels[head]).mean() > 0.99
+
+
+def test_a_hand_over_the_trunk_stays_before_the_garment(
+    studio: Studio, subjects: Subjects, subject: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(photo_scene, "people", lambda split: [PERSON])
+    monkeypatch.setattr(photo_scene, "_TURNED", 1.0)
+    fixed = {"left": (0.0, 35.0), "right": (30.0, 0.0)}
+    monkeypatch.setattr(photo_scene, "random_turns", lambda rng: fixed)
+    scene = scene_from(make_photo_scene(studio, subjects, 3, 5, "dress", outfits=4))
+    assert scene.meta["arms"] == "turned"
+    x, y = scene.joints[19].round().astype(int)  # the left index finger
+    box = np.s_[y - 8 : y + 5, x - 6 : x + 7]
+    arm = (scene.parse[0] == PARSE.index("arm_left")).astype(np.uint8)
+    inner = cv2.erode(arm, np.ones((3, 3), np.uint8))[box] > 0
+    assert inner.sum() >= 25
+    for outfit in range(1, len(scene.albedo)):
+        assert (scene.parse[outfit][box][inner] == PARSE.index("arm_left")).mean() > 0.95

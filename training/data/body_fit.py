@@ -6,7 +6,7 @@ joints and outline as terms, and priors about a standing pose).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -81,6 +81,11 @@ class Fitted:
         """The photo's camera with a projection of the plane z = 1."""
         return _Bent(_LOOK, np.array([0, 0, DISTANCE]), projection, fitted=self)
 
+    def in_photo(self, points: np.ndarray) -> np.ndarray:
+        """World (n, 3) to the photo's pixels, (n, 2)."""
+        flat = _project(points) * self.focal + self.centre
+        return flat + sample_bend(self.bend, flat)
+
     def on_plane(self, box: np.ndarray) -> np.ndarray:
         """A box (x0, y0, x1, y1) of the photo's pixels on the plane z = 1."""
         return (box - np.tile(self.centre, 2)) / self.focal
@@ -147,11 +152,18 @@ class BodyFit:
         focal, centre, placed = terms.place(_project(joints))
         off = np.linalg.norm(placed - terms.joints, axis=1) / terms.unit
         error = float(np.average(off, weights=terms.trust))
-        body = self.studio.template.body
-        skin = self.model.skin(body.matrix @ shaped.vertices, body.weights, transforms)
-        bend = terms.bend(_project(skin) * focal + centre, body.tri)
         person = _person(found, photo.gender)
-        return Fitted(person, shaped, transforms, focal, centre, bend, error)
+        flat = np.zeros((2, 2, 2), np.float32)
+        return self.bent(photo, Fitted(person, shaped, transforms, focal, centre, flat, error))
+
+    def bent(self, photo: Photograph, fitted: Fitted) -> Fitted:
+        """A fitted body whose outline is led to the photo's (`Fitted.bend`)."""
+        body = self.studio.template.body
+        skin = self.model.skin(
+            body.matrix @ fitted.shaped.vertices, body.weights, fitted.transforms
+        )
+        flat = _project(skin) * fitted.focal + fitted.centre
+        return replace(fitted, bend=_Terms(photo).bend(flat, body.tri))
 
     def _posed(
         self, x: np.ndarray, gender: float

@@ -7,7 +7,7 @@ it is only ever taken off.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -18,6 +18,7 @@ from training.data import wardrobe
 from training.data.body_fit import BodyFit, Fitted
 from training.data.drape import Draped, Wearer
 from training.data.outfits import OLD_GARMENTS, PHOTOGRAPHED
+from training.data.photo_pose import random_turns, turned
 from training.data.photographs import Photograph, people, photograph
 from training.data.renderer import INNER, Layers, Light, View, perspective
 from training.data.scene import RENDERER, SCENE_KINDS, Worn, arrays_of, flow_truth, marks_truth
@@ -33,6 +34,8 @@ _ARMS = [PARSE.index(n) for n in ("arm_left", "arm_right")]
 _SKIN = [_FACE, *_ARMS, PARSE.index("leg_left"), PARSE.index("leg_right")]
 _CLOTH = [PARSE.index(n) for n in ("upper", "lower")]
 _FAR = 100.0
+_TURNED = 0.75
+"""Share of the scenes in another pose than the photo's."""
 _SLEEVE = 0.03
 """Cloth at most so many metres behind an arm's skin is its sleeve."""
 
@@ -67,6 +70,12 @@ class Subjects:
         if path not in self._known:
             self._known[path] = self._ready(photograph(path))
         return self._known[path]
+
+    def turned(self, subject: Subject, turns: dict[str, tuple[float, float]]) -> Subject:
+        """The person with turned arms (`photo_pose.random_turns`), light and skin the same."""
+        photo, fitted = turned(self._studio, self._fit, subject.photo, subject.fitted, turns)
+        wearer = Wearer(self._studio.template, fitted.shaped, fitted.transforms)
+        return replace(subject, photo=photo, fitted=fitted, wearer=wearer)
 
     def _ready(self, photo: Photograph) -> Subject:
         studio = self._studio
@@ -152,6 +161,10 @@ def make_photo_scene(
     subject = subjects[paths[int(rng.integers(len(paths)))]]
     kind = kind or str(rng.choice(list(SCENE_KINDS), p=list(SCENE_KINDS.values())))
     outfits = outfits or int(rng.integers(5, 7))
+    arms = "hanging"
+    if rng.random() < _TURNED:
+        arms = "turned"
+        subject = subjects.turned(subject, random_turns(rng))
     photo, wearer = subject.photo, subject.wearer
     square = _square(photo, kind)
     side = square[2] - square[0]
@@ -205,7 +218,7 @@ def make_photo_scene(
                 nothing = np.zeros((POSE_SIZE, POSE_SIZE), np.uint8)
                 worn.append((o, g, flow, nothing, np.zeros((len(LANDMARKS), 3), np.float32)))
     meta = {
-        "renderer": RENDERER, "kind": kind, "seed": seed, "index": index, "arms": "hanging",
+        "renderer": RENDERER, "kind": kind, "seed": seed, "index": index, "arms": arms,
         "legs": "standing", "yaw": 0.0, "gender": photo.gender, "person": photo.name,
         "hair": "photographed", "phone": None, "bag": None, "tucked": [False] * len(plan),
         "garments": [
@@ -283,7 +296,7 @@ class _Base:
         old = (rim & ~kept & (classes != _HAIR)) | old
         depth = new.fine_depth[::2, ::2]
         front = (classes == _HAIR) | (kept & np.isin(classes, [PARSE.index("upper")]))
-        front |= np.isin(classes, _ARMS) & (depth > self.arm_depth + _SLEEVE)
+        front |= np.isin(classes, _ARMS) & (depth > self.arm_depth + _SLEEVE) & ~old
         front |= (classes == _FACE) & (new.code >= INNER)
         drawn = (new.code > 0) & ~front
         skin = ~drawn & old & np.isin(new.parse, _SKIN)
