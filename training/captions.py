@@ -31,11 +31,22 @@ _REQUESTS = (
 )  # fmt: skip
 
 _NEUTRAL = (
-    "a {k}", "this {k}", "the {k}", "tucked in", "sleeves rolled up", "open", "buttoned",
+    "a {k}", "this {k}", "the {k}", "sleeves rolled up", "open", "buttoned",
     "two sizes larger", "one size smaller", "tight", "a loose fit", "size L", "for summer",
     "for the office", "casual", "show me this {k}", "how does it look?", "a nice {k}, please",
     "with short sleeves", "long sleeves", "as it is", "same colour",
 )  # fmt: skip
+
+_TUCKED = ("tucked in", "worn tucked in", "with the hem tucked in", "tucked into the waistband")
+_UNTUCKED = ("untucked", "not tucked in", "worn untucked", "hanging out over the waistband")
+STYLINGS = (*_TUCKED, *_UNTUCKED)
+"""How a top is worn, in words."""
+
+
+def styled(sentence: str, tucked: bool, rng: np.random.Generator) -> str:
+    """A sentence, empty or not, that also says whether the top is tucked in."""
+    words = str(rng.choice(_TUCKED if tucked else _UNTUCKED))
+    return f"{sentence}, {words}" if sentence else words
 
 
 def recolour_request(

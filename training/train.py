@@ -82,7 +82,7 @@ def vocabulary_of(scenes: list[Path]) -> Vocabulary:
     from training import captions
 
     rng = np.random.default_rng(0)
-    sentences: list[str] = list(captions.COLOURS)
+    sentences: list[str] = [*captions.COLOURS, *captions.STYLINGS]
     for path in tqdm(scenes, desc="captions", leave=False):
         for attributes in load_meta(path)["garments"]:
             sentences += [captions.sample_caption(attributes, rng) for _ in range(4)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -13,7 +15,14 @@ import torch
 from safetensors.torch import save_file
 
 from training import losses, parallel, train
-from training.captions import COLOURS, Vocabulary, recolour_request, sample_caption
+from training.captions import (
+    COLOURS,
+    STYLINGS,
+    Vocabulary,
+    recolour_request,
+    sample_caption,
+    styled,
+)
 from training.data.compose import Options, compose
 from training.data.outfits import pairs_of
 from training.data.preview import pairs_sheet, warp
@@ -125,6 +134,47 @@ def test_captions_and_requests() -> None:
     words = Vocabulary.of(["a red t-shirt"])
     assert Vocabulary.from_json(words.to_json()).words == words.words
     assert words.encode("a purple t-shirt").tolist()[:6] == [1, 4, 3, 7, 6, 2]
+
+
+@pytest.mark.parametrize(("was", "now"), [(True, False), (False, True), (False, False)])
+def test_words_say_how_a_top_is_worn_where_it_is_worn_another_way(
+    scenes: list[Scene], was: bool, now: bool
+) -> None:
+    scene = next(s for s in scenes if s.meta["kind"] == "upper")
+    before, after, category = pairs_of(scene)[0]
+    garments = copy.deepcopy(scene.meta["garments"])
+    new = garments[int(scene.outfit_upper[after])]
+    tucked = [was if i == before else now for i in range(len(scene.albedo))]
+    options = Options(strength=0.0, text=0.0)
+
+    def said(kind: str) -> list[dict]:
+        new["kind"] = kind
+        meta = scene.meta | {"tucked": tucked, "garments": garments}
+        other = dataclasses.replace(scene, meta=meta)
+        pairs = [
+            compose(other, before, after, category, np.random.default_rng(i), None, options)
+            for i in range(40)
+        ]
+        return [pair for pair in pairs if pair["caption"]]
+
+    spoken = said("t-shirt")
+    assert len(spoken) == 40 if was != now else 0 < len(spoken) < 15
+    for pair in spoken:
+        assert pair["caption"] in STYLINGS
+        assert (str(pair["caption"]) in _words(tucked=True)) == now
+        assert pair["truth_caption"].rsplit(", ", 1)[-1] in _words(tucked=now)
+        assert pair["restyle"].tolist() == [0, 0, 0, 0, 1]  # they ask for no colour
+    assert len(said("jacket")) < 15  # never tucked in: nothing needs to be said
+
+
+def _words(tucked: bool) -> set[str]:
+    return {styled("", tucked, np.random.default_rng(i)) for i in range(60)}
+
+
+def test_stylings_are_told_apart_and_join_what_is_said() -> None:
+    assert not _words(True) & _words(False)
+    assert _words(True) | _words(False) == set(STYLINGS)
+    assert styled("in red", True, np.random.default_rng(0)).startswith("in red, ")
 
 
 def test_losses_are_lowest_at_the_truth() -> None:

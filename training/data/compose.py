@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from training.captions import COLOURS, recolour_request, sample_caption
+from training.captions import COLOURS, recolour_request, sample_caption, styled
 from training.data.camera import Camera, backdrop, tint
 from training.data.laid import Cutout, Cutouts, flow_of, kind_of, lay, marks_of, texture_of
-from training.data.outfits import OLD_GARMENTS, Garment, garment_of, outfit_of
+from training.data.outfits import NEVER_TUCKED, OLD_GARMENTS, Garment, garment_of, outfit_of
 from training.data.real_photos import RealPhotos
 from training.data.shards import Scene
 from training.data.shop import inside_distance, jitter_shop, shop_picture, tuck, widen
@@ -111,6 +111,20 @@ def _dress_up(
         # The rim mixes with what is behind it, as rendered edges do.
         soft = (cv2.blur(part, (3, 3)) * part)[..., None]
         albedo[box] += soft * (drawn - albedo[box])
+
+
+def _said_tucked(
+    scene: Scene, before: int, after: int, category: str, rng: np.random.Generator
+) -> bool | None:
+    """Whether the words say that a top is worn tucked in (or not): always where it is worn other
+    than the old one, so that without words it is worn as the old one was."""
+    if category != "upper":
+        return None
+    was, now = (bool(scene.meta["tucked"][i]) for i in (before, after))
+    kind = garment_of(scene, outfit_of(scene, after)[category]).attributes.get("kind")
+    if (was != now and kind not in NEVER_TUCKED) or rng.random() < 0.1:
+        return now
+    return None
 
 
 def words_of(attributes: dict[str, str], rng: np.random.Generator) -> dict[str, np.ndarray | str]:
@@ -247,6 +261,10 @@ def compose(
         elif truth:
             caption = truth
             restyle[0], restyle[4] = 0, 1
+    tucked = _said_tucked(scene, before, after, category, rng)
+    if tucked is not None:
+        caption, truth = styled(caption, tucked, rng), truth and styled(truth, tucked, rng)
+        restyle[4] = 1  # of a colour these words say nothing
     view = slice(MARGIN, MARGIN + NET_WIDTH)
     landmarks[:, 0] = (landmarks[:, 0] - MARGIN) / NET_WIDTH
     landmarks[:, 1] = landmarks[:, 1] / NET_HEIGHT

@@ -13,6 +13,9 @@ from training.data.shards import CATEGORY_NAMES, Scene
 OLD_GARMENTS = {"upper": ("upper",), "lower": ("lower",), "dress": ("upper", "lower", "dress")}
 """What a garment of each category replaces."""
 
+NEVER_TUCKED = ("hoodie", "jacket")
+"""Kinds of tops that are always worn over the trousers."""
+
 PHOTOGRAPHED: dict[str, dict[str, Any]] = {
     "upper": {"category": "upper", "kind": "t-shirt", "sleeve": "short", "neck": "crew",
               "fit": "regular", "length": "regular", "colour": "white", "second_colour": "",

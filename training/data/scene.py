@@ -11,6 +11,7 @@ from training.data import bodies, wardrobe
 from training.data.carried import draw_carried, random_carried
 from training.data.drape import Draped, Wearer
 from training.data.looks import random_looks
+from training.data.outfits import NEVER_TUCKED
 from training.data.poses import Poser
 from training.data.renderer import INNER, Layers, View, perspective, random_light
 from training.data.shop_render import garment_alpha, shop_of
@@ -108,7 +109,7 @@ def make_scene(
             (made[g], drapes[g], shops[g]) for g in outfit.values()
         ]
         tuck = tucked[o] and not any(
-            made[g].garment.attributes["kind"] in ("hoodie", "jacket")
+            made[g].garment.attributes["kind"] in NEVER_TUCKED
             or (made[g].cut.hem > 0.25 and made[g].cut.category == "upper")
             for g in outfit.values()
         )
