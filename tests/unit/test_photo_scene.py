@@ -9,6 +9,7 @@ import pytest
 from training.data import photo_scene, photographs
 from training.data.body_fit import BEND_STEP, sample_bend
 from training.data.check import chroma_difference, valid_share
+from training.data.laid import LABELS, kind_of
 from training.data.outfits import OLD_GARMENTS, outfit_of, pairs_of
 from training.data.photo_scene import Subject, Subjects, make_photo_scene
 from training.data.shards import Scene, is_test_name, scene_from
@@ -222,3 +223,10 @@ def test_a_hand_over_the_trunk_stays_before_the_garment(
     assert inner.sum() >= 25
     for outfit in range(1, len(scene.albedo)):
         assert (scene.parse[outfit][box][inner] == PARSE.index("arm_left")).mean() > 0.95
+
+
+def test_a_crew_neck_is_not_laid_where_a_turtleneck_is() -> None:
+    plain = {"category": "upper", "sleeve": "long", "neck": "crew"}
+    assert kind_of(plain) in LABELS
+    assert kind_of(plain | {"neck": "collar"}) in LABELS
+    assert kind_of(plain | {"neck": "high"}) not in LABELS

@@ -8,8 +8,11 @@ import cv2
 import numpy as np
 import pytest
 
+from training.data import shop_render, wardrobe
 from training.data.preview import strip, warp
+from training.data.renderer import INNER
 from training.data.shards import Scene, load_scene, save_scene, scene_from
+from training.data.studio import Item
 from tryon.contract import LANDMARKS, PARSE
 
 SEED = 5
@@ -222,3 +225,23 @@ def test_a_box_is_closed_and_looks_outward() -> None:
     assert tri.shape == (12, 3) and len({tuple(p) for p in points.round(6)}) == 8
     assert (((points - middle) * normals).sum(1) > 0).all()
     np.testing.assert_allclose(np.ptp(points, axis=0), (0.2, 0.4, 0.6))
+
+
+def test_a_collar_that_stands_shows_its_inner_back_when_it_lies_flat(studio) -> None:
+    seen = []
+    for number in range(40):
+        rng = np.random.default_rng([9, number])
+        garment = wardrobe.random_upper(rng)
+        if garment.cut.stand <= 0:
+            continue
+        assert 0 < garment.cut.stand_drop <= 1.3 * garment.cut.stand
+        item = Item(studio, garment, rng)
+        flat = shop_render._flat(studio, item, rng)
+        item.release()
+        marks = flat.landmarks[[LANDMARKS.index(f"neck_{side}") for side in ("left", "right")]]
+        middle, reach = marks[:, :2].mean(0), np.linalg.norm(marks[0, :2] - marks[1, :2])
+        y, x = np.nonzero(flat.layers.code == item.code + INNER)
+        height, width = flat.layers.code.shape
+        near = np.hypot(x / width - middle[0], y / height - middle[1]) < reach
+        seen.append(near.sum() > 5)
+    assert len(seen) >= 5 and np.mean(seen) > 0.8

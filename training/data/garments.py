@@ -38,6 +38,7 @@ class Cut:
         collar, hood: raised parts at the neck.
         stand: metres by which a collar stands up the neck; its opening then runs from there down
             to `neck_depth`, `neck_width` at the top being the half of what stays open.
+        stand_drop: metres by which it is lower before than behind.
     """
 
     category: str
@@ -65,6 +66,7 @@ class Cut:
     collar: bool = False
     hood: bool = False
     stand: float = 0.0
+    stand_drop: float = 0.0
     phase: float = field(default=0.0)
 
 
@@ -88,7 +90,9 @@ def neck_field(cut: Cut, c: Canonical) -> np.ndarray:
         return np.where(c.neck > 0.02, cut.neck_depth + NECK_Z - z, FAR)
     if cut.stand > 0:
         low, rim = SHOULDER_LINE_Z - cut.neck_depth, NECK_Z + cut.stand
-        around = np.where(c.neck > 0.02, rim - z, FAR)
+        # It stands higher behind than before: laid flat, its inner back shows above the front.
+        edge = rim - cut.stand_drop * np.clip((0.02 - y) / 0.09, 0, 1)
+        around = np.where(c.neck > 0.02, edge - z, FAR)
         lean = cut.neck_width / max(rim - low, 0.01)
         beside = (x - (z - low) * lean) / np.hypot(1, lean)
         slit = np.where(z < low, np.hypot(x, z - low), beside)

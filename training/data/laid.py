@@ -54,8 +54,10 @@ def kind_of(attributes: dict[str, str]) -> str:
     """The key of LABELS for a rendered garment's attributes."""
     category = attributes["category"]
     if category == "upper":
-        # A collar laid where a crew neck is would teach that collars are hidden by the throat.
-        return f"upper {attributes['sleeve']}" + " collar" * (attributes["neck"] == "collar")
+        # A collar laid where a crew neck is would teach that collars are hidden by the throat; a
+        # crew neck's inner back laid where a turtleneck is, that the throat is hidden by it.
+        neck = attributes["neck"]
+        return f"upper {attributes['sleeve']}" + f" {neck}" * (neck in ("collar", "high"))
     if category == "dress":
         return "dress"
     kind = attributes["kind"]

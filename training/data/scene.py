@@ -19,7 +19,7 @@ from training.data.studio import CODES, Item, Shop, Studio, camera
 from tryon.contract import POSE_SIZE
 from tryon.preprocess import anchors_from_joints, square_around, window_from_anchors
 
-RENDERER = 3
+RENDERER = 4
 """Counted up when the same seed comes to give other scenes; `render.py` tells old ones apart."""
 SCENE_KINDS = {"upper": 0.6, "lower": 0.2, "dress": 0.2}
 

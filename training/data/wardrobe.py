@@ -111,6 +111,7 @@ def _stand_collar(rng: np.random.Generator, cut: Cut, height: tuple[float, float
     else:
         cut.neck_depth = float(rng.uniform(-0.8 * cut.stand, 0.07))
         cut.neck_width = float(rng.uniform(0.004, 0.02) + 0.3 * max(cut.neck_depth, 0))
+    cut.stand_drop = float(cut.stand * rng.uniform(0.6, 1.3))
 
 
 def _fit(ease: float, limits: tuple[float, float]) -> str:
