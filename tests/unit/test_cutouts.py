@@ -87,10 +87,11 @@ def folder_of_cutouts(scenes: list[Scene], tmp_path: Path) -> Path:
     for scene in scenes:
         for index in range(len(scene.meta["garments"])):
             garment = garment_of(scene, index)
-            if not garment.flat:
+            kind = laid.kind_of(garment.attributes)
+            if not garment.flat or kind not in laid.LABELS:  # no real one is laid on a turtleneck
                 continue
             cutout = as_cutout(garment, np.eye(2, 3))
-            label = laid.LABELS[laid.kind_of(garment.attributes)][0]
+            label = laid.LABELS[kind][0]
             rows.append({"file": "x", "category": garment.category, "label": label, "test": False,
                          "landmarks": cutout.landmarks.tolist()})  # fmt: skip
             pixels.append(np.dstack([gradient, cutout.mask]))

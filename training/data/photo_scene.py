@@ -241,6 +241,8 @@ class _Base:
         person = ((photo.classes > 0) * np.uint8(255))[..., None].repeat(3, 2)
         self.alpha = resample(person, square, POSE_SIZE)[..., 0]
         bare = _bare(studio, subject.wearer, view, subject.light, subject.skin).layers
+        self._renderer = studio.renderer
+        self._depth = bare.fine_depth[::2, ::2].astype(np.float32)
         self.arm_depth = _arm_depth(bare)
         self.tone = self._tone(bare)
         self.colour = {
@@ -302,7 +304,7 @@ class _Base:
         skin = ~drawn & old & np.isin(new.parse, _SKIN)
         stays = ~drawn & ~old
         alpha = np.where(stays, self.alpha, 0).astype(np.float64)
-        albedo = self.pixels * (alpha / 255)[..., None]
+        albedo = self.pixels * (alpha / 255 * self._shadow(depth, classes))[..., None]
         parse = np.where(stays, classes, 0).astype(np.uint8)
         bare = np.clip(_lit(new) * self.tone, 0, 255)
         albedo[skin], alpha[skin], parse[skin] = bare[skin], new.alpha[skin], new.parse[skin]
@@ -315,6 +317,15 @@ class _Base:
         layers.code, layers.flow = np.where(drawn, new.code, 0).astype(np.uint8), new.flow
         layers.shop_depth = new.shop_depth
         return layers, drawn
+
+    def _shadow(self, depth: np.ndarray, classes: np.ndarray) -> np.ndarray:
+        """Gain (h, w) of the photo's bare skin beside new garments: what they keep from the light
+        beyond what the body itself does."""
+        alone = self._depth
+        both = np.where(depth > 0, np.where(alone > 0, np.minimum(alone, depth), depth), alone)
+        gain = self._renderer.occlusion(both) / self._renderer.occlusion(alone)
+        limbs = np.isin(classes, _SKIN) & (classes != _FACE)
+        return np.where(limbs, np.clip(gain, 0.5, 1), 1)
 
     def flow_of(self, mask: np.ndarray) -> np.ndarray:
         """Flow float16 (h, w, 2) of photographed cloth: flat, over the whole in-shop picture."""

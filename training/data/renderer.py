@@ -357,7 +357,7 @@ class Renderer:
         cover = np.maximum(alpha, 1e-3)
         lit = read[1][..., 0].astype(np.float32)
         shade_linear = cv2.resize(lit, half, interpolation=area) / cover
-        shade_linear *= self._occlusion(cv2.resize(depth, half, interpolation=cv2.INTER_NEAREST))
+        shade_linear *= self.occlusion(cv2.resize(depth, half, interpolation=cv2.INTER_NEAREST))
         shade = np.where(alpha > 0, np.clip(shade_linear, 0, 255), 128)
         samples = [(slice(a, None, k), slice(b, None, k)) for a in range(k) for b in range(k)]
         stack = np.stack([cls[s].astype(np.int16) * 16 + code[s] for s in samples])
@@ -384,8 +384,11 @@ class Renderer:
             depth.copy(),
         )
 
-    def _occlusion(self, depth: np.ndarray) -> np.ndarray:
-        """Darkening where something nearer stands beside or above, float32 (h, w), 0.5..1."""
+    def occlusion(self, depth: np.ndarray) -> np.ndarray:
+        """Darkening where something nearer stands beside or above, float32 (h, w), 0.5..1.
+
+        `depth`: float32 (h, w), 0 where nothing is; the light is the last picture's.
+        """
         inside = depth != 0
         if not inside.any():
             return np.ones_like(depth)
