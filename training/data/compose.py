@@ -117,7 +117,8 @@ def _said_tucked(
     scene: Scene, before: int, after: int, category: str, rng: np.random.Generator
 ) -> bool | None:
     """Whether the words say that a top is worn tucked in (or not): always where it is worn other
-    than the old one, so that without words it is worn as the old one was."""
+    than the old one, so that without words it is worn as the old one was (but for tops that are
+    never tucked in: nobody says so)."""
     if category != "upper":
         return None
     was, now = (bool(scene.meta["tucked"][i]) for i in (before, after))

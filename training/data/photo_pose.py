@@ -53,9 +53,9 @@ def turned(
         first, second = np.radians(sign * out), np.radians(-sign * fold)
         arm, shoulder, elbow = layers.arms[side], *layers.pivots[side]
         back = _backward(photo.classes.shape, shoulder, elbow, first, second)
-        size = {"interpolation": cv2.INTER_LINEAR, "borderMode": cv2.BORDER_CONSTANT}
-        seen = cv2.remap(arm.astype(np.float32), *back, **size)  # type: ignore[call-overload]
-        moved = cv2.remap(photo.pixels, *back, **size)  # type: ignore[call-overload]
+        linear = {"interpolation": cv2.INTER_LINEAR, "borderMode": cv2.BORDER_CONSTANT}
+        seen = cv2.remap(arm.astype(np.float32), *back, **linear)  # type: ignore[call-overload]
+        moved = cv2.remap(photo.pixels, *back, **linear)  # type: ignore[call-overload]
         nearest = cv2.remap(photo.classes, *back, cv2.INTER_NEAREST)
         pixels = pixels + seen[..., None] * (moved - pixels)
         classes = np.where(seen > 0.5, nearest, classes)
@@ -162,8 +162,8 @@ class _Layers:
             cv2.fillConvexPoly(trunk, corners[triangle], (1,))
         behind = away & (trunk > 0)
         lower = photo.classes == PARSE.index("lower")
-        hem = int(np.flatnonzero(lower.any(1))[0]) if lower.any() else h
-        end = int(np.flatnonzero(lower.any(1))[-1]) if lower.any() else h
+        at = np.nonzero(lower)[0]
+        hem, end = np.percentile(at, [2, 99]).astype(int) if len(at) else (h, h)
         rows = np.arange(h)[:, None]
         cloth = np.where(rows < hem, PARSE.index("upper"), PARSE.index("lower"))
         behind &= rows <= end

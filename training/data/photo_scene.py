@@ -85,7 +85,8 @@ class Subjects:
         view = fitted.view(perspective(fitted.on_plane(square)))
         pixels, classes = _seen(photo, square)
         bare = _bare(studio, wearer, view, Light(np.array([0, 0, -1.0]), 1.0, 0.0, 0.0))
-        light = _light(pixels, np.isin(classes, _CLOTH), bare.normals)
+        on_body = np.isin(classes, _CLOTH) & (bare.layers.alpha == 255)
+        light = _light(pixels, on_body, bare.normals)
         lit = _bare(studio, wearer, view, light).layers
         both = np.isin(classes, _SKIN) & np.isin(lit.parse, _SKIN)
         tone = pixels[both] / 255 / np.maximum(lit.shade[both] / 128, 0.2)[:, None]
@@ -116,8 +117,8 @@ def _bare(
 
 
 def _light(pixels: np.ndarray, cloth: np.ndarray, normals: np.ndarray) -> Light:
-    """The light under which pale cloth on these normals looks as it does in the photo."""
-    inner = cv2.erode((cloth & (np.abs(normals).sum(-1) > 0.5)).astype(np.uint8), np.ones((5, 5)))
+    """The light under which pale cloth, where there is a body below, looks as in the photo."""
+    inner = cv2.erode(cloth.astype(np.uint8), np.ones((5, 5)))
     luma = cv2.GaussianBlur(pixels.astype(np.float32).mean(-1) / 255, (0, 0), 2)
     n, y = normals[inner > 0].astype(np.float64), luma[inner > 0] / 0.92
     n /= np.maximum(np.linalg.norm(n, axis=1, keepdims=True), 1e-6)
@@ -304,12 +305,15 @@ class _Base:
         skin = ~drawn & old & np.isin(new.parse, _SKIN)
         stays = ~drawn & ~old
         alpha = np.where(stays, self.alpha, 0).astype(np.float64)
-        albedo = self.pixels * (alpha / 255 * self._shadow(depth, classes))[..., None]
+        shadow = self._shadow(depth, classes)
+        albedo = self.pixels * (alpha / 255 * shadow)[..., None]
         parse = np.where(stays, classes, 0).astype(np.uint8)
         bare = np.clip(_lit(new) * self.tone, 0, 255)
         albedo[skin], alpha[skin], parse[skin] = bare[skin], new.alpha[skin], new.parse[skin]
         rest = (1 - new.alpha[drawn] / 255.0) * (self.alpha[drawn] / 255.0) * ~old[drawn]
-        albedo[drawn] = new.albedo[drawn] + rest[:, None] * self.pixels[drawn]
+        # The photo's share of a rim is lit already, and will be lit as the garment is.
+        again = shadow[drawn] / np.maximum(new.shade[drawn] / 128, 0.05)
+        albedo[drawn] = new.albedo[drawn] + (rest * again)[:, None] * self.pixels[drawn]
         alpha[drawn] = new.alpha[drawn] + 255 * rest
         parse[drawn] = new.parse[drawn]
         shade = np.where(drawn, new.shade, 128)

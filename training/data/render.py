@@ -60,16 +60,17 @@ def _subjects() -> Subjects:
 
 
 def _render(job: Job) -> int:
-    from training.data.photo_scene import make_photo_scene
-    from training.data.scene import make_scene
-
     folder, seed, index, photographed = job
     path = scene_path(Path(folder), seed, index)
     if path.is_file():
         return index
     if photographed:
+        from training.data.photo_scene import make_photo_scene
+
         save_scene(path, make_photo_scene(_studio(), _subjects(), seed, index))
     else:
+        from training.data.scene import make_scene
+
         save_scene(path, make_scene(_studio(), seed, index))
     return index
 
@@ -104,13 +105,21 @@ def render(
     from tqdm import tqdm
 
     from training.data.bodies import load_body_model
-    from training.data.photographs import PHOTOS, photograph
     from training.data.scene import RENDERER
 
-    load_body_model()  # built once, before the processes need it
-    for path in tqdm(PHOTOS, desc="photographs") if photographed else ():
-        photograph(path)  # the same
     wanted = range(first, first + scenes)
+    for path in (scene_path(out, seed, i) for i in wanted):
+        if path.is_file() and ("person" in load_meta(path)) != photographed:
+            raise ValueError(
+                f"{path} shows a {'rendered' if photographed else 'photographed'} person: give "
+                "another --seed or --out"
+            )
+    load_body_model()  # built once, before the processes need it
+    if photographed:
+        from training.data.photographs import PHOTOS, photograph
+
+        for photo in tqdm(PHOTOS, desc="photographs"):
+            photograph(photo)  # the same
     jobs = [
         (str(out), seed, i, photographed) for i in wanted if not scene_path(out, seed, i).is_file()
     ]
