@@ -106,6 +106,8 @@ def folder_of_cutouts(scenes: list[Scene], tmp_path: Path) -> Path:
 def test_the_flow_leads_into_the_photo(scenes: list[Scene], folder_of_cutouts: Path) -> None:
     """The photo is a gradient of its own coordinates, so the picture after tells the true flow."""
     store = laid.Cutouts(folder_of_cutouts)
+    turtleneck = {"category": "upper", "sleeve": "long", "neck": "high"}
+    assert store.draw(np.random.default_rng(0), laid.kind_of(turtleneck)) is None
     options, alike = Options(strength=1.0, text=0.0), []
     for scene in scenes:
         for number, (before, after, category) in enumerate(pairs_of(scene)):

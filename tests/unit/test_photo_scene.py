@@ -79,8 +79,8 @@ def test_a_scene_of_the_test_split_asks_for_its_people(
     assert asked == ["test", "train"]
 
 
-def test_the_photo_is_parsed_as_what_it_shows(subject: Subject) -> None:
-    photo = subject.photo
+def test_the_photo_is_parsed_as_what_it_shows() -> None:
+    photo = photographs._look(PERSON)  # not one that was kept
     joints = photo.joints[:, :2].round().astype(int)
 
     def at(*names: int) -> str:
@@ -189,6 +189,7 @@ def test_joints_lie_on_the_person(scenes: dict[str, Scene]) -> None:
         x, y = scene.joints.round().astype(int).T
         inside = (x >= 0) & (x < POSE_SIZE) & (y >= 0) & (y < POSE_SIZE)
         elbows_and_knees = [i for i in (13, 14, 25, 26) if inside[i]]
+        assert elbows_and_knees
         assert all(scene.parse[0][y[i], x[i]] > 0 for i in elbows_and_knees)
 
 
@@ -279,3 +280,22 @@ def test_a_folder_holds_one_kind_of_people_under_a_number(tmp_path: Path) -> Non
     save_scene(scene_path(tmp_path, 3, 1), {"meta": np.array(meta)})
     with pytest.raises(ValueError, match="photographed person: give another --seed"):
         render(tmp_path, 0, 2, 3, 1)
+
+
+def test_a_damaged_photograph_is_looked_at_again(
+    subject: Subject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked = []
+
+    def look(path: str) -> photographs.Photograph:
+        looked.append(path)
+        return subject.photo
+
+    monkeypatch.setattr(photographs, "_look", look)
+    monkeypatch.setattr(photographs, "cache_dir", lambda: tmp_path)
+    (tmp_path / f"photograph-{photographs._VERSION}-P001.npz").write_bytes(b"PK\x03\x04 half")
+    for _ in range(2):
+        found = photographs.photograph(PERSON)
+        np.testing.assert_array_equal(found.classes, subject.photo.classes)
+    assert looked == [PERSON]  # once: then it is kept
+    assert [p.name for p in tmp_path.iterdir()] == [f"photograph-{photographs._VERSION}-P001.npz"]

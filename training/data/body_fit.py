@@ -48,6 +48,7 @@ _TRUST = np.array(
     [1, 0.3, 0.3, 0.3, 0.3, 0.3, 0.3, 0.4, 0.4, 0.5, 0.5, 0.8, 0.8, 1, 1, 1.5, 1.5, 0.5, 0.5, 0.7,
      0.7, 0.3, 0.3, 0.4, 0.4, 1, 1, 1.5, 1.5, 0.5, 0.5, 0.4, 0.4]
 )  # fmt: skip
+_AWAY, _STEP = 10.0, 2e-3
 _SAMPLES = 3500
 _OUTLINE = 260
 _LOOK = np.array([[1.0, 0, 0], [0, 0, -1.0], [0, 1.0, 0]])
@@ -91,16 +92,14 @@ class Fitted:
         return (box - np.tile(self.centre, 2)) / self.focal
 
 
-@dataclass
+@dataclass(kw_only=True)
 class _Bent(View):
     """The photo's camera; what it sees is moved within the picture by `fitted.bend`."""
 
-    fitted: Fitted | None = None
+    fitted: Fitted
 
     def camera(self, points: np.ndarray) -> np.ndarray:
         c = super().camera(points)
-        if self.fitted is None:
-            return c
         at = c[:, :2] / c[:, 2:] * self.fitted.focal + self.fitted.centre
         moved = sample_bend(self.fitted.bend, at) / self.fitted.focal
         c[:, :2] += (moved * c[:, 2:]).astype(np.float32)
@@ -120,13 +119,13 @@ class BodyFit:
     def __init__(self, studio: Studio) -> None:
         self.studio, self.model = studio, studio.model
         body = studio.template.body
-        self._joint_ids = np.array([p for p in studio.joint_sources if isinstance(p, int)])
+        joints = np.array([p for p in studio.joint_sources if isinstance(p, int)])
         rng = np.random.default_rng(0)
         trunk = np.flatnonzero(studio.dresser.head <= 0.5)
-        self._ids = rng.choice(trunk, min(_SAMPLES, len(trunk)), replace=False)
+        samples = rng.choice(trunk, min(_SAMPLES, len(trunk)), replace=False)
         self._of = {
-            "joints": (body.matrix[self._joint_ids], body.weights[self._joint_ids]),
-            "samples": (body.matrix[self._ids], body.weights[self._ids]),
+            "joints": (body.matrix[joints], body.weights[joints]),
+            "samples": (body.matrix[samples], body.weights[samples]),
         }
         self._rest = np.zeros((len(_TURNS), 3))
         for i, (name, _, _) in enumerate(_TURNS):
@@ -143,11 +142,13 @@ class BodyFit:
         low, high = np.full(len(start), -2.5), np.full(len(start), 2.5)
         low[: len(_SHAPE)], high[: len(_SHAPE)] = 0.02, 0.98
         found = start
-        for outline, step, looks in ((False, 1e-3, 12), (True, 2e-3, 18)):
+        for outline, looks in ((False, 12), (True, 18)):
+            # SciPy's step is a share of each unknown: far from 0, all get about the same one.
             found = least_squares(
-                lambda x, outline=outline: self._errors(x, photo, terms, outline), found,
-                bounds=(low, high), diff_step=step, max_nfev=looks,
-            ).x  # fmt: skip
+                lambda x, outline=outline: self._errors(x - _AWAY, photo, terms, outline),
+                found + _AWAY, bounds=(low + _AWAY, high + _AWAY), diff_step=_STEP / _AWAY,
+                max_nfev=looks,
+            ).x - _AWAY  # fmt: skip
         shaped, transforms, joints, _ = self._posed(found, photo.gender)
         focal, centre, placed = terms.place(_project(joints))
         off = np.linalg.norm(placed - terms.joints, axis=1) / terms.unit
@@ -225,11 +226,10 @@ class _Terms:
 
     def outline(self, samples: np.ndarray) -> list[np.ndarray]:
         """Errors of the skin's samples outside the silhouette, and of outline without any."""
-        h, w = self._off.shape
-        at = np.clip(np.rint(samples).astype(int), 0, [w - 1, h - 1])
+        off = map_coordinates(self._off, samples[:, ::-1].T, order=1, mode="nearest")
         apart, _ = cKDTree(samples).query(self._line)
         return [
-            0.4 * self._off[at[:, 1], at[:, 0]] / self.unit,
+            0.4 * off / self.unit,
             0.5 * np.maximum(apart - self._slack, 0) / self.unit,
         ]
 

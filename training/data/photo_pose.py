@@ -23,8 +23,8 @@ _SIDES = {"left": ("L", -1.0), "right": ("R", 1.0)}
 """Of the person's: the bones' suffix, and the sign of a turn outwards (clockwise is positive)."""
 _FOLD = 0.25
 """The elbow bends over this share of the upper arm's length, each way."""
-_FORWARD = 0.5
-"""Metres that a forearm over the trunk comes forward, for each metre of it."""
+_BEFORE = 0.12
+"""Metres that a wrist over the trunk lies before it: room for a skirt."""
 _JOINTS = {"left": (13, 15, 17, 19, 21), "right": (14, 16, 18, 20, 22)}
 
 
@@ -62,8 +62,8 @@ def turned(
         at = joints[list(_JOINTS[side]), :2] - elbow
         at[1:] = at[1:] @ _turn(second).T
         joints[list(_JOINTS[side]), :2] = (at + elbow - shoulder) @ _turn(first).T + shoulder
-        forward = _FORWARD * float(np.clip((fold - out) / 30, 0, 1))
-        _turn_bones(studio, transforms, fitted, name, first, second, forward)
+        before = float(np.clip((fold - out) / 30, 0, 1))
+        _turn_bones(studio, transforms, fitted, name, first, second, before, layers.front)
     new = replace(photo, pixels=np.clip(np.rint(pixels), 0, 255).astype(np.uint8),
                   classes=classes.astype(np.uint8), joints=joints)  # fmt: skip
     return new, fit.bent(new, replace(fitted, transforms=transforms))
@@ -98,10 +98,10 @@ def _backward(
 
 def _turn_bones(
     studio: Studio, transforms: np.ndarray, fitted: Fitted, side: str, first: float,
-    second: float, forward: float,
+    second: float, before: float, front: float,
 ) -> None:  # fmt: skip
-    """Turns an arm's bones about the line of sight, in place; a metre of forearm and hand comes
-    towards the camera by `forward` metres."""
+    """Turns an arm's bones about the line of sight, in place; with `before` at 1 the forearm comes
+    towards the camera until the wrist lies before the trunk, whose foremost y is `front`."""
     model = studio.model
     names = ARM_BONES[side]
     hand = model.bone[f"wrist.{side}"]
@@ -114,8 +114,9 @@ def _turn_bones(
         # World x and z are the picture's x and -y.
         turn[:3, :3] = [[c, 0, s], [0, 1, 0], [-s, 0, c]]
         if start == "lowerarm01":  # sheared, so that it stays where it is in the picture
-            way = (end - pivot)[:3] / np.linalg.norm((end - pivot)[:3])
-            turn[1, :3] -= forward * way
+            reach = float(np.linalg.norm((end - pivot)[:3]))
+            needed = max(float(end[1]) - (front - _BEFORE), 0.0) / reach
+            turn[1, :3] -= before * needed * (end - pivot)[:3] / reach
         turn[:3, 3] = pivot[:3] - turn[:3, :3] @ pivot[:3]
         for name in names[names.index(f"{start}.{side}") :]:
             transforms[model.bone[name]] = turn @ transforms[model.bone[name]]
@@ -127,6 +128,7 @@ class _Layers:
     Attributes:
         arms: bool (H, W) by side. pivots: shoulder and elbow (2,) by side.
         trunk_pixels: float64 (H, W, 3). trunk_classes: uint8 (H, W).
+        front: the trunk's foremost y, metres.
     """
 
     def __init__(self, studio: Studio, photo: Photograph, fitted: Fitted) -> None:
@@ -138,6 +140,7 @@ class _Layers:
         flat = fitted.in_photo(points)
         toward = body.normals(points)[:, 1] < 0
         arm = template.body_canon.arm
+        self.front = float(points[(arm < 0.5) & (studio.dresser.head < 0.5), 1].min())
         left = body.rest[:, 0] > 0
         h, w = photo.classes.shape
         grid = np.mgrid[0:w:_GRID, 0:h:_GRID].reshape(2, -1).T

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import zipfile
 from dataclasses import dataclass
 
 import cv2
@@ -67,20 +68,28 @@ def photograph(path: str) -> Photograph:
     Raises:
         tryon.assets.AssetError: the package can't be had.
         ValueError: the photo can't be read.
+        OSError: what was seen can't be kept; names the file, and leaves nothing behind.
     """
     name = path[:4]
     kept = cache_dir() / f"photograph-{_VERSION}-{name}.npz"
-    if not kept.is_file():
-        found = _look(path)
+    try:
+        with np.load(kept) as file:
+            return Photograph(
+                name, file["pixels"], file["classes"], file["joints"], float(file["gender"])
+            )
+    except (FileNotFoundError, KeyError, ValueError, EOFError, zipfile.BadZipFile):
+        found = _look(path)  # not there, or damaged
+    temporary = kept.with_name(f"{kept.stem}.{os.getpid()}.tmp.npz")
+    try:
         kept.parent.mkdir(parents=True, exist_ok=True)
-        temporary = kept.with_name(f"{kept.stem}.{os.getpid()}.tmp.npz")
         np.savez(temporary, pixels=found.pixels, classes=found.classes, joints=found.joints,
                  gender=found.gender)  # fmt: skip
         temporary.replace(kept)
-    with np.load(kept) as file:
-        return Photograph(
-            name, file["pixels"], file["classes"], file["joints"], float(file["gender"])
-        )
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(kept)) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return found
 
 
 def _look(path: str) -> Photograph:
@@ -151,15 +160,14 @@ def _classes(pixels: np.ndarray, odds: np.ndarray, joints: np.ndarray) -> np.nda
     likely = person & (upper + lower > 0.5) & (rows < hips + 0.5 * thigh)
     lap = (lower > 0.5) & (rows < hips + 0.3 * thigh)
     cloth = person & _cut(alone, likely, (upper > _SURE) | lap, person & ~bare)
-    parts = skin.argmax(-1)
     order = np.array([index(n) for n in (*_SKIN, "hair")], np.uint8)
-    classes = order[parts]
+    classes = order[skin.argmax(-1)]
     unsure = skin.max(-1) < 0.2
     left = np.arange(pixels.shape[1])[None] > joints[[25, 26], 0].mean()
     leg = np.where(left, index("leg_left"), index("leg_right")).astype(np.uint8)
     leg = np.broadcast_to(leg, classes.shape)
-    low = (rows > hips + 0.5 * thigh) & (parts != order.tolist().index(index("arm_left")))
-    low &= parts != order.tolist().index(index("arm_right"))
+    arms = np.isin(classes, [index("arm_left"), index("arm_right")])
+    low = (rows > hips + 0.5 * thigh) & ~arms
     classes = np.where((unsure & (rows > hips)) | low | (rows > knees), leg, classes)
     classes[cloth] = np.where(upper > lower, index("upper"), index("lower"))[cloth]
     classes[~person] = 0

@@ -108,8 +108,9 @@ def render(
     from training.data.scene import RENDERER
 
     wanted = range(first, first + scenes)
+    metas = {path: load_meta(path) for path in list_scenes(out)}
     for path in (scene_path(out, seed, i) for i in wanted):
-        if path.is_file() and ("person" in load_meta(path)) != photographed:
+        if path in metas and ("person" in metas[path]) != photographed:
             raise ValueError(
                 f"{path} shows a {'rendered' if photographed else 'photographed'} person: give "
                 "another --seed or --out"
@@ -125,7 +126,7 @@ def render(
     ]
     out.mkdir(parents=True, exist_ok=True)
     clear_leftovers(out)
-    old = sum(load_meta(path).get("renderer", 1) != RENDERER for path in list_scenes(out))
+    old = sum(meta.get("renderer", 1) != RENDERER for meta in metas.values())
     if old:
         print(
             f"note: {old} scenes of {out} are an earlier renderer's and are kept; delete them to "
