@@ -43,8 +43,9 @@ class Scene:
         garment_shop_parse: uint8 (G, 256, 192), PARSE of garment and wearer.
         garment_shop_landmarks: float32 (G, 23, 3), x, y in 0..1 and existence.
         garment_shop_worn: uint8 (G,), 1 where the in-shop picture shows a wearer.
-        meta: renderer, kind, seed, index, arms, legs, yaw, gender, hair, phone, bag, tucked (per
-            outfit), of photographed people `person`, and `garments`: per garment category, kind,
+        meta: renderer, kind, seed, index, arms, legs, yaw, gender, hair, phone, bag, tucked and
+            stylings (per outfit; `styling.Styling.words` of what its kind of scene changes), of
+            photographed people `person`, and `garments`: per garment category, kind,
             sleeve, neck, fit, length, colour, second_colour, pattern, print, material, caption,
             shop_mode ("photographed": what a photographed person wears, which has no in-shop
             picture and no caption).
