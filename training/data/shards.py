@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from training.data.jobs import temporary
+
 CATEGORY_NAMES = ("upper", "lower", "dress")
 
 
@@ -129,23 +131,16 @@ def save_scene(path: Path, arrays: dict[str, np.ndarray]) -> None:
     Raises:
         OSError: it can't be written (a full disk, ...); names `path`, and leaves nothing behind.
     """
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp.npz")
+    half = temporary(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(temporary, **arrays)
-        os.replace(temporary, path)
+        np.savez(half, **arrays)
+        os.replace(half, path)
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         with contextlib.suppress(OSError):
-            temporary.unlink()
-
-
-def clear_leftovers(folder: Path) -> None:
-    """Deletes what processes that are gone had begun to write."""
-    for path in folder.glob(".scene-*.tmp.npz"):
-        if not Path("/proc", path.name.split(".")[-3]).exists():
-            path.unlink(missing_ok=True)
+            half.unlink()
 
 
 def scene_from(arrays: dict[str, np.ndarray]) -> Scene:
