@@ -58,6 +58,18 @@ class Looks:
     hair_length: float
     seed: int
 
+    @property
+    def glasses(self) -> tuple[np.ndarray, float] | None:
+        """A frame's colour and how dark its lenses are; None: no glasses."""
+        rng = np.random.default_rng(self.seed + 2)
+        if rng.random() > 0.18:
+            return None
+        colour = np.array([(20, 20, 22), (70, 45, 30), (150, 130, 90), (40, 50, 90)][
+            rng.choice(4, p=[0.55, 0.2, 0.15, 0.1])]) / 255  # fmt: skip
+        return colour, float(
+            rng.choice([rng.uniform(0, 0.1), rng.uniform(0.8, 0.97)], p=[0.8, 0.2])
+        )
+
 
 def random_looks(rng: np.random.Generator, person: Person) -> Looks:
     """Looks that go with the body's build."""
@@ -207,6 +219,14 @@ class Dresser:
         arch = self.eye[2] + 0.021 - 6.0 * (x - 0.036) ** 2
         brow = np.clip(1.5 - np.abs(z - arch) / 0.0038, 0, 1) * (x > 0.012) * (x < 0.054)
         paint(brow, looks.hair * 0.75, 0.85)
+        if looks.glasses is not None:
+            frame, dark = looks.glasses
+            lens = np.hypot((x - self.eye[0]) / 0.027, (z - self.eye[2] + 0.002) / 0.021)
+            paint(np.clip((1 - lens) * 12, 0, 1), np.full(3, 0.04), dark)
+            bridge = (np.abs(z - self.eye[2] - 0.005) < 0.003) * (x < self.eye[0] - 0.022)
+            side = (np.abs(z - self.eye[2] - 0.006) < 0.0035) * (x > self.eye[0] + 0.024)
+            rim = np.clip(1.8 - np.abs(lens - 1) / 0.09, 0, 1)
+            paint(np.maximum(rim, np.maximum(bridge, side)), frame, 0.95)
         nostril = np.exp(-(((x - 0.009) / 0.006) ** 2 + ((z - self.mouth[2] - 0.021) / 0.005) ** 2))
         paint(nostril, looks.skin * 0.5, 0.55)
         if looks.socks is not None:
