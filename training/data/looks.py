@@ -66,9 +66,8 @@ class Looks:
             return None
         colour = np.array([(20, 20, 22), (70, 45, 30), (150, 130, 90), (40, 50, 90)][
             rng.choice(4, p=[0.55, 0.2, 0.15, 0.1])]) / 255  # fmt: skip
-        return colour, float(
-            rng.choice([rng.uniform(0, 0.1), rng.uniform(0.8, 0.97)], p=[0.8, 0.2])
-        )
+        dark = rng.uniform(0.8, 0.97) if rng.random() < 0.2 else rng.uniform(0, 0.1)
+        return colour, float(dark)
 
 
 def random_looks(rng: np.random.Generator, person: Person) -> Looks:
@@ -256,6 +255,8 @@ class Dresser:
         ball = np.tile(np.array([0.86, 0.84, 0.82]), (len(e), 1))
         ball[off < 0.0075] = looks.eyes
         ball[off < 0.004] = 0.03
+        if looks.glasses is not None:
+            ball *= 1 - looks.glasses[1]
         ones = np.tile([0.0, 0, 1, 1], (len(e), 1))
         r.skin(e, eyes.normals(e), ball, ones, eyes.tri, PARSE.index("face_neck"))
         self._hair(r, wearer, looks, rest, points)
