@@ -87,6 +87,6 @@ def _streak(rng: np.random.Generator) -> np.ndarray:
     kernel = np.zeros((9, 9), np.float32)
     angle, reach = rng.uniform(0, np.pi), rng.uniform(1.0, 2.5)
     x, y = reach * np.cos(angle), reach * np.sin(angle)
-    ends = [tuple(round((4 + s * d) * 16) for d in (x, y)) for s in (-1, 1)]
-    cv2.line(kernel, ends[0], ends[1], 1.0, 1, cv2.LINE_AA, 4)
+    first, last = ([round((4 + s * x) * 16), round((4 + s * y) * 16)] for s in (-1, 1))
+    cv2.line(kernel, first, last, [1.0], 1, cv2.LINE_AA, 4)
     return kernel / kernel.sum()

@@ -13,7 +13,7 @@ from training.data import bodies, wardrobe
 from training.data.anchors import anchors
 from training.data.drape import Draped, Wearer, grid_canonical
 from training.data.fabric import ATLAS_U, ATLAS_V0, ATLAS_V1, ATLAS_W, TILE
-from training.data.garments import FAR, fields
+from training.data.garments import FAR, NECK_Z, SHOULDER_LINE_Z, Cut, fields
 from training.data.looks import Dresser, Looks
 from training.data.poses import rotation
 from training.data.renderer import Layers, Renderer, View
@@ -124,6 +124,7 @@ class Item:
             ),
             "shift": tuple(float(x) for x in rng.uniform(0, 1, 2)),
             "rib_lines": 1.0 if cut.rib_hem > 0.03 or self.garment.texture == "knit" else 0.3,
+            **_inside(cut, rng),
         }
 
     def styled(self, studio: Studio, styling: Styling) -> tuple[Item, sparse.csr_matrix]:
@@ -348,6 +349,25 @@ class Studio:
                 grid_cover,
                 None if code_of is None else code_of[item.code],
             )
+
+
+def _inside(cut: Cut, rng: np.random.Generator) -> dict[str, Any]:
+    """Uniforms of a garment's inside, which its neck shows where it lies flat: the cloth or a
+    lining, in more or less shadow, and a label at the back."""
+    grey = rng.uniform(0.05, 1.0)
+    lining = np.clip(grey + rng.normal(0, 0.08, 3), 0, 1)
+    share = rng.uniform(0.5, 1.0) if rng.random() < 0.35 else 0.0
+    top = NECK_Z + cut.stand if cut.stand > 0 else SHOULDER_LINE_Z - 0.012 - cut.back_depth
+    top -= rng.uniform(0.004, 0.012)
+    high, half = rng.uniform(0.012, 0.03), rng.uniform(0.012, 0.032)
+    sewn = cut.category != "lower" and rng.random() < 0.6
+    tone = rng.choice([rng.uniform(0.8, 1.0), rng.uniform(0.02, 0.15), rng.uniform(0.2, 0.8)])
+    return {
+        "lining": (*(float(v) for v in lining), float(share)),
+        "inner_light": float(rng.uniform(0.5, 0.95)),
+        "label": (float(half), float(top - high), float(top), float(sewn)),
+        "label_colour": tuple(float(v) for v in np.clip(tone + rng.normal(0, 0.05, 3), 0, 1)),
+    }
 
 
 def _near(t: Template, inside: np.ndarray) -> np.ndarray:
