@@ -20,7 +20,7 @@ PY := $(VENV)/bin/python
 # Through the environment, so that quotes and dollars in a prompt or path reach the program whole.
 export PERSON GARMENT PROMPT CATEGORY OUT
 
-.PHONY: help venv engines system assets export doctor audit serve tryon test bench train distil pairs pairs-preview cutouts evaluate \
+.PHONY: help venv engines system assets export doctor audit serve tryon test bench train distil pairs pairs-pack pairs-preview cutouts evaluate \
 	lint clean
 
 help: ## show this list
@@ -86,8 +86,11 @@ train: assets ## train on rendered pairs; resumes from the last checkpoint
 distil: assets ## teach the networks the answers of wider ones; resumes from the last checkpoint
 	@$(PY) -m training.distil $(ARGS)
 
-pairs: system ## render training pairs into shards
+pairs: system ## render the scenes that training pairs are composed from
 	@$(PY) -m training.data.render $(ARGS)
+
+pairs-pack: assets ## write training pairs into WebDataset shards
+	@$(PY) -m training.data.pack $(ARGS)
 
 pairs-preview: system ## render a contact sheet of pairs into out/
 	@$(PY) -m training.data.preview $(ARGS)

@@ -31,22 +31,43 @@ _REQUESTS = (
 )  # fmt: skip
 
 _NEUTRAL = (
-    "a {k}", "this {k}", "the {k}", "sleeves rolled up", "open", "buttoned",
-    "two sizes larger", "one size smaller", "tight", "a loose fit", "size L", "for summer",
+    "a {k}", "this {k}", "the {k}", "open", "buttoned", "in my size", "size L", "for summer",
     "for the office", "casual", "show me this {k}", "how does it look?", "a nice {k}, please",
     "with short sleeves", "long sleeves", "as it is", "same colour",
 )  # fmt: skip
 
 _TUCKED = ("tucked in", "worn tucked in", "with the hem tucked in", "tucked into the waistband")
 _UNTUCKED = ("untucked", "not tucked in", "worn untucked", "hanging out over the waistband")
-STYLINGS = (*_TUCKED, *_UNTUCKED)
-"""How a top is worn, in words."""
+_ROLLED = ("sleeves rolled up", "with rolled-up sleeves", "with the sleeves rolled up")
+_SIZED = {
+    -2: ("two sizes smaller", "2 sizes smaller", "very tight", "far too small"),
+    -1: ("one size smaller", "a size smaller", "1 size smaller", "a little tighter"),
+    1: ("one size larger", "a size larger", "1 size larger", "a little looser"),
+    2: ("two sizes larger", "2 sizes larger", "two sizes up", "oversized"),
+    3: ("three sizes larger", "3 sizes larger", "three sizes up", "far too big"),
+}
+STYLINGS = (*_TUCKED, *_UNTUCKED, *_ROLLED, *(w for words in _SIZED.values() for w in words))
+"""How a garment is worn, in words."""
 
 
-def styled(sentence: str, tucked: bool, rng: np.random.Generator) -> str:
-    """A sentence, empty or not, that also says whether the top is tucked in."""
-    words = str(rng.choice(_TUCKED if tucked else _UNTUCKED))
-    return f"{sentence}, {words}" if sentence else words
+def styled(
+    sentence: str, rng: np.random.Generator, tucked: bool | None = None, size: int = 0,
+    rolled: bool = False,
+) -> str:  # fmt: skip
+    """A sentence, empty or not, that also says how the garment is worn.
+
+    Args:
+        tucked: a top tucked in or not; None: nothing is said of it.
+        size: sizes larger than it is shown, -2 to 3; 0: nothing is said. rolled: sleeves rolled up.
+    """
+    said = [sentence] if sentence else []
+    if size:
+        said.append(str(rng.choice(_SIZED[size])))
+    if rolled:
+        said.append(str(rng.choice(_ROLLED)))
+    if tucked is not None:
+        said.append(str(rng.choice(_TUCKED if tucked else _UNTUCKED)))
+    return ", ".join(said)
 
 
 def recolour_request(

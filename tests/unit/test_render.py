@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from training.data import render
-from training.data.shards import clear_leftovers, list_scenes, load_scene, save_scene
+from training.data.jobs import clear_leftovers
+from training.data.shards import list_scenes, load_scene, save_scene
 
 
 @pytest.fixture(autouse=True)

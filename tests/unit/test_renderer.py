@@ -1,8 +1,9 @@
-"""Eight rendered scenes, and their truths checked against each other."""
+"""Ten rendered scenes, and their truths checked against each other."""
 
 from __future__ import annotations
 
 import dataclasses
+from unittest import mock
 
 import cv2
 import numpy as np
@@ -11,8 +12,10 @@ import pytest
 from training.data import shop_render, wardrobe
 from training.data.preview import strip, warp
 from training.data.renderer import INNER
+from training.data.scene import make_scene
 from training.data.shards import Scene, load_scene, save_scene, scene_from
 from training.data.studio import Item
+from training.data.styling import Styling
 from tryon.contract import LANDMARKS, PARSE
 
 SEED = 5
@@ -29,17 +32,21 @@ POSES = [
     ("upper", "standing", "away"), ("lower", "standing", "away"), ("dress", "standing", "away"),
     ("upper", "standing", "crossed"), ("upper", "sitting", "bent"), ("upper", "walking", "hips"),
     ("lower", "contrapposto", "away"), ("dress", "walking", "bent"),
+    ("upper", "standing", "away", 3, 0.2), ("lower", "standing", "away", -2),
 ]  # fmt: skip
-"""What is changed, and how the body stands and holds its arms."""
+"""What is changed, how the body stands and holds its arms, and in what size what is changed is
+worn, with sleeves rolled up to where."""
 
 
-def _made(studio, kind: str, legs: str, arms: str) -> dict[str, np.ndarray]:
-    from training.data.scene import make_scene
+def _made(
+    studio, kind: str, legs: str, arms: str, size: int = 0, rolled: float = 0.0
+) -> dict[str, np.ndarray]:
+    styling = Styling(size, rolled)
+    with mock.patch("training.data.scene.random_styling", lambda rng, cut: styling):
+        return make_scene(studio, SEED, 1, kind=kind, outfits=2, legs=legs, arms=arms)
 
-    return make_scene(studio, SEED, 1, kind=kind, outfits=2, legs=legs, arms=arms)
 
-
-@pytest.fixture(scope="module", params=POSES, ids=" ".join)
+@pytest.fixture(scope="module", params=POSES, ids=lambda pose: " ".join(map(str, pose)))
 def arrays(request, studio) -> dict[str, np.ndarray]:
     return _made(studio, *request.param)
 
@@ -74,7 +81,11 @@ def test_shapes_and_types(scene: Scene) -> None:
 
 
 def test_the_same_seed_gives_the_same_scene(studio, arrays, scene: Scene) -> None:
-    again = _made(studio, *(scene.meta[name] for name in ("kind", "legs", "arms")))
+    styling = scene.meta["stylings"][0]
+    rolled = 0.2 if styling["rolled"] else 0.0
+    again = _made(
+        studio, *(scene.meta[name] for name in ("kind", "legs", "arms")), styling["size"], rolled
+    )
     for name, value in arrays.items():
         assert np.array_equal(again[name], value), name
 
@@ -146,7 +157,7 @@ def test_landmarks_lie_on_the_garment_in_the_shop_picture(scene: Scene) -> None:
         for x, y in marks[exists, :2]:
             px, py = int(np.clip(x * 192, 0, 191)), int(np.clip(y * 256, 0, 255))
             inside += grown[py, px] > 0
-        assert inside >= 0.8 * exists.sum()
+        assert inside >= 0.7 * exists.sum()  # worn trousers' waist may be under a sweater
         left = marks[LANDMARKS.index("hip_left")]
         right = marks[LANDMARKS.index("hip_right")]
         if left[2] and right[2]:

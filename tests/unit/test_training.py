@@ -28,6 +28,7 @@ from training.data.outfits import pairs_of
 from training.data.preview import pairs_sheet, warp
 from training.data.shards import Scene
 from training.data.shop import inside_distance, tuck
+from training.data.styling import SIZES
 from training.dataset import SHARED, Pairs, loader, scene_files
 from training.journal import Journal
 from training.shapes import named
@@ -167,14 +168,37 @@ def test_words_say_how_a_top_is_worn_where_it_is_worn_another_way(
     assert len(said("jacket")) < 15  # never tucked in: nothing needs to be said
 
 
-def _words(tucked: bool) -> set[str]:
-    return {styled("", tucked, np.random.default_rng(i)) for i in range(60)}
+def test_words_say_in_what_size_a_garment_is_worn_and_whether_sleeves_are_rolled_up(
+    scenes: list[Scene],
+) -> None:
+    scene = next(s for s in scenes if s.meta["kind"] == "upper")
+    before, after, category = pairs_of(scene)[0]
+    how = [{"size": 0, "rolled": False} for _ in scene.albedo]
+    how[after] = {"size": 2, "rolled": True}
+    meta = scene.meta | {"stylings": how, "tucked": [False] * len(how)}
+    other = dataclasses.replace(scene, meta=meta)
+    for i in range(20):
+        rng = np.random.default_rng(i)
+        pair = compose(other, before, after, category, rng, None, Options(strength=0.0, text=0.5))
+        for sentence in (str(pair["caption"]), str(pair["truth_caption"])):
+            parts = sentence.split(", ")
+            assert len(_words(size=2).intersection(parts)) == 1
+            assert len(_words(rolled=True).intersection(parts)) == 1
+        assert pair["restyle"][4] == 1
+
+
+def _words(**how: bool | int) -> set[str]:
+    return {styled("", np.random.default_rng(i), **how) for i in range(90)}  # type: ignore[arg-type]
 
 
 def test_stylings_are_told_apart_and_join_what_is_said() -> None:
-    assert not _words(True) & _words(False)
-    assert _words(True) | _words(False) == set(STYLINGS)
-    assert styled("in red", True, np.random.default_rng(0)).startswith("in red, ")
+    hows = [{"tucked": True}, {"tucked": False}, {"rolled": True}, *({"size": s} for s in SIZES)]
+    words = [_words(**how) for how in hows]
+    assert sum(map(len, words)) == len(set().union(*words)) == len(STYLINGS)
+    assert set().union(*words) == set(STYLINGS)
+    rng = np.random.default_rng(0)
+    assert styled("in red", rng, tucked=True).startswith("in red, ")
+    assert styled("", rng) == "" and styled("in red", rng) == "in red"
 
 
 def test_losses_are_lowest_at_the_truth() -> None:

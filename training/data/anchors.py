@@ -8,7 +8,7 @@ import numpy as np
 
 from training.data.drape import Draped
 from training.data.garments import HIP_Z, WAIST_Z, Cut, fields
-from training.data.template import RINGS, SECTORS, Template
+from training.data.template import RINGS, SECTORS, Canonical, Template
 from tryon.contract import LANDMARKS
 
 
@@ -35,9 +35,12 @@ class Anchors:
         return out
 
 
-def anchors(template: Template, cut: Cut) -> Anchors:
-    """The landmarks of a cut, from where its fields cross zero on the mesh's edges."""
-    c, e = template.canon, template.tights.edges
+def anchors(template: Template, cut: Cut, c: Canonical) -> Anchors:
+    """The landmarks of a cut, from where its fields cross zero on the mesh's edges.
+
+    `c`: the shell's canonical coordinates (those of the cloth, where it is worn in another size).
+    """
+    e = template.tights.edges
     f = fields(template, cut, c)
     i, j = e[:, 0], e[:, 1]
     x, y, z = c.pos.T

@@ -53,13 +53,40 @@ class Camera:
             if self.noise
             else np.zeros(1, np.float32)
         )
+        self.motion = _streak(rng) if rng.random() < 0.06 * s else None
+        self.shrunk = float(rng.uniform(0.45, 0.8)) if rng.random() < 0.08 * s else 1.0
+        self.sharpened = float(rng.uniform(0.2, 0.9)) if rng.random() < 0.15 * s else 0.0
+        self.jpeg = int(rng.integers(35, 90)) if rng.random() < 0.15 * s else 0
 
     def __call__(self, linear: np.ndarray) -> np.ndarray:
         """Float (h, w, 3) about 0..1 to uint8."""
         x: np.ndarray = np.clip(linear * self.light.astype(np.float32), 0, 1)
         x = cv2.pow(x, self.gamma) * (1 - self.lift) + self.lift
+        if self.motion is not None:
+            x = cv2.filter2D(x, -1, self.motion, borderType=cv2.BORDER_REPLICATE)
         if self.blur:
             x = cv2.GaussianBlur(x, (0, 0), self.blur)
         if self.noise:
             x = x + self.noise * self.grain
-        return cv2.convertScaleAbs(np.clip(x, 0, 1), alpha=255)
+        if self.shrunk < 1:
+            small = cv2.resize(x, (0, 0), fx=self.shrunk, fy=self.shrunk,
+                               interpolation=cv2.INTER_AREA)  # fmt: skip
+            x = cv2.resize(small, x.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+        if self.sharpened:
+            x = x + self.sharpened * (x - cv2.GaussianBlur(x, (0, 0), 1.0))
+        picture = cv2.convertScaleAbs(np.clip(x, 0, 1), alpha=255)
+        if self.jpeg:
+            # The order of the channels matters to JPEG alone a little: OpenCV's is BGR.
+            coded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, self.jpeg])[1]
+            picture = cv2.imdecode(coded, cv2.IMREAD_COLOR)
+        return picture
+
+
+def _streak(rng: np.random.Generator) -> np.ndarray:
+    """The kernel of a camera or a body that moves: a short line, float32 (9, 9), sums to 1."""
+    kernel = np.zeros((9, 9), np.float32)
+    angle, reach = rng.uniform(0, np.pi), rng.uniform(1.0, 2.5)
+    x, y = reach * np.cos(angle), reach * np.sin(angle)
+    first, last = ([round((4 + s * x) * 16), round((4 + s * y) * 16)] for s in (-1, 1))
+    cv2.line(kernel, first, last, [1.0], 1, cv2.LINE_AA, 4)
+    return kernel / kernel.sum()

@@ -262,9 +262,12 @@ def compose(
         elif truth:
             caption = truth
             restyle[0], restyle[4] = 0, 1
-    tucked = _said_tucked(scene, before, after, category, rng)
-    if tucked is not None:
-        caption, truth = styled(caption, tucked, rng), truth and styled(truth, tucked, rng)
+    stylings = scene.meta.get("stylings")  # scenes of renderer 4 have none
+    how = {**(stylings[after] if stylings else {}), "tucked": _said_tucked(
+        scene, before, after, category, rng)}  # fmt: skip
+    said = styled(caption, rng, **how)
+    if said != caption:
+        caption, truth = said, truth and styled(truth, rng, **how)
         restyle[4] = 1  # of a colour these words say nothing
     view = slice(MARGIN, MARGIN + NET_WIDTH)
     landmarks[:, 0] = (landmarks[:, 0] - MARGIN) / NET_WIDTH

@@ -124,7 +124,11 @@ class Wearer:
             arm_out = self.rest - self.arm_axis
             ramp = np.clip(c.s_arm / 0.12, 0, 1) * np.clip((c.arm - 0.3) / 0.5, 0, 1)
             unit = arm_out / np.maximum(np.linalg.norm(arm_out, axis=1, keepdims=True), 1e-3)
-            cuffed = np.clip((cut.sleeve - c.s_arm) / 0.05, 0.25, 1) if cut.sleeve > 0.4 else 1.0
+            closed = cut.sleeve > 0.4 and not cut.rolled
+            cuffed = np.clip((cut.sleeve - c.s_arm) / 0.05, 0.25, 1) if closed else 1.0
+            if cut.rolled:
+                roll = np.clip((cut.rolled + 0.004 - (cut.sleeve - c.s_arm)) / 0.004, 0, 1)
+                points = points + unit * (ramp * roll * 0.007)[:, None]
             points = points + unit * (ramp * cut.sleeve_ease * cuffed)[:, None]
             shoulder = np.exp(-(((c.s_arm - 0.02) / 0.06) ** 2)) * np.clip(c.arm * 2, 0, 1)
             points = points + self.soft * (0.2 * min(cut.ease, 0.03) * shoulder)[:, None]

@@ -35,6 +35,7 @@ class Cut:
         sleeve_ease, leg_ease, flare, folds: more looseness.
         thickness: metres above the body.
         rib_neck, rib_cuff, rib_hem: widths of ribbed or doubled edges.
+        rolled: width of the thick edge of sleeves that are rolled up.
         collar, hood: raised parts at the neck.
         stand: metres by which a collar stands up the neck; its opening then runs from there down
             to `neck_depth`, `neck_width` at the top being the half of what stays open.
@@ -63,6 +64,7 @@ class Cut:
     rib_neck: float = 0.018
     rib_cuff: float = 0.012
     rib_hem: float = 0.012
+    rolled: float = 0.0
     collar: bool = False
     hood: bool = False
     stand: float = 0.0

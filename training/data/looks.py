@@ -58,6 +58,17 @@ class Looks:
     hair_length: float
     seed: int
 
+    @property
+    def glasses(self) -> tuple[np.ndarray, float] | None:
+        """A frame's colour and how dark its lenses are; None: no glasses."""
+        rng = np.random.default_rng(self.seed + 2)
+        if rng.random() > 0.18:
+            return None
+        colour = np.array([(20, 20, 22), (70, 45, 30), (150, 130, 90), (40, 50, 90)][
+            rng.choice(4, p=[0.55, 0.2, 0.15, 0.1])]) / 255  # fmt: skip
+        dark = rng.uniform(0.8, 0.97) if rng.random() < 0.2 else rng.uniform(0, 0.1)
+        return colour, float(dark)
+
 
 def random_looks(rng: np.random.Generator, person: Person) -> Looks:
     """Looks that go with the body's build."""
@@ -207,6 +218,14 @@ class Dresser:
         arch = self.eye[2] + 0.021 - 6.0 * (x - 0.036) ** 2
         brow = np.clip(1.5 - np.abs(z - arch) / 0.0038, 0, 1) * (x > 0.012) * (x < 0.054)
         paint(brow, looks.hair * 0.75, 0.85)
+        if looks.glasses is not None:
+            frame, dark = looks.glasses
+            lens = np.hypot((x - self.eye[0]) / 0.027, (z - self.eye[2] + 0.002) / 0.021)
+            paint(np.clip((1 - lens) * 12, 0, 1), np.full(3, 0.04), dark)
+            bridge = (np.abs(z - self.eye[2] - 0.005) < 0.003) * (x < self.eye[0] - 0.022)
+            side = (np.abs(z - self.eye[2] - 0.006) < 0.0035) * (x > self.eye[0] + 0.024)
+            rim = np.clip(1.8 - np.abs(lens - 1) / 0.09, 0, 1)
+            paint(np.maximum(rim, np.maximum(bridge, side)), frame, 0.95)
         nostril = np.exp(-(((x - 0.009) / 0.006) ** 2 + ((z - self.mouth[2] - 0.021) / 0.005) ** 2))
         paint(nostril, looks.skin * 0.5, 0.55)
         if looks.socks is not None:
@@ -236,6 +255,8 @@ class Dresser:
         ball = np.tile(np.array([0.86, 0.84, 0.82]), (len(e), 1))
         ball[off < 0.0075] = looks.eyes
         ball[off < 0.004] = 0.03
+        if looks.glasses is not None:
+            ball *= 1 - looks.glasses[1]
         ones = np.tile([0.0, 0, 1, 1], (len(e), 1))
         r.skin(e, eyes.normals(e), ball, ones, eyes.tri, PARSE.index("face_neck"))
         self._hair(r, wearer, looks, rest, points)

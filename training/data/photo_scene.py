@@ -16,15 +16,25 @@ from scipy.optimize import nnls
 
 from training.data import wardrobe
 from training.data.body_fit import BodyFit, Fitted
-from training.data.drape import Draped, Wearer
+from training.data.drape import Wearer
 from training.data.outfits import OLD_GARMENTS, PHOTOGRAPHED
 from training.data.photo_pose import random_turns, turned
 from training.data.photographs import Photograph, people, photograph
 from training.data.renderer import INNER, Layers, Light, View, perspective
-from training.data.scene import RENDERER, SCENE_KINDS, Worn, arrays_of, flow_truth, marks_truth
+from training.data.scene import (
+    RENDERER,
+    SCENE_KINDS,
+    Worn,
+    arrays_of,
+    dressed_in,
+    flow_truth,
+    marks_truth,
+    stylings_of,
+)
 from training.data.shards import CATEGORY_NAMES, is_test_name
 from training.data.shop_render import shop_of
-from training.data.studio import Item, Shop, Studio
+from training.data.studio import Item, Studio
+from training.data.styling import AS_SHOWN
 from tryon.contract import LANDMARKS, NET_HEIGHT, NET_WIDTH, PARSE, POSE_SIZE
 from tryon.preprocess import anchors_from_joints, square_around, window_from_anchors
 from tryon.steps.crop import resample
@@ -190,6 +200,7 @@ def make_photo_scene(
         made += [Item(studio, g, rng) for g in garments]
     shops = [shop_of(studio, item, rng) for item in made]
     drapes = [wearer.drape(item.cut) for item in made]
+    stylings = [AS_SHOWN, *stylings_of(np.random.default_rng([seed, index, 3]), kind, plan, made)]
     pictures = [base.as_photographed()]
     worn: list[Worn] = []
     canon = studio.template.body_canon
@@ -197,16 +208,16 @@ def make_photo_scene(
     forearms = (canon.arm > 0.5) & (canon.s_arm > studio.template.elbow)
     for o, outfit in enumerate(plan, 1):
         studio.renderer.begin(POSE_SIZE, POSE_SIZE, view, subject.light)
-        items: list[tuple[Item, Draped, Shop | None]] = [
-            (made[g], drapes[g], shops[g]) for g in outfit.values()
-        ]
-        studio.draw_person(wearer, None, subject.skin, items, False, hidden=forearms)
+        items = dressed_in(studio, wearer, kind, outfit, made, shops, drapes, stylings[o])
+        studio.draw_person(
+            wearer, None, subject.skin, list(items.values()), False, hidden=forearms
+        )  # fmt: skip
         layers, drawn = base.dressed(studio.renderer.finish(), OLD_GARMENTS[kind])
         pictures.append(layers)
-        for g in outfit.values():
-            flow, valid = flow_truth(layers, shops[g], made[g].code)
-            marks = marks_truth(view, made[g], drapes[g])
-            worn.append((o, g, flow, valid * drawn.astype(np.uint8), marks))
+        for name, (item, draped, shop) in items.items():
+            flow, valid = flow_truth(layers, shop, item.code)
+            marks = marks_truth(view, item, draped)
+            worn.append((o, outfit[name], flow, valid * drawn.astype(np.uint8), marks))
     for item in made:
         item.release()
     # What is photographed comes last among the garments; who keeps a piece of it wears it too.
@@ -222,6 +233,7 @@ def make_photo_scene(
         "renderer": RENDERER, "kind": kind, "seed": seed, "index": index, "arms": arms,
         "legs": "standing", "yaw": 0.0, "gender": photo.gender, "person": photo.name,
         "hair": "photographed", "phone": None, "bag": None, "tucked": [False] * len(plan),
+        "stylings": [styling.words() for styling in stylings],
         "garments": [
             i.garment.attributes | {"shop_mode": s.mode} for i, s in zip(made, shops, strict=True)
         ] + [PHOTOGRAPHED[n] for n in own],

@@ -12,25 +12,16 @@ from __future__ import annotations
 
 import argparse
 import functools
-import multiprocessing
 import os
-import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "LP_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
-from training.data.shards import (  # noqa: E402
-    clear_leftovers,
-    list_scenes,
-    load_meta,
-    save_scene,
-    scene_path,
-)
+from training.data.jobs import clear_leftovers, done, told  # noqa: E402
+from training.data.shards import list_scenes, load_meta, save_scene, scene_path  # noqa: E402
 
 if TYPE_CHECKING:
     from training.data.photo_scene import Subjects
@@ -73,22 +64,6 @@ def _render(job: Job) -> int:
 
         save_scene(path, make_scene(_studio(), seed, index))
     return index
-
-
-def _leave_interrupts() -> None:
-    """Ctrl-C is the first process's: it ends the others."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-@contextmanager
-def _done(jobs: Sequence[Job], processes: int) -> Iterator[Any]:
-    """The jobs as they get done."""
-    if processes <= 1:
-        yield map(_render, jobs)
-        return
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(processes, initializer=_leave_interrupts) as pool:
-        yield pool.imap_unordered(_render, jobs)
 
 
 def render(
@@ -134,8 +109,8 @@ def render(
         )  # fmt: skip
     bar = tqdm(total=scenes, initial=scenes - len(jobs), unit="scene")
     try:
-        with bar, _done(jobs, processes) as done:
-            for _ in done:
+        with bar, done(_render, jobs, processes) as rendered:
+            for _ in rendered:
                 bar.update()
     finally:
         clear_leftovers(out)  # of processes that were ended in the middle of a scene
@@ -155,20 +130,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--photographs", action="store_true",
                         help="photographed people in rendered garments")  # fmt: skip
     args = parser.parse_args(arguments)
-    try:
-        render(args.out, args.first, args.scenes, args.seed, args.processes, args.photographs)
-    except KeyboardInterrupt:
-        print(f"stopped; the same command goes on: {args.out} keeps its scenes", file=sys.stderr)
-        return 130
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        print(f"error: {where}{error.strerror or error}; the same command goes on once that is "
-              "mended", file=sys.stderr)  # fmt: skip
-        return 2
-    except (RuntimeError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return told(
+        lambda: render(
+            args.out, args.first, args.scenes, args.seed, args.processes, args.photographs
+        ),
+        f"{args.out} keeps its scenes",
+    )
 
 
 if __name__ == "__main__":

@@ -78,6 +78,7 @@ uniform sampler2D wrinkle;
 uniform float tile_m; uniform vec4 atlas_box; uniform vec2 lod; uniform vec3 ribs;
 uniform vec4 rib_colour; uniform float cls; uniform float code; uniform vec3 eye;
 uniform vec2 wave; uniform vec2 shift; uniform float rib_lines;
+uniform vec4 lining; uniform float inner_light; uniform vec4 label; uniform vec3 label_colour;
 in vec3 p; in vec3 n; in vec3 s; in vec4 va; in vec4 vb; in vec4 vd;
 // a: u, v, side, limb; b: limb u, hem, neck, cuff; d: cover, fold across, fold down, along limb
 void main() {
@@ -102,7 +103,13 @@ void main() {
   vec3 m = normalize(n);
   vec3 view = eye.z > 0.5 ? vec3(0.0, 0.0, -1.0) : normalize(-p);
   bool inner = dot(m, view) < 0.0;
-  if (inner) m = -m;
+  if (inner) {
+    m = -m;
+    colour = mix(colour, lining.rgb, lining.a);
+    // label: half its width, its lower and upper edge, whether there is one
+    bool sewn = label.w > 0.5 && abs(va.z) < label.x && va.y > label.y && va.y < label.z;
+    if (sewn && va.w < 0.5) colour = label_colour;
+  }
   float along = va.w > 0.5 ? vb.x * side : va.x * side;
   vec2 g1 = textureLod(wrinkle, vec2(along / 0.33, va.y / 1.2) + shift, 1.0).rg * 2.0 - 1.0;
   vec2 g2 = textureLod(wrinkle, vec2(along / 0.55 + va.y * 0.4, vd.w / 0.26) + shift.yx, 1.0).rg
@@ -111,7 +118,7 @@ void main() {
                        1.0).rg * 2.0 - 1.0;
   float bump = wave.x * vd.z * (g1.x * sign(light.x) + 0.35 * g3.x) + wave.y * vd.y * g2.y;
   float l = lit(m) * (1.0 + bump) * mix(0.88, 1.0, clamp(abs(dot(m, view)) * 2.0, 0.0, 1.0));
-  if (inner) l *= 0.62;
+  if (inner) l *= inner_light;
   vec4 clip = shop_projection * vec4(s, 1.0);
   o_albedo = vec4(colour, 1.0);
   float seen = code + (inner ? 8.0 : 0.0);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,11 @@ from training.data.poses import Poser
 from training.data.renderer import INNER, Layers, View, perspective, random_light
 from training.data.shop_render import garment_alpha, shop_of
 from training.data.studio import CODES, Item, Shop, Studio, camera
+from training.data.styling import AS_SHOWN, Styling, random_styling
 from tryon.contract import POSE_SIZE
 from tryon.preprocess import anchors_from_joints, square_around, window_from_anchors
 
-RENDERER = 4
+RENDERER = 5
 """Counted up when the same seed comes to give other scenes; `render.py` tells old ones apart."""
 SCENE_KINDS = {"upper": 0.6, "lower": 0.2, "dress": 0.2}
 
@@ -101,27 +103,27 @@ def make_scene(
         tucked = [tucked[0]] * len(plan)
     shops = [shop_of(studio, item, rng) for item in made]
     drapes = [wearer.drape(item.cut) for item in made]
+    # Numbers of its own: whoever wears it as it is shown is the same with and without.
+    stylings = stylings_of(np.random.default_rng([seed, index, 3]), kind, plan, made)
     pictures: list[Layers] = []
     worn: list[Worn] = []
     for o, outfit in enumerate(plan):
         studio.renderer.begin(POSE_SIZE, POSE_SIZE, view, light)
-        items: list[tuple[Item, Draped, Shop | None]] = [
-            (made[g], drapes[g], shops[g]) for g in outfit.values()
-        ]
+        items = dressed_in(studio, wearer, kind, outfit, made, shops, drapes, stylings[o])
         tuck = tucked[o] and not any(
-            made[g].garment.attributes["kind"] in NEVER_TUCKED
-            or (made[g].cut.hem > 0.25 and made[g].cut.category == "upper")
-            for g in outfit.values()
+            item.garment.attributes["kind"] in NEVER_TUCKED
+            or (item.cut.hem > 0.25 and item.cut.category == "upper")
+            for item, _, _ in items.values()
         )
         tucked[o] = tuck
-        studio.draw_person(wearer, looks, skin, items, tuck)
-        outermost = outfit.get("upper", outfit.get("dress", 0))
-        draw_carried(studio.renderer, wearer, carried, drapes[outermost].shell)
+        studio.draw_person(wearer, looks, skin, list(items.values()), tuck)
+        _, outermost, _ = items.get("upper") or items["dress"]
+        draw_carried(studio.renderer, wearer, carried, outermost.shell)
         layers = studio.renderer.finish()
         pictures.append(layers)
-        for g in outfit.values():
-            flow, valid = flow_truth(layers, shops[g], made[g].code)
-            worn.append((o, g, flow, valid, marks_truth(view, made[g], drapes[g])))
+        for name, (item, draped, shop) in items.items():
+            flow, valid = flow_truth(layers, shop, item.code)
+            worn.append((o, outfit[name], flow, valid, marks_truth(view, item, draped)))
     for item in made:
         item.release()
     meta = {
@@ -137,6 +139,7 @@ def make_scene(
         "phone": carried.phone,
         "bag": carried.bag,
         "tucked": tucked,
+        "stylings": [styling.words() for styling in stylings],
         "garments": [
             i.garment.attributes | {"shop_mode": s.mode} for i, s in zip(made, shops, strict=True)
         ],
@@ -147,6 +150,37 @@ def make_scene(
 
 Worn = tuple[int, int, np.ndarray, np.ndarray, np.ndarray]
 """A garment as an outfit wears it: outfit, garment, flow, validity and landmarks."""
+
+
+def stylings_of(
+    rng: np.random.Generator, kind: str, plan: list[dict[str, int]], made: list[Item]
+) -> list[Styling]:
+    """How each outfit wears the garment that scenes of this kind change."""
+    return [
+        random_styling(rng, made[outfit[kind]].cut) if kind in outfit else AS_SHOWN
+        for outfit in plan
+    ]
+
+
+def dressed_in(
+    studio: Studio, wearer: Wearer, kind: str, outfit: dict[str, int], made: list[Item],
+    shops: list[Shop], drapes: list[Draped], styling: Styling,
+) -> dict[str, tuple[Item, Draped, Shop]]:  # fmt: skip
+    """An outfit's garments on a wearer, by category: that of `kind` in the given way.
+
+    Args:
+        drapes: of `made` on this wearer, as they are shown.
+    """
+    dressed = {}
+    for name, g in outfit.items():
+        item, draped, shop = made[g], drapes[g], shops[g]
+        if name == kind and styling != AS_SHOWN:
+            item, carry = item.styled(studio, styling)
+            draped = wearer.drape(item.cut)
+            shell = (carry @ shop.draped.shell).astype(np.float32)
+            shop = replace(shop, draped=Draped(shell, shop.draped.grid))
+        dressed[name] = item, draped, shop
+    return dressed
 
 
 def arrays_of(

@@ -79,7 +79,7 @@ def draw_details(
                 (s * wide * 0.8, top),
             ]
             if stand > 0:
-                leaf[4] = (s * 0.006, top)
+                leaf[4] = (s * max(0.006, neck_width), top)
             draw.polygon([p(*q) for q in leaf], fill=fill)
             line([leaf[0], leaf[1], leaf[2], leaf[3]], width=2)
         if kind == "shirt" and rng.random() < 0.6:

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from training.data.jobs import temporary
+
 CATEGORY_NAMES = ("upper", "lower", "dress")
 
 
@@ -43,8 +45,9 @@ class Scene:
         garment_shop_parse: uint8 (G, 256, 192), PARSE of garment and wearer.
         garment_shop_landmarks: float32 (G, 23, 3), x, y in 0..1 and existence.
         garment_shop_worn: uint8 (G,), 1 where the in-shop picture shows a wearer.
-        meta: renderer, kind, seed, index, arms, legs, yaw, gender, hair, phone, bag, tucked (per
-            outfit), of photographed people `person`, and `garments`: per garment category, kind,
+        meta: renderer, kind, seed, index, arms, legs, yaw, gender, hair, phone, bag, tucked and
+            stylings (per outfit; `styling.Styling.words` of what its kind of scene changes), of
+            photographed people `person`, and `garments`: per garment category, kind,
             sleeve, neck, fit, length, colour, second_colour, pattern, print, material, caption,
             shop_mode ("photographed": what a photographed person wears, which has no in-shop
             picture and no caption).
@@ -128,23 +131,16 @@ def save_scene(path: Path, arrays: dict[str, np.ndarray]) -> None:
     Raises:
         OSError: it can't be written (a full disk, ...); names `path`, and leaves nothing behind.
     """
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp.npz")
+    half = temporary(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(temporary, **arrays)
-        os.replace(temporary, path)
+        np.savez(half, **arrays)
+        os.replace(half, path)
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         with contextlib.suppress(OSError):
-            temporary.unlink()
-
-
-def clear_leftovers(folder: Path) -> None:
-    """Deletes what processes that are gone had begun to write."""
-    for path in folder.glob(".scene-*.tmp.npz"):
-        if not Path("/proc", path.name.split(".")[-3]).exists():
-            path.unlink(missing_ok=True)
+            half.unlink()
 
 
 def scene_from(arrays: dict[str, np.ndarray]) -> Scene:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,14 +13,17 @@ from training.data import bodies, wardrobe
 from training.data.anchors import anchors
 from training.data.drape import Draped, Wearer, grid_canonical
 from training.data.fabric import ATLAS_U, ATLAS_V0, ATLAS_V1, ATLAS_W, TILE
-from training.data.garments import FAR, fields
+from training.data.garments import FAR, NECK_Z, SHOULDER_LINE_Z, Cut, fields
 from training.data.looks import Dresser, Looks
 from training.data.poses import rotation
 from training.data.renderer import Layers, Renderer, View
+from training.data.styling import Styling, shown_point, worn_cut
 from training.data.template import RINGS, SECTORS, Template
 from tryon.contract import PARSE
 
 CODES = {"upper": 1, "lower": 2, "dress": 3}
+_EDGES = slice(5, 8)
+"""Where a shell's attributes hold its `Fields`."""
 
 
 @dataclass
@@ -42,7 +46,7 @@ class Item:
         self.code = CODES[self.cut.category]
         self.fields = fields(t, self.cut, t.canon)
         self.body_fields = fields(t, self.cut, t.body_canon)
-        self.anchors = anchors(t, self.cut)
+        self.anchors = anchors(t, self.cut, t.canon)
         self.textures = (
             studio.renderer.texture(garment.fabric.tile),
             studio.renderer.texture(garment.fabric.atlas),
@@ -104,9 +108,7 @@ class Item:
                 ],
                 1,
             ).astype(np.float32)
-        inside = f.inside
-        tri = t.tights.tri
-        self.shell_tri = tri[(inside[tri] > -0.03).any(1)]
+        self.shell_tri = _near(t, f.inside)
         loose = np.clip(cut.ease / 0.03 if not lower else cut.leg_ease / 0.02, 0, 1)
         self.uniforms: dict[str, Any] = {
             "tile_m": self.garment.fabric.tile_m,
@@ -122,7 +124,33 @@ class Item:
             ),
             "shift": tuple(float(x) for x in rng.uniform(0, 1, 2)),
             "rib_lines": 1.0 if cut.rib_hem > 0.03 or self.garment.texture == "knit" else 0.3,
+            **_inside(cut, rng),
         }
+
+    def styled(self, studio: Studio, styling: Styling) -> tuple[Item, sparse.csr_matrix]:
+        """The garment as it is worn otherwise than it is shown, and the sparse (n, n) that carries
+        what is known of the shell as it is shown there; textures stay the first one's."""
+        t, cut = studio.template, worn_cut(self.cut, styling)
+        carry = shown_point(t, self.cut, cut)
+        cloth = t.canon.carried(carry)
+        body = cloth.carried(t.to_body)
+        body.pos = t.body.rest + np.asarray(t.to_body @ (cloth.pos - t.canon.pos), np.float32)
+        new = copy.copy(self)
+        new.cut = cut
+        new.fields, new.body_fields = fields(t, self.cut, cloth), fields(t, self.cut, body)
+        # Rolled sleeves' cuffs are landmarks where they would be: above, the sleeve is as it was.
+        new.anchors = anchors(t, self.cut, cloth)
+        if styling.rolled:
+            for f, c in ((new.fields, t.canon), (new.body_fields, t.body_canon)):
+                f.cuff = np.minimum(f.cuff, styling.rolled - c.s_arm)
+        new.uniforms = {**self.uniforms, "ribs": (cut.rib_hem, cut.rib_neck, cut.rib_cuff)}
+        edges = np.stack([new.fields.hem, new.fields.neck, new.fields.cuff], 1)
+        new.shell_attributes = np.asarray(carry @ self.shell_attributes, np.float32)
+        new.shell_attributes[:, _EDGES] = edges
+        new.shell_tri = _near(t, new.fields.inside)
+        if cut.join is not None:
+            new.grid = grid_canonical(t, cut)
+        return new, carry
 
     def release(self) -> None:
         for t in self.textures:
@@ -321,6 +349,30 @@ class Studio:
                 grid_cover,
                 None if code_of is None else code_of[item.code],
             )
+
+
+def _inside(cut: Cut, rng: np.random.Generator) -> dict[str, Any]:
+    """Uniforms of a garment's inside, which its neck shows where it lies flat: the cloth or a
+    lining, in more or less shadow, and a label at the back."""
+    grey = rng.uniform(0.05, 1.0)
+    lining = np.clip(grey + rng.normal(0, 0.08, 3), 0, 1)
+    share = rng.uniform(0.5, 1.0) if rng.random() < 0.35 else 0.0
+    top = NECK_Z + cut.stand if cut.stand > 0 else SHOULDER_LINE_Z - 0.012 - cut.back_depth
+    top -= rng.uniform(0.004, 0.012)
+    high, half = rng.uniform(0.012, 0.03), rng.uniform(0.012, 0.032)
+    sewn = cut.category != "lower" and rng.random() < 0.6
+    tone = rng.choice([rng.uniform(0.8, 1.0), rng.uniform(0.02, 0.15), rng.uniform(0.2, 0.8)])
+    return {
+        "lining": (*(float(v) for v in lining), float(share)),
+        "inner_light": float(rng.uniform(0.5, 0.95)),
+        "label": (float(half), float(top - high), float(top), float(sewn)),
+        "label_colour": tuple(float(v) for v in np.clip(tone + rng.normal(0, 0.05, 3), 0, 1)),
+    }
+
+
+def _near(t: Template, inside: np.ndarray) -> np.ndarray:
+    """The shell's triangles that a garment's edges leave at least a corner of."""
+    return np.asarray(t.tights.tri[(inside[t.tights.tri] > -0.03).any(1)])
 
 
 def _grid_normals(t: Template, points: np.ndarray) -> np.ndarray:

@@ -155,6 +155,8 @@ class Template:
         self.knee = float(np.linalg.norm(head["lowerleg01.L"] - head["upperleg01.L"]))
         self.ankle = self.knee + float(np.linalg.norm(head["foot.L"] - head["lowerleg01.L"]))
         self.shoulder = head["upperarm01.L"]
+        self.arm_joints = np.stack([head[f"{b}.L"] for b in ("upperarm01", "lowerarm01", "wrist")])
+        self.leg_joints = np.stack([head[f"{b}.L"] for b in ("upperleg01", "lowerleg01", "foot")])
         self._grid_canon()
 
     def _grid_canon(self) -> None:

@@ -104,13 +104,17 @@ def _fabric(
 
 
 def _stand_collar(rng: np.random.Generator, cut: Cut, height: tuple[float, float]) -> None:
-    """Makes the collar stand round the neck: buttoned up half of the time, else open to a slit."""
+    """Makes the collar stand round the neck: buttoned up, open to a slit, or wide open."""
     cut.collar, cut.neck, cut.stand = True, "collar", float(rng.uniform(*height))
-    if rng.random() < 0.5:
+    way = str(rng.choice(["buttoned", "slit", "wide"], p=[0.38, 0.22, 0.4]))
+    if way == "buttoned":
         cut.neck_depth, cut.neck_width = -cut.stand, 0.002
-    else:
+    elif way == "slit":
         cut.neck_depth = float(rng.uniform(-0.8 * cut.stand, 0.07))
         cut.neck_width = float(rng.uniform(0.004, 0.02) + 0.3 * max(cut.neck_depth, 0))
+    else:
+        cut.neck_depth = float(rng.uniform(0.03, 0.11))
+        cut.neck_width = float(rng.uniform(0.03, 0.065))
     cut.stand_drop = float(cut.stand * rng.uniform(0.6, 1.3))
 
 
@@ -205,7 +209,7 @@ def random_upper(rng: np.random.Generator) -> Garment:
     if kind == "tank top":
         cut.back_depth = float(rng.uniform(0, 0.06))
     collars = rng.spawn(1)[0]  # numbers of their own: other garments are the same with and without
-    if cut.collar and collars.random() < 0.65:
+    if cut.collar and collars.random() < 0.85:
         _stand_collar(collars, cut, (0.02, 0.045))
     elif kind == "sweater" and collars.random() < 0.25:
         _stand_collar(collars, cut, (0.035, 0.06))

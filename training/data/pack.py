@@ -1,0 +1,181 @@
+"""Writes training pairs into WebDataset shards, for training that reads tar files in a row.
+
+    python -m training.data.pack .cache/pairs --out shards --pairs 20000 --photos PHOTOS
+    python -m training.data.pack .cache/pairs --out shards --pairs 500 --split test --seed 7
+
+Pairs are composed from rendered scenes as the training composes them: pair k of a seed is always
+the same. Shards that are there are kept, so a run can be stopped and started again. A sample holds
+
+    before.png after.png shop.png              uint8 pictures: 256x256, 256x256, 192x256
+    shop_mask.png parse_before.png parse_after.png drawn.png old.png valid.png   uint8 maps
+    flow.npy                                   float16 (2, 256, 192), 0..1 of the in-shop picture
+    landmarks.npy shop_landmarks.npy           float32 (23, 3): x, y in 0..1, existence
+    json                                       category, captions, attributes' words, slices
+
+as `training.data.compose.compose` documents them; `read` gives them back as arrays.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import io
+import json
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from training.data.compose import Options
+from training.data.jobs import clear_leftovers, done, temporary, told
+from training.dataset import Pairs, scene_files
+
+if TYPE_CHECKING:
+    import webdataset
+
+PICTURES = ("before", "after", "shop", "shop_mask", "parse_before", "parse_after", "drawn", "old",
+            "valid")  # fmt: skip
+ARRAYS = {"flow": np.float16, "landmarks": np.float32, "shop_landmarks": np.float32}
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where pairs come from, and how many go into a shard."""
+
+    scenes: Path
+    out: Path
+    split: str
+    seed: int
+    photos: Path | None
+    cutouts: Path | None
+    per_shard: int
+
+    def shard(self, index: int) -> Path:
+        """The file of shard `index`."""
+        return self.out / f"pairs-{self.split}-{self.seed}-{index:06d}.tar"
+
+
+@functools.lru_cache(maxsize=1)
+def _pairs(source: Source) -> Pairs:
+    files = scene_files(source.scenes, source.split)
+    return Pairs(
+        files, source.photos, Options(), source.seed, source.split, source.cutouts
+    )  # fmt: skip
+
+
+def _png(array: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(array).save(file, "PNG", compress_level=3)
+    return file.getvalue()
+
+
+def _npy(array: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+def sample(pair: dict[str, Any], key: str) -> dict[str, Any]:
+    """A pair as WebDataset names and encodes its parts."""
+    made: dict[str, Any] = {"__key__": key}
+    for name in PICTURES:
+        made[f"{name}.png"] = _png(pair[name])
+    for name, kind in ARRAYS.items():
+        made[f"{name}.npy"] = _npy(pair[name].astype(kind))
+    rest = {n: v for n, v in pair.items() if n not in (*PICTURES, *ARRAYS, "shop_inside")}
+    made["json"] = json.dumps(
+        {n: v.tolist() if isinstance(v, np.ndarray) else v for n, v in rest.items()}
+    ).encode()
+    return made
+
+
+def _write(job: tuple[Source, int]) -> int:
+    """Writes one shard, whole or not at all; returns its index."""
+    import webdataset
+
+    source, index = job
+    path = source.shard(index)
+    half = temporary(path)
+    pairs = _pairs(source)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(half, "wb") as file, webdataset.TarWriter(file, mtime=0) as tar:
+            for number in range(index * source.per_shard, (index + 1) * source.per_shard):
+                tar.write(sample(pairs[number], f"{source.split}-{source.seed}-{number:09d}"))
+        os.replace(half, path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    finally:
+        half.unlink(missing_ok=True)
+    return index
+
+
+def pack(source: Source, pairs: int, processes: int) -> None:
+    """Writes the shards that are not there yet, with a progress bar; the last one is full, too.
+
+    Raises:
+        OSError: no scenes, or a shard can't be written; names the file, of which nothing is left.
+        ValueError: a file is no scene, or holds no pair; names it.
+    """
+    scene_files(source.scenes, source.split)
+    shards = -(-pairs // source.per_shard)
+    jobs = [(source, i) for i in range(shards) if not source.shard(i).is_file()]
+    source.out.mkdir(parents=True, exist_ok=True)
+    clear_leftovers(source.out)
+    bar = tqdm(total=shards, initial=shards - len(jobs), unit="shard")
+    try:
+        with bar, done(_write, jobs, processes) as written:
+            for _ in written:
+                bar.update()
+    finally:
+        clear_leftovers(source.out)
+
+
+def _decode(packed: dict[str, Any]) -> dict[str, Any]:
+    pair = dict(json.loads(packed["json"]))
+    for name in PICTURES:
+        pair[name] = np.asarray(Image.open(io.BytesIO(packed[f"{name}.png"])))
+    for name in ARRAYS:
+        pair[name] = np.load(io.BytesIO(packed[f"{name}.npy"]))
+    return {**pair, "__key__": packed["__key__"]}
+
+
+def read(shards: list[Path]) -> webdataset.WebDataset:
+    """The pairs of some shards, one after the other, as dicts of arrays and words."""
+    import webdataset
+
+    urls = [str(path) for path in shards]
+    return webdataset.WebDataset(urls, shardshuffle=False, empty_check=False).map(_decode)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m training.data.pack", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("scenes", type=Path, help="folder of rendered scenes")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the shards")
+    parser.add_argument("--pairs", type=int, default=10000, help="at least so many pairs")
+    parser.add_argument("--per-shard", type=int, default=500)
+    parser.add_argument("--split", choices=("train", "test"), default="train")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--photos", type=Path, help="folder of real garment photos")
+    parser.add_argument("--cutouts", type=Path, help="folder that `make cutouts` wrote")
+    parser.add_argument("--processes", type=int, default=2)
+    args = parser.parse_args(arguments)
+    source = Source(
+        args.scenes, args.out, args.split, args.seed, args.photos, args.cutouts, args.per_shard
+    )
+    return told(
+        lambda: pack(source, args.pairs, args.processes), f"{args.out} keeps its shards"
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    sys.exit(main())
