@@ -20,6 +20,7 @@ import torch
 from tqdm import tqdm
 
 from training.listen import predictions
+from training.figures import show
 from training.trial import pixels
 from tryon.assets import AssetError, asset_path
 from tryon.contract import PARSE
@@ -84,9 +85,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (AssetError, system.WeightsError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    for name, iou in table.items():
-        print(f"{name:32s}{iou:7.3f}")
-    print(f"{'mean':32s}{np.mean(list(table.values())):7.3f}")
+    show({**table, "mean": float(np.mean(list(table.values())))})
     return 0
 
 

@@ -13,7 +13,6 @@ the share of those pixels that are garment in one of the two answers and not in 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
@@ -22,6 +21,7 @@ import numpy as np
 from tqdm import tqdm
 
 from training.data.sequence import Sequence, load_sequence
+from training.figures import means, show, write_json
 from tryon.assets import AssetError
 from tryon.errors import RequestError
 from tryon.models.system import WeightsError
@@ -100,13 +100,9 @@ def main(arguments: list[str] | None = None) -> int:
     if not rows:
         print("error: no sequence could be measured", file=sys.stderr)
         return 2
-    means = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
-    for name, value in means.items():
-        print(f"{name:24} {value:.4g}")
-    print(f"{'sequences':24} {len(rows)}")
-    if args.json:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps(means | {"sequences": len(rows)}, indent=1))
+    table = means(rows) | {"sequences": len(rows)}
+    show(table)
+    write_json(args.json, table)
     return 0
 
 
