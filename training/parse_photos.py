@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from training.listen import predictions
 from training.figures import show
+from training.listen import predictions
 from training.trial import pixels
 from tryon.assets import AssetError, asset_path
 from tryon.contract import PARSE
