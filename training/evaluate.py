@@ -10,7 +10,6 @@ Scenes of the test split were never trained on; their garments and bodies are th
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from training import baselines
 from training.captions import Vocabulary
 from training.data.compose import Options
 from training.dataset import Pairs, loader, scene_files
+from training.figures import write_json
 from training.losses import feature_distance, widened
 from training.step import Networks, Result, Weights, assemble, images, run
 from tryon.contract import NET_HEIGHT, NET_WIDTH, PARSE
@@ -215,9 +215,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{name:26s}" + "".join(cells).rstrip())
     if args.slices:
         print("\n" + slice_table(slices))
-    if args.json:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps({**table, "slices": slices}, indent=2) + "\n")
+    write_json(args.json, {**table, "slices": slices})
     return 0
 
 

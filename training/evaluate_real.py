@@ -12,7 +12,6 @@ features) tells how near all pictures together are to the real photos.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from tqdm import tqdm
 
 from training.data.real_sets import LAYOUTS, ORDERS, RealPair, load
 from training.evaluate import ssim
+from training.figures import show, write_json
 from training.losses import feature_distance
 from training.trial import pixels, read_file
 from tryon.assets import asset_path
@@ -48,7 +48,7 @@ def frechet(a: np.ndarray, b: np.ndarray) -> float:
     return float(((ma - mb) ** 2).sum() + np.trace(ca + cb - 2 * root))
 
 
-def _tensor(image: np.ndarray) -> Tensor:
+def as_tensor(image: np.ndarray) -> Tensor:
     """float (1, 3, h, w) in 0..1, its sides multiples of 32."""
     height, width = (s // 32 * 32 for s in image.shape[:2])
     return torch.from_numpy(image[:height, :width].copy()).permute(2, 0, 1)[None].float() / 255
@@ -70,7 +70,7 @@ def evaluate(pipeline: TryOnPipeline, pairs: list[RealPair]) -> dict[str, float]
             print(f"{pair.person.name} in {pair.garment.name}: {error}", file=sys.stderr)
             refused += 1
             continue
-        own, truth = _tensor(result.picture), _tensor(photo)
+        own, truth = as_tensor(result.picture), as_tensor(photo)
         features = trunk(own), trunk(truth)
         made.append(features[0][-1].mean((2, 3))[0].numpy())
         real.append(features[1][-1].mean((2, 3))[0].numpy())
@@ -117,13 +117,8 @@ def main(arguments: list[str] | None = None) -> int:
     except (FileNotFoundError, ValueError, system.WeightsError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    for name, value in table.items():
-        print(f"{name:20s}{value:10.3f}")
-    if args.json:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        beside = args.json.with_suffix(".part")
-        beside.write_text(json.dumps(table, indent=2) + "\n")
-        beside.replace(args.json)
+    show(table)
+    write_json(args.json, table)
     return 0
 
 

@@ -13,13 +13,16 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
+from training.figures import show
 from training.listen import predictions
 from training.trial import pixels
 from tryon.assets import AssetError, asset_path
@@ -49,25 +52,30 @@ def filled(outlines: list[np.ndarray], height: int, width: int) -> np.ndarray:
     return mask > 0
 
 
-def upper_of(pipeline: TryOnPipeline, photo: np.ndarray) -> np.ndarray:
-    """bool (H, W): the upper garment that the network sees in a photo, uint8 (H, W, 3)."""
+Parse = Callable[[dict[str, np.ndarray]], Tensor]
+"""Logits (1, len(PARSE), h, w) of the generator's view, given every tensor of the contract."""
+
+
+def upper_of(pipeline: TryOnPipeline, photo: np.ndarray, parse: Parse | None = None) -> np.ndarray:
+    """bool (H, W): the upper garment that the generator, or `parse`, sees in uint8 (H, W, 3)."""
     seen, found = predictions(pipeline, photo, "upper")
+    logits = seen["parse"] if parse is None else parse(found)
     window = torch.zeros(1, 3, *found["window"].shape[1:3])
     placement = torch.from_numpy(found["placement"])
-    classes = enlarge(seen["parse"].softmax(1), placement, window).argmax(1)[0].numpy()
+    classes = enlarge(logits.softmax(1), placement, window).argmax(1)[0].numpy()
     x0, y0, x1, y1 = (int(v) for v in found["box"][0])
     upper = np.zeros(photo.shape[:2], bool)
     upper[y0:y1, x0:x1] = classes == PARSE.index("upper")
     return upper
 
 
-def evaluate(pipeline: TryOnPipeline) -> dict[str, float]:
-    """IoU of the upper garment, by photo."""
+def compare(pipeline: TryOnPipeline, parse: Parse | None = None) -> dict[str, float]:
+    """IoU of the upper garment that the generator, or `parse`, sees, by photo."""
     people = asset_path("openpeople")
     found = {}
     for name, outlines in tqdm(drawn_masks().items(), desc="photos"):
         photo = pixels(people / name, SIDE)
-        truth, own = filled(outlines, *photo.shape[:2]), upper_of(pipeline, photo)
+        truth, own = filled(outlines, *photo.shape[:2]), upper_of(pipeline, photo, parse)
         found[name] = float((truth & own).sum() / (truth | own).sum())
     return found
 
@@ -81,13 +89,11 @@ def main(arguments: list[str] | None = None) -> int:
     p.add_argument("--weights", type=Path, help="folder of weights; default: the repository's")
     args = p.parse_args(arguments)
     try:
-        table = evaluate(TryOnPipeline(args.weights))
+        table = compare(TryOnPipeline(args.weights))
     except (AssetError, system.WeightsError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    for name, iou in table.items():
-        print(f"{name:32s}{iou:7.3f}")
-    print(f"{'mean':32s}{np.mean(list(table.values())):7.3f}")
+    show({**table, "mean": float(np.mean(list(table.values())))})
     return 0
 
 

@@ -32,6 +32,14 @@ _OF_SCENES: dict[str, Callable[[dict], bool]] = {
 }
 
 
+_OF_STYLINGS: dict[str, Callable[[dict], bool]] = {
+    "a larger size": lambda how: how["size"] > 0,
+    "a smaller size": lambda how: how["size"] < 0,
+    "sleeves rolled up": lambda how: how["rolled"],
+}
+"""By how the new garment is worn."""
+
+
 def _rank(order: tuple[str, ...], old: Attributes, new: Attributes, name: str) -> int:
     """How much later the new garment's attribute stands in an order; 0 if either has none."""
     before, after = old.get(name), new.get(name)
@@ -46,4 +54,6 @@ def slices_of(scene: Scene, before: int, after: int, category: str) -> list[str]
     old = [garments[worn[name]] for name in OLD_GARMENTS[category] if name in worn]
     found = [f"new: {category}"]
     found += [n for n, holds in _OF_GARMENTS.items() if any(holds(o, new) for o in old)]
-    return found + [name for name, holds in _OF_SCENES.items() if holds(scene.meta)]
+    found += [n for n, holds in _OF_SCENES.items() if holds(scene.meta)]
+    stylings = scene.meta.get("stylings")  # scenes of renderer 4 have none
+    return found + [n for n, holds in _OF_STYLINGS.items() if stylings and holds(stylings[after])]

@@ -71,6 +71,11 @@ def test_pairs_are_told_by_what_changes() -> None:
     }  # fmt: skip
     back = set(slices.slices_of(scene, 1, 0, "upper"))
     assert back == of_scene | {"new: upper", "sleeves end later", "collar comes on"}
+    scene.meta["stylings"] = [{"size": 2, "rolled": True}, {"size": -1, "rolled": False}]
+    assert set(slices.slices_of(scene, 1, 0, "upper")) - back == {
+        "a larger size", "sleeves rolled up",
+    }  # fmt: skip
+    assert set(slices.slices_of(scene, 0, 1, "upper")) - there == {"a smaller size"}
 
 
 def test_every_slice_of_the_table_has_its_figures(folder: Path) -> None:

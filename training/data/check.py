@@ -6,7 +6,6 @@ python -m training.data.check --pairs .cache/pairs --count 200
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,6 +18,7 @@ from tqdm import tqdm
 
 from training.data.preview import warp
 from training.data.shards import CATEGORY_NAMES, Scene, list_scenes, load_scene
+from training.figures import show, write_json
 from tryon.assets import AssetError
 from tryon.contract import PARSE
 from tryon.models.pose import Pose
@@ -115,10 +115,8 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, WeightsError, AssetError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    for name, value in made.items():
-        print(f"{value:10.3f}  {name}")
-    if args.json:
-        args.json.write_text(json.dumps(made, indent=1) + "\n")
+    show(made)
+    write_json(args.json, made)
     return 0
 
 

@@ -105,7 +105,7 @@ void main() {
   bool inner = dot(m, view) < 0.0;
   if (inner) {
     m = -m;
-    colour = mix(colour, lining.rgb, lining.a);
+    colour = mix(colour, lining.rgb, va.y < label.z + 0.01 ? lining.a : 0.0);
     // label: half its width, its lower and upper edge, whether there is one
     bool sewn = label.w > 0.5 && abs(va.z) < label.x && va.y > label.y && va.y < label.z;
     if (sewn && va.w < 0.5) colour = label_colour;

@@ -83,7 +83,7 @@ def _flat(studio: Studio, item: Item, rng: np.random.Generator) -> Shop:
 
     flat = Draped(flatten(draped.shell), flatten(draped.grid))  # type: ignore[arg-type]
     turn = rng.uniform(-25, 25) if rng.random() < 0.12 else rng.uniform(-8, 8)
-    pitch = rotation((1, 0, 0), rng.uniform(-4, 10))
+    pitch = rotation((1, 0, 0), rng.uniform(-4, 14))
     view = View(rotation((0, 0, 1), turn) @ _LOOK @ pitch, np.zeros(3), np.eye(4), True)
     shown = flat.shell[item.fields.inside > 0]
     if flat.grid is not None:

@@ -353,18 +353,20 @@ class Studio:
 
 def _inside(cut: Cut, rng: np.random.Generator) -> dict[str, Any]:
     """Uniforms of a garment's inside, which its neck shows where it lies flat: the cloth or a
-    lining, in more or less shadow, and a label at the back."""
+    lining, in more or less shadow or none, and a label at the back, below the collar."""
     grey = rng.uniform(0.05, 1.0)
     lining = np.clip(grey + rng.normal(0, 0.08, 3), 0, 1)
     share = rng.uniform(0.5, 1.0) if rng.random() < 0.35 else 0.0
-    top = NECK_Z + cut.stand if cut.stand > 0 else SHOULDER_LINE_Z - 0.012 - cut.back_depth
-    top -= rng.uniform(0.004, 0.012)
+    top = SHOULDER_LINE_Z - 0.012 - cut.back_depth - rng.uniform(0.004, 0.012)
+    if cut.stand > 0:
+        top = NECK_Z + rng.uniform(-0.03, 0.015)
     high, half = rng.uniform(0.012, 0.03), rng.uniform(0.012, 0.032)
+    light = rng.uniform(0.85, 1.08) if rng.random() < 0.55 else rng.uniform(0.5, 0.85)
     sewn = cut.category != "lower" and rng.random() < 0.6
     tone = rng.choice([rng.uniform(0.8, 1.0), rng.uniform(0.02, 0.15), rng.uniform(0.2, 0.8)])
     return {
         "lining": (*(float(v) for v in lining), float(share)),
-        "inner_light": float(rng.uniform(0.5, 0.95)),
+        "inner_light": float(light),
         "label": (float(half), float(top - high), float(top), float(sewn)),
         "label_colour": tuple(float(v) for v in np.clip(tone + rng.normal(0, 0.05, 3), 0, 1)),
     }

@@ -115,7 +115,7 @@ def _stand_collar(rng: np.random.Generator, cut: Cut, height: tuple[float, float
     else:
         cut.neck_depth = float(rng.uniform(0.03, 0.11))
         cut.neck_width = float(rng.uniform(0.03, 0.065))
-    cut.stand_drop = float(cut.stand * rng.uniform(0.6, 1.3))
+    cut.stand_drop = float(cut.stand * rng.uniform(0.6, 1.6))
 
 
 def _fit(ease: float, limits: tuple[float, float]) -> str:

@@ -1,0 +1,120 @@
+"""There and back on real photos: another garment is put on, then the person's own one again.
+
+    python -m training.cycle --json out/cycle.json
+    python -m training.cycle --people a.jpg b.jpg --garments shirt.jpg --out out/cycle.png
+
+Real photos have no truth for a garment that the person never wore; but they have it for their own.
+The first answer wears the new garment; it then meets the photo itself as the garment's picture (the
+own garment as it is worn there), and the second answer is compared with the photo where either
+changed it (after Zhu et al., 2017, "CycleGAN"). That the first step did change the picture stands
+beside it: doing nothing would come back perfectly.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import cast
+
+import cv2
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from training.evaluate import ssim
+from training.evaluate_real import SIDE, as_tensor
+from training.figures import means, show, write_json
+from training.losses import feature_distance
+from training.trial import default_garments, default_people, pixels, read_file, tile
+from tryon.assets import AssetError
+from tryon.errors import RequestError
+from tryon.models.generator import Generator
+from tryon.models.system import WeightsError
+from tryon.pipeline import TryOnPipeline
+
+_LEAST = 3000
+"""Pixels changed; of fewer no figure is worth one."""
+
+
+@torch.no_grad()
+def apart(
+    pipeline: TryOnPipeline, a: np.ndarray, b: np.ndarray, where: np.ndarray
+) -> dict[str, float]:
+    """How far two pictures are apart where bool (H, W) says: PSNR, SSIM and feature distance of
+    the box around it."""
+    y, x = np.nonzero(where)
+    box = slice(y.min(), y.max() + 1), slice(x.min(), x.max() + 1)
+    mean = float(((a[where].astype(np.float32) - b[where]) ** 2).mean())
+    one, two = as_tensor(a[box]), as_tensor(b[box])
+    trunk = cast(Generator, pipeline.models["generator"]).trunk
+    return {
+        "psnr_db": 10 * float(np.log10(255**2 / max(mean, 1e-3))),
+        "ssim": float(ssim(one, two).mean()),
+        "feature_distance": float(feature_distance(trunk(one)[1:], trunk(two)[1:])[0]),
+    }
+
+
+def there_and_back(
+    pipeline: TryOnPipeline, photo: np.ndarray, garment: Path, category: str
+) -> tuple[dict[str, float], list[np.ndarray]]:
+    """Figures, and the pictures: photo, there, back. Raises RequestError if one is refused."""
+    there = pipeline(photo, read_file(garment), "", category)
+    back = pipeline(there.picture, photo, "", category)
+    where = (there.mask > 127) | (back.mask > 127)
+    if where.sum() < _LEAST:
+        raise RequestError(f"{garment.name} changed {int(where.sum())} pixels")
+    figures = {f"there_{k}": v for k, v in apart(pipeline, there.picture, photo, where).items()}
+    figures |= {f"back_{k}": v for k, v in apart(pipeline, back.picture, photo, where).items()}
+    return figures, [photo, there.picture, back.picture]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; returns the exit status."""
+    p = argparse.ArgumentParser(
+        prog="python -m training.cycle", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    p.add_argument("--weights", type=Path, help="folder of weights; default: the repository's")
+    p.add_argument("--people", type=Path, nargs="*", help="default: eight photos of openpeople")
+    p.add_argument("--garments", type=Path, nargs="*", help="default: six tops of openvto")
+    p.add_argument("--category", default="upper")
+    p.add_argument("--json", type=Path, help="also write the figures here")
+    p.add_argument("--out", type=Path, help="also write a sheet here: photo, there, back")
+    args = p.parse_args(arguments)
+    rows: list[dict[str, float]] = []
+    sheet: list[np.ndarray] = []
+    try:
+        pipeline = TryOnPipeline(args.weights)
+        people = default_people() if args.people is None else args.people
+        garments = default_garments() if args.garments is None else args.garments
+        for person in tqdm(people, desc="people"):
+            photo = pixels(person, SIDE)
+            cells = []
+            for garment in garments:
+                try:
+                    figures, pictures = there_and_back(pipeline, photo, garment, args.category)
+                except RequestError as error:
+                    print(f"{person.name} in {garment.name}: {error}", file=sys.stderr)
+                    continue
+                rows.append(figures)
+                cells.append(np.concatenate([tile(q, 300, 225) for q in pictures], 1))
+            sheet += cells[:1]
+    except (FileNotFoundError, AssetError, WeightsError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    if not rows:
+        print("error: every pair was refused", file=sys.stderr)
+        return 2
+    table = means(rows) | {"pairs": len(rows)}
+    show(table)
+    write_json(args.json, table)
+    if args.out:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(args.out), np.concatenate(sheet)[..., ::-1])
+        print(args.out)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,157 @@
+"""What each step of the data is worth: a small parser trained on pairs alone, then on real photos.
+
+    python -m training.small_parser --pairs .cache/pairs --photographed .cache/photographed \\
+        --photos PHOTOS --cutouts .cache/cutouts --json out/small_parser.json
+
+The parser is a plain U-Net (Ronneberger et al., 2015) with weights drawn at random: nothing in it
+has seen a photograph but what the pairs show. It is trained anew with each step of the data added,
+and its upper garment is compared with the outlines drawn on real photos (`training.parse_photos`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from training.data.compose import MARGIN, Options
+from training.dataset import Pairs, loader, scene_files
+from training.figures import show, write_json
+from training.parse_photos import compare
+from tryon.assets import AssetError
+from tryon.contract import NET_WIDTH, PARSE
+from tryon.models.blocks import Conv, Residual
+from tryon.models.system import WeightsError
+from tryon.pipeline import TryOnPipeline
+
+WIDTHS = (16, 32, 64, 96)
+BATCH = 16
+RATE = 3e-3
+
+
+class SmallParser(nn.Module):
+    """A U-Net of half a million weights: the view at 1/2 to 1/16 of its size, and back to 1/2."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        sizes = zip((3, *WIDTHS), WIDTHS, strict=False)
+        self.down = nn.ModuleList(
+            nn.Sequential(Conv(a, b, stride=2), Residual(b)) for a, b in sizes
+        )
+        back = list(zip(WIDTHS[::-1], WIDTHS[-2::-1], strict=False))
+        self.up = nn.ModuleList(nn.Sequential(Conv(a + b, b), Residual(b)) for a, b in back)
+        self.classes = nn.Conv2d(WIDTHS[0], len(PARSE), 1)
+
+    def forward(self, view: Tensor) -> Tensor:
+        """uint8 (N, 3, H, W) to logits (N, len(PARSE), H, W); H and W multiples of 16."""
+        x = view.float() / 127.5 - 1
+        maps = []
+        for down in self.down:
+            x = down(x)
+            maps.append(x)
+        for up, there in zip(self.up, maps[-2::-1], strict=True):
+            x = up(torch.cat([F.interpolate(x, scale_factor=2.0), there], 1))
+        return F.interpolate(self.classes(x), scale_factor=2.0, mode="bilinear")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of the data: a name, how pairs are made, and of which scenes."""
+
+    name: str
+    options: Options
+    real: bool = False
+    photographed: bool = False
+
+
+STEPS = (
+    Step("as rendered", Options(0.0, text=0.0)),
+    Step("and light and camera", Options(1.0, text=0.0)),
+    Step("and real fabric, garments, backdrops", Options(1.0, text=0.0), real=True),
+    Step("and photographed people", Options(1.0, text=0.0), real=True, photographed=True),
+)
+
+
+def train(pairs: Pairs, steps: int, seed: int, workers: int) -> SmallParser:
+    """A parser trained on the people of `steps` batches of pairs, as they were before."""
+    torch.manual_seed(seed)
+    parser = SmallParser().train()
+    optimiser = torch.optim.AdamW(parser.parameters(), RATE, weight_decay=1e-4)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=steps)
+    bar = tqdm(loader(pairs, BATCH, 0, steps, workers), total=steps)
+    for batch in bar:
+        view = batch["before"][:, :, MARGIN : MARGIN + NET_WIDTH].permute(0, 3, 1, 2)
+        loss = F.cross_entropy(parser(view), batch["parse_before"].long())
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+        bar.set_postfix(loss=f"{float(loss.detach()):.3f}", refresh=False)
+    return parser.eval()
+
+
+@torch.no_grad()
+def logits_of(parser: SmallParser, tensors: dict[str, np.ndarray]) -> Tensor:
+    """Logits (1, len(PARSE), H, NET_WIDTH) of the contract's `view`."""
+    middle = torch.from_numpy(tensors["view"][:, :, MARGIN : MARGIN + NET_WIDTH]).permute(
+        0, 3, 1, 2
+    )
+    logits: Tensor = parser(middle)
+    return logits
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; returns the exit status."""
+    p = argparse.ArgumentParser(
+        prog="python -m training.small_parser", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    p.add_argument("--pairs", type=Path, required=True, help="folder of rendered scenes")
+    p.add_argument("--photographed", type=Path, help="folder of scenes of photographed people")
+    p.add_argument("--photos", type=Path, help="folder of real garment photos")
+    p.add_argument("--cutouts", type=Path, help="folder that `make cutouts` wrote")
+    p.add_argument("--steps", type=int, default=500, help=f"batches of {BATCH} pairs")
+    p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--workers", type=int, default=1)
+    p.add_argument("--json", type=Path, help="also write the figures here")
+    args = p.parse_args(arguments)
+    table: dict[str, float] = {}
+    try:
+        pipeline = TryOnPipeline()
+        for step in STEPS:
+            lacks_photos = step.real and args.photos is None
+            if lacks_photos or (step.photographed and args.photographed is None):
+                print(f"{step.name!r} is left out: it takes --photos, and the last one "
+                      "--photographed", file=sys.stderr)  # fmt: skip
+                continue
+            scenes = scene_files(args.pairs, "train")
+            if step.photographed:
+                more = scene_files(args.photographed, "train")
+                # As many draws of each kind of people.
+                scenes = scenes * max(1, len(more) // len(scenes)) + more * max(
+                    1, len(scenes) // len(more)
+                )
+            photos, cutouts = (args.photos, args.cutouts) if step.real else (None, None)
+            pairs = Pairs(scenes, photos, step.options, args.seed, "train", cutouts)
+            print(step.name)
+            parser = train(pairs, args.steps, args.seed, args.workers)
+            found = compare(pipeline, partial(logits_of, parser))
+            table[step.name] = float(np.mean(list(found.values())))
+    except (FileNotFoundError, ValueError, AssetError, WeightsError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    show(table)
+    write_json(args.json, table)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
