@@ -64,7 +64,7 @@ const link = new Link({
   change() {
     photoNeeds = true;
     photoSent = 0;
-    if (link.open && !$("rail").children.length) loadRail();
+    if (link.open) loadRail(); // also after a restart, which forgets what was brought
     update();
   },
   error(error) {
@@ -358,6 +358,5 @@ $("language").addEventListener("click", () => {
 });
 
 relabel();
-loadRail();
 setInterval(update, 250);
 requestAnimationFrame(loop);

@@ -36,6 +36,7 @@ export class Rail {
   choose(garment) {
     this.chosen = garment;
     this.#mark();
+    this.#box.querySelector('[aria-pressed="true"]')?.scrollIntoView({ block: "nearest", inline: "center" });
   }
 
   draw() {
