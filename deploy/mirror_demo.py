@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def end(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, end)  # so that a server that was started here is ended too
+    before = signal.signal(signal.SIGTERM, end)  # so that a server started here is ended too
     try:
         run(options)
     except (ServerError, AssetError, CannotListen, ServerUnavailable, DeadlineExceeded) as error:
@@ -73,6 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         print("stopping", flush=True)
+    finally:
+        signal.signal(signal.SIGTERM, before)
     return 0
 
 

@@ -510,3 +510,32 @@ def test_other_addresses_come_with_a_warning(capsys):
     assert not capsys.readouterr().err
     warn_of_host("0.0.0.0")
     assert "HTTPS" in capsys.readouterr().err
+
+
+def test_make_mirror_uses_the_server_that_is_there_and_ends(fake, folder, empty):
+    command = [sys.executable, "-m", "deploy.mirror_demo", "--url", fake.url, "--port", "0",
+               "--garments", str(folder)]  # fmt: skip
+    empty["PYTHONPATH"] += os.pathsep + str(ROOT)
+    with subprocess.Popen(command, env=empty, text=True, stdout=subprocess.PIPE) as running:
+        assert running.stdout is not None
+        said = [running.stdout.readline() for _ in range(2)]
+        assert said[0] == f"dressed by the server that runs on {fake.url}\n"
+        assert re.fullmatch(r"mirror: http://localhost:\d+\n", said[1])
+        running.send_signal(signal.SIGINT)
+        assert "stopping" in running.communicate(timeout=PATIENCE)[0]
+    assert running.returncode == 0
+
+
+def test_make_mirror_starts_no_server_for_a_page_that_cannot_be(folder, capsys, monkeypatch):
+    from deploy import mirror_demo
+
+    def never(url: str) -> None:
+        raise AssertionError("a server was started")
+
+    monkeypatch.setattr(mirror_demo, "connected", never)
+    with listen("127.0.0.1", 0) as taken:
+        port = taken.getsockname()[1]
+        assert mirror_demo.main(["--port", str(port), "--garments", str(folder)]) == 1
+    assert "make mirror PORT=" in capsys.readouterr().err
+    assert mirror_demo.main(["--port", "0", "--garments", "/no/such/folder"]) == 2
+    assert "is no folder" in capsys.readouterr().err

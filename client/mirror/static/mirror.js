@@ -73,7 +73,7 @@ const link = new Link({
       loadRail();
       wear();
     }
-    if (error.code !== "OTHER_SITE") toast(sayError(error));
+    toast(sayError(error));
   },
 });
 
@@ -280,7 +280,7 @@ async function bringGarment(file) {
     rail.choose(garment);
     wear();
   } catch (error) {
-    toast(error.text ? say("refused", error.text) : say("rail_gone"));
+    toast(error.text ? say("refused", error.text.replace(/^garment: /, "")) : say("rail_gone"));
   }
 }
 
@@ -296,6 +296,8 @@ for (const [id, take] of [["photo-file", usePhoto], ["garment-file", bringGarmen
   });
 }
 
+$("toast").addEventListener("click", () => toast(""));
+
 $("compare").addEventListener("click", () => {
   view.setSplit(view.split === null ? 0.5 : null);
   $("compare").setAttribute("aria-pressed", String(view.split !== null));
@@ -305,7 +307,9 @@ $("compare").addEventListener("click", () => {
 $("snapshot").addEventListener("click", async () => {
   const blob = await view.snapshot();
   const link = document.createElement("a");
-  const stamp = new Date().toISOString().slice(0, 19).replace(/[-:]/g, "").replace("T", "-");
+  const now = new Date();
+  const local = new Date(now - now.getTimezoneOffset() * 60_000);
+  const stamp = local.toISOString().slice(0, 19).replace(/[-:]/g, "").replace("T", "-");
   Object.assign(link, { href: URL.createObjectURL(blob), download: `${say("snapshot_name")}-${stamp}.jpg` });
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);

@@ -51,6 +51,7 @@ const WORDS = {
     SEVERAL_PEOPLE: "More than one person is in view. Let one of you step aside.",
     IMAGE_TOO_SMALL: "The picture is too small: each side needs 64 pixels.",
     GARMENT_GONE: "That garment no longer hangs here. Bring its picture again.",
+    OTHER_SITE: "The mirror doesn't know this page's address. A proxy before it has to pass the Host header on.",
     MIRROR_FULL: "All places before the mirror are taken. It tries again by itself.",
   },
   zh: {
@@ -103,6 +104,7 @@ const WORDS = {
     SEVERAL_PEOPLE: "画面中不止一个人。请只留一位。",
     IMAGE_TOO_SMALL: "图片太小：每边至少 64 像素。",
     GARMENT_GONE: "这件衣服已不在架上，请重新上传图片。",
+    OTHER_SITE: "魔镜不认识此页面的地址。前面的代理必须原样转发 Host 头。",
     MIRROR_FULL: "魔镜前已满员，稍后会自动重试。",
   },
 };
