@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
 
     from deploy.embedded import ServerError
-    from mirror.serve import CannotListen
+    from mirror.errors import CannotListen
     from tryon.assets import AssetError
     from tryon_client import TryOnError
     from tryon_client.errors import DeadlineExceeded, ServerUnavailable

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
 
+from mirror.errors import CannotListen
 from tryon_client.client import DEFAULT_URL
 from tryon_client.errors import TryOnError, one_line
 from tryon_client.wire import check_url
@@ -52,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
               file=sys.stderr)  # fmt: skip
         return 1
     from mirror.rail import Rail
-    from mirror.serve import CannotListen, listen, serve, warn_of_host
+    from mirror.serve import listen, serve, warn_of_host
 
     try:
         check_url(options.url)

@@ -19,7 +19,8 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from mirror.live import Viewer, told
+from mirror.errors import MirrorFull, OtherSite, told
+from mirror.live import Viewer
 from mirror.rail import MAX_UPLOAD_BYTES, Rail
 from tryon_client import TryOnClient, TryOnError
 from tryon_client.errors import ImageTooLarge
@@ -34,14 +35,6 @@ _HEADERS = {
     "referrer-policy": "no-referrer",
     "x-content-type-options": "nosniff",
 }
-
-
-class MirrorFull(TryOnError):
-    """As many visitors as are served are there already."""
-
-
-class OtherSite(TryOnError):
-    """A request that another site's page made the browser send."""
 
 
 def create_app(client: TryOnClient, rail: Rail) -> Starlette:

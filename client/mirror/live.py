@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import io
 import json
-import re
 import struct
 import time
 from typing import Any
@@ -26,12 +25,13 @@ import anyio
 import anyio.to_thread
 import numpy as np
 from PIL import Image
-from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketDisconnected
+from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from mirror.errors import BadMessage, told
 from mirror.rail import Rail, check_category
 from tryon_client import TryOnClient
 from tryon_client.client import check_wish
-from tryon_client.errors import ImageTooLarge, NotAnImage, TryOnError, one_line
+from tryon_client.errors import ImageTooLarge, NotAnImage, TryOnError
 from tryon_client.images import MAX_SIDE, load_person
 from tryon_client.live import Counts, LiveSession, Shown
 
@@ -44,20 +44,6 @@ DEADLINE = 2.0
 STATE_EVERY, WAIT = 0.5, 0.1
 """Seconds between states, and between looks at what became of frames that are not shown."""
 QUALITY = 88
-
-
-class BadMessage(TryOnError):
-    """A message that the page never sends."""
-
-
-def code(error: TryOnError) -> str:
-    """The error's name for programs: NO_PERSON_FOUND for NoPersonFound."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(error).__name__).upper()
-
-
-def told(error: TryOnError | None) -> dict[str, str] | None:
-    """The error as the page gets it."""
-    return None if error is None else {"code": code(error), "text": one_line(str(error))}
 
 
 def decode_frame(data: bytes) -> np.ndarray:
@@ -252,8 +238,8 @@ class Viewer:
                 await self._socket.send_text(message)
             else:
                 await self._socket.send_bytes(message)
-        except (WebSocketDisconnect, WebSocketDisconnected):
-            pass  # `_receive` hears of it too, and ends
+        except (WebSocketDisconnect, RuntimeError):
+            pass  # the page is gone: `_receive` hears of it too, and ends
 
 
 def _wish(text: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from mirror.errors import BadFolder, GarmentGone
 from tryon_client.errors import InvalidRequest, TryOnError, one_line
 from tryon_client.images import Picture, load_garment, shrink
 from tryon_client.wire import CATEGORIES
@@ -32,14 +33,6 @@ _FOLDERS = {
     "lower": ("lower", "bottoms", "pants", "trousers", "jeans", "shorts", "skirts"),
     "dress": ("dress", "dresses", "jumpsuits"),
 }
-
-
-class GarmentGone(TryOnError):
-    """No garment of this id hangs on the rail (any more)."""
-
-
-class BadFolder(TryOnError):
-    """A folder of garments that can't be used."""
 
 
 @dataclass(frozen=True)

@@ -12,14 +12,11 @@ from types import FrameType
 
 import uvicorn
 
-from mirror.app import HEALTH_TIMEOUT, create_app
+from mirror.app import HEALTH_TIMEOUT, MOST_VIEWERS, create_app
+from mirror.errors import CannotListen
 from mirror.live import MAX_FRAME_BYTES
 from mirror.rail import Rail
 from tryon_client import TryOnClient, TryOnError
-
-
-class CannotListen(TryOnError):
-    """The port can't be had; the message says why and what to do."""
 
 
 def listen(host: str, port: int, flag: str = "--port PORT") -> socket.socket:
@@ -93,8 +90,9 @@ def serve(listening: socket.socket, url: str, rail: Rail) -> None:
         create_app(client, rail),
         # No access log, and nothing of a frame in any other: websockets logs messages at DEBUG.
         access_log=False, log_level="warning", log_config=None,
-        ws_max_size=2 * MAX_FRAME_BYTES, ws_per_message_deflate=False, server_header=False,
-        timeout_graceful_shutdown=3, lifespan="on",
+        limit_concurrency=8 * MOST_VIEWERS, ws_max_size=2 * MAX_FRAME_BYTES,
+        ws_per_message_deflate=False, server_header=False, timeout_graceful_shutdown=3,
+        lifespan="on",
     )  # fmt: skip
 
     def end(number: int, frame: FrameType | None) -> None:

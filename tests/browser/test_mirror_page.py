@@ -20,6 +20,7 @@ import pytest
 from PIL import Image
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 
 from deploy import check_system
@@ -246,6 +247,9 @@ def test_before_and_after_a_snapshot_and_the_keyboard(address, film, tmp_path):
         for _ in range(5):
             split.send_keys(Keys.RIGHT)
         assert split.get_attribute("aria-valuenow") == "10"
+        drag = ActionChains(visitor.driver).click_and_hold(split)
+        drag.move_by_offset(visitor.find("#picture").size["width"] // 2, 0).release().perform()
+        assert 57 <= int(split.get_attribute("aria-valuenow")) <= 63
 
         visitor.press("#snapshot")
         path = visitor.until("a snapshot", lambda: next(iter(tmp_path.glob("mirror-*.jpg")), None))
@@ -253,6 +257,9 @@ def test_before_and_after_a_snapshot_and_the_keyboard(address, film, tmp_path):
         assert picture.size == (512, 384) and picture.format == "JPEG"
         chest = np.asarray(picture.crop((236, 154, 276, 230)), float).mean((0, 1))
         assert np.abs(chest - worn).max() < 12, "dressed, without the slider"
+
+        visitor.press("#full")
+        visitor.until("full screen", lambda: visitor.run("return document.fullscreenElement?.id"))
         assert not visitor.complaints()
 
 
@@ -281,6 +288,15 @@ def test_an_own_photo_and_an_own_garment(address, tmp_path):
         assert tiles[1].get_attribute("aria-pressed") == "true"
         assert "Photo" in visitor.words("#stats") and not visitor.complaints()
 
+        # Another one is dropped onto the rail.
+        drop = """const blob = await (await fetch(arguments[0])).blob(), t = new DataTransfer();
+            t.items.add(new File([blob], "dropped.jpg", { type: "image/jpeg" }));
+            const event = { dataTransfer: t, bubbles: true, cancelable: true };
+            document.getElementById("side").dispatchEvent(new DragEvent("drop", event));"""
+        shirt = visitor.find('.tile[title="Shirt 1"] img').get_attribute("src")
+        visitor.run(drop, shirt)
+        visitor.until("it", lambda: visitor.find(".tile[aria-pressed=true]").text == "dropped")
+
         visitor.find("#photo-file").send_keys(str(tmp_path / "notes.jpg"))
         visitor.until("a refusal", lambda: "Choose a JPEG or PNG" in visitor.words("#toast"))
 
@@ -299,6 +315,12 @@ def test_a_phone_has_the_rail_below_and_chinese_words(address, film, tmp_path):
         assert stage[3] <= rail[1] and rail[3] <= sentence[1] and sentence[3] < PHONE[1]
         assert picture[2] - picture[0] > 0.9 * PHONE[0], "the picture fills the width"
         assert visitor.run("return document.documentElement.scrollWidth") == PHONE[0]
+        ground = "return getComputedStyle(document.body).backgroundColor"
+        light = visitor.run(ground)
+        visitor.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {
+            "features": [{"name": "prefers-color-scheme", "value": "dark"}],
+        })  # fmt: skip
+        assert (light, visitor.run(ground)) == ("rgb(243, 241, 237)", "rgb(18, 18, 17)")
         assert not visitor.complaints()
 
 

@@ -29,9 +29,10 @@ from mirror import app as mirror_app
 from mirror import rail as mirror_rail
 from mirror.__main__ import main
 from mirror.app import create_app
+from mirror.errors import BadFolder, CannotListen, GarmentGone
 from mirror.live import DRESSED, MAX_FRAME_BYTES, PASSED, UNDRESSED, decode_frame
-from mirror.rail import BadFolder, GarmentGone, Rail
-from mirror.serve import CannotListen, listen, warn_of_host
+from mirror.rail import Rail
+from mirror.serve import listen, warn_of_host
 from tryon_client import TryOnClient, TryOnError
 
 ROOT = Path(__file__).parents[2]
@@ -496,6 +497,14 @@ def test_what_cannot_be_used_is_said_in_a_line(arguments, said, capsys):
     assert main(arguments) == 2
     err = capsys.readouterr().err
     assert said in err and len(err.splitlines()) == 1
+
+
+def test_the_mirror_needs_no_torch_and_nothing_of_the_server(empty):
+    code = (
+        "import sys, mirror.serve; "
+        "assert not {'torch', 'tryon', 'onnxruntime', 'cv2', 'deploy'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, env=empty, cwd="/", timeout=60)
 
 
 def test_help_shows_examples(capsys):
