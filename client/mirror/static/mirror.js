@@ -201,7 +201,9 @@ function use(next, drawing) {
   view.source = drawing;
   photoNeeds = true;
   photoSent = 0;
+  const focused = $("start").contains(document.activeElement);
   $("start").hidden = true;
+  if (focused) $("rail").querySelector('[tabindex="0"]')?.focus({ preventScroll: true });
   $("picture").hidden = $("tools").hidden = false;
   view.paint();
   update();

@@ -86,7 +86,8 @@ export class Rail {
 
 function picture(garment) {
   const image = document.createElement("img");
-  Object.assign(image, { src: `/garments/${garment.id}/thumbnail`, alt: "", draggable: false, decoding: "async" });
+  Object.assign(image, { src: `/garments/${garment.id}/thumbnail`, alt: "", draggable: false,
+    decoding: "async", loading: "lazy" });
   return image;
 }
 
