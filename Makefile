@@ -14,19 +14,23 @@ GARMENT ?=
 PROMPT ?=
 CATEGORY ?= upper
 OUT ?= out/tryon.png
+PORT ?= 8080
+HOST ?= 127.0.0.1
+GARMENTS ?=
 ARGS ?=
 
 PY := $(VENV)/bin/python
 # Through the environment, so that quotes and dollars in a prompt or path reach the program whole.
-export PERSON GARMENT PROMPT CATEGORY OUT
+export PERSON GARMENT PROMPT CATEGORY OUT PORT HOST GARMENTS
 
-.PHONY: help venv engines system assets export doctor audit serve tryon test bench train distil pairs pairs-pack pairs-preview cutouts evaluate \
+.PHONY: help venv engines system assets export doctor audit serve tryon mirror test bench train distil pairs pairs-pack pairs-preview cutouts evaluate \
 	lint clean
 
 help: ## show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 	@printf '\nVariables:\n'
 	@printf '  PERSON=me.jpg GARMENT=shirt.jpg PROMPT="..." CATEGORY=upper|lower|dress OUT=out/tryon.png\n'
+	@printf '  PORT=8080 GARMENTS=FOLDER    where `make mirror` listens, and what hangs there\n'
 	@printf '  TARGET=cpu|cuda|tensorrt|tensorrt_rtx   what `make export` writes\n'
 	@printf '  SM=89                        GPU that TARGET=tensorrt_rtx builds for (compute capability)\n'
 	@printf '  ONNX_ONLY=1                  TARGET=tensorrt: the container makes the engines\n'
@@ -74,7 +78,13 @@ tryon: assets ## PERSON + GARMENT and/or PROMPT -> out/tryon.png, from nothing t
 	@$(PY) -m deploy.tryon_demo --person "$$PERSON" --garment "$$GARMENT" --prompt "$$PROMPT" \
 		--category "$$CATEGORY" --out "$$OUT"
 
+mirror: assets ## a page with your camera and a rail of garments: wear them, live
+	@$(PY) deploy/check_system.py serve --install
+	@$(PY) -m export --target cpu --if-needed
+	@$(PY) -m deploy.mirror_demo --host "$$HOST" --port "$$PORT" --garments "$$GARMENTS"
+
 test: system assets engines ## run every test, setting up first what they need
+	@$(PY) deploy/check_system.py browser --install || echo "tests/browser is left out without them"
 	@$(PY) -m pytest $(ARGS)
 
 bench: assets ## measure the server against the bare chain (table, JSON, plot, page in out/)

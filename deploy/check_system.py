@@ -1,9 +1,10 @@
 """Checks the system libraries that pip cannot bring, and names the command that installs them.
 
-    python deploy/check_system.py [serve] [render] [--install]
+    python deploy/check_system.py [serve] [render] [browser] [--install]
 
-`serve` is what the embedded server needs, `render` what rendering pairs needs; both if neither is
-named. With --install, missing packages are installed when running as root where apt-get is there.
+`serve` is what the embedded server needs, `render` what rendering pairs needs; these two if none is
+named. `browser` is what the tests of the mirror's page need, and nothing else. With --install,
+missing packages are installed when running as root where apt-get is there.
 Standard library only.
 """
 
@@ -23,7 +24,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Need:
-    """A library: whether it is there, and the Debian or Ubuntu package that brings it."""
+    """A library or program: is it there, and the Debian or Ubuntu package that brings it."""
 
     what: str
     package: str
@@ -55,7 +56,11 @@ NEEDS: tuple[Need, ...] = (
     Need("libEGL.so.1", "libegl1", "render", lambda: _loads("libEGL.so.1")),
     Need("libGL.so.1", "libgl1", "render", lambda: _loads("libGL.so.1")),
     Need("Mesa's swrast_dri.so", "libgl1-mesa-dri", "render", _mesa),
-)
+    Need("chromium", "chromium", "browser", lambda: shutil.which("chromium") is not None),
+    Need("chromedriver", "chromium-driver", "browser",
+         lambda: shutil.which("chromedriver") is not None),
+)  # fmt: skip
+USES, USUAL = {"serve", "render", "browser"}, {"serve", "render"}
 
 
 def missing(used_for: set[str], needs: tuple[Need, ...] = NEEDS) -> list[Need]:
@@ -71,12 +76,14 @@ def install_command(needs: list[Need]) -> list[str]:
 def main(arguments: list[str] | None = None) -> int:
     """The command line: 0 if nothing is missing (any more)."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("uses", nargs="*", metavar="USE", help="serve, render; both if none")
+    parser.add_argument("uses", nargs="*", metavar="USE",
+                        help="serve, render, browser; serve and render if none")  # fmt: skip
     parser.add_argument("--install", action="store_true", help="install them, where root may")
     options = parser.parse_args(arguments)
-    uses = set(options.uses) or {"serve", "render"}
-    if not uses <= {"serve", "render"}:
-        parser.error(f"USE is serve or render, not {', '.join(sorted(uses))}")
+    uses = set(options.uses) or USUAL
+    if not uses <= USES:
+        other = ", ".join(sorted(uses - USES))
+        parser.error(f"USE is one of {', '.join(sorted(USES))}, not {other}")
     lacking = missing(uses)
     if lacking and options.install and os.geteuid() == 0 and shutil.which("apt-get"):
         names = ", ".join(n.package for n in lacking)

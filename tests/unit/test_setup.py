@@ -84,6 +84,19 @@ def test_only_the_uses_named_are_checked():
     assert not check_system._loads("libnothing-of-this-name.so.7")
 
 
+def test_a_browser_is_asked_for_by_name_alone(monkeypatch, capsys):
+    assert {n.package for n in check_system.NEEDS if n.used_for == "browser"} == {
+        "chromium", "chromium-driver",
+    }  # fmt: skip
+    asked = []
+    monkeypatch.setattr(check_system, "missing", lambda uses: asked.append(uses) or [])
+    assert check_system.main([]) == check_system.main(["browser"]) == 0
+    assert asked == [{"serve", "render"}, {"browser"}]
+    with pytest.raises(SystemExit):
+        check_system.main(["browser", "cook"])
+    assert "USE is one of browser, render, serve, not cook" in capsys.readouterr().err
+
+
 def test_root_installs_when_told(monkeypatch):
     commands, there = [], []
     need = check_system.Need("libEGL.so.1", "libegl1", "render", lambda: bool(there))

@@ -23,6 +23,7 @@ from training.captions import (
     sample_caption,
     styled,
 )
+from training.data import compose as compose_module
 from training.data.compose import Options, compose
 from training.data.outfits import pairs_of
 from training.data.preview import pairs_sheet, warp
@@ -116,6 +117,27 @@ def test_the_same_number_gives_the_same_pair(folder: Path) -> None:
         a, b = one[number], two[number]
         assert all(np.array_equal(a[k], b[k]) for k in a)  # type: ignore[arg-type]
     assert not np.array_equal(one[0]["after"], one[9]["after"])  # type: ignore[arg-type]
+
+
+def test_marks_on_the_skin_are_on_limbs_alone_and_in_both_pictures(
+    scenes: list[Scene], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = next(s for s in scenes if s.meta["kind"] == "lower")
+    before, after, category = pairs_of(scene)[0]
+    ink = np.full((*scene.parse[before].shape, 3), 0.2, np.float32)
+    monkeypatch.setattr(compose_module, "_skin_marks", lambda rng, parse: ink)
+    wanted = np.isin(scene.parse[before], compose_module._SKIN)
+    seen = 0
+    for i in range(30):
+        rng = np.random.default_rng(i)
+        pair = compose(scene, before, after, category, rng, None, Options(1.0, text=0))
+        plain = pair["before"][wanted].mean()
+        seen += plain < 50
+    assert 2 <= seen <= 18  # a quarter of the pairs
+    monkeypatch.undo()
+    for i in range(8):
+        gain = compose_module._skin_marks(np.random.default_rng(i), scene.parse[before])
+        assert 0.1 < gain.min() < 0.95 and gain.max() == 1 and (gain == 1).mean() > 0.5
 
 
 def test_missing_scenes_name_the_command(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from tryon.models.shapes import shape_of
 
 MARGIN = (POSE_SIZE - NET_WIDTH) // 2
 _SKIN = [PARSE.index(n) for n in ("face_neck", "arm_left", "arm_right", "leg_left", "leg_right")]
+_LIMBS = _SKIN[1:]
 _HAIR = PARSE.index("hair")
 _MIRROR = np.array([LANDMARKS.index(_m) for _m in (
     (n[:-4] + "right") if n.endswith("left") else (n[:-5] + "left") if n.endswith("right") else n
@@ -87,6 +88,33 @@ def _real_garment(
         if cutout is not None and grid is not None:
             return cutout, grid
     return None
+
+
+def _skin_marks(rng: np.random.Generator, parse: np.ndarray) -> np.ndarray:
+    """Gain (h, w, 3) of tattoos or blotches of shadow on the limbs; 1 where there are none.
+
+    Args:
+        parse: uint8 (h, w), of the picture in which they must be seen.
+    """
+    h, w = parse.shape
+    gain = np.ones((h, w, 3), np.float32)
+    limbs = np.argwhere(np.isin(parse, _LIMBS))
+    if not len(limbs):
+        return gain
+    noise = cv2.GaussianBlur(
+        rng.standard_normal((h, w), dtype=np.float32), (0, 0), float(rng.uniform(0.8, 3.0))
+    )
+    lines = (np.abs(noise) < 0.35 * noise.std()) | (noise > 1.2 * noise.std())
+    y, x = np.mgrid[:h, :w]
+    for _ in range(int(rng.integers(1, 4))):
+        cy, cx = limbs[int(rng.integers(len(limbs)))]
+        ry, rx = rng.uniform(4, 22, 2)
+        inside = ((y - cy) / ry) ** 2 + ((x - cx) / rx) ** 2 < 1
+        drawn = inside & lines if rng.random() < 0.75 else inside
+        soft = cv2.GaussianBlur(drawn.astype(np.float32), (0, 0), 0.7)[..., None]
+        ink = (rng.uniform(0.25, 0.75) * rng.uniform(0.85, 1.15, 3)).astype(np.float32)
+        gain = (gain * (1 + soft * (ink - 1))).astype(np.float32)
+    return gain
 
 
 def _dress_up(
@@ -173,6 +201,7 @@ def compose(
     garment = garment_of(scene, chosen)
     place = scene.worn(after, chosen)
     skin, hair = tint(rng, 0.07 * s), tint(rng, 0.25 * s)
+    marks = _skin_marks(rng, scene.parse[before]) if rng.random() < 0.25 * s else None
     gains = np.ones((len(PARSE), 3), np.float32)
     gains[_SKIN], gains[_HAIR] = skin, hair
     back = backdrop(rng, photos, POSE_SIZE, POSE_SIZE, 0.6)
@@ -188,6 +217,8 @@ def compose(
         alpha = scene.alpha[outfit].astype(np.float32)[..., None] / 255
         _dress_up(albedo, parse, flows, textures)
         albedo *= gains[parse]
+        if marks is not None:
+            albedo *= np.where(np.isin(parse, _SKIN)[..., None], marks, 1)
         shade = (scene.shade[outfit].astype(np.float32) / 128 - 1) * contrast + 1
         albedo *= (np.clip(shade, 0.05, 2) * dim)[..., None]
         albedo += back * (1 - alpha)

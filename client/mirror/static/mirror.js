@@ -1,0 +1,368 @@
+// The page: a camera or a photo, a rail of garments, and the mirror between them.
+
+import { DRESSED, Link, UNDRESSED } from "./link.js";
+import { Rail } from "./rail.js";
+import { View } from "./view.js";
+import { say, sayError, switchLanguage, translate } from "./words.js";
+
+const CAMERA = { width: 512, height: 384 };
+const PHOTO = 768; // a photo's longer side as it is sent
+const QUALITY = 0.8;
+const HOLD = 700; // ms that a dressed picture stays while frames go undressed
+const HOLD_LOST = 2500; // ... and while none is answered
+const PHOTO_AGAIN = 1000; // ms until a photo whose answer was lost is sent again
+
+const $ = (id) => document.getElementById(id);
+const view = new View($("view"), $("picture"), $("split"));
+const canvas = document.createElement("canvas"); // what is sent
+const context = canvas.getContext("2d", { willReadFrequently: true });
+
+let source = null; // {kind: "camera", video, stream} or {kind: "photo", bitmap}
+let starting = 0; // counts what was asked for, so that a slow camera can't replace a later photo
+let wishAt = 0; // when the last wish was said
+let capturing = false;
+let shownAt = 0; // when the last dressed picture was shown
+let shownClock = 0;
+let drawn = []; // when pictures were shown, the last two seconds
+let photoNeeds = false, photoSent = 0;
+let photoAge = 0;
+
+// ---- wishes ----
+
+const rail = new Rail($("rail"), {
+  choose(garment) {
+    rail.choose(garment && rail.chosen?.id === garment.id ? null : garment);
+    if (rail.chosen) category(rail.chosen.category);
+    wear();
+  },
+  bring: () => $("garment-file").click(),
+});
+
+function category(value) {
+  const inputs = $("category").elements.category;
+  if (value) inputs.value = value;
+  return inputs.value;
+}
+
+const wearing = () => rail.chosen !== null || $("sentence").value.trim() !== "";
+
+function wear() {
+  wishAt = performance.now();
+  photoNeeds = true;
+  photoSent = 0;
+  if (!wearing()) view.undress();
+  link.wear({ garment: rail.chosen?.id ?? null, prompt: $("sentence").value.trim(), category: category() });
+  update();
+  if (source?.kind === "photo") view.paint();
+}
+
+// ---- the link ----
+
+const link = new Link({
+  answer: answered,
+  state: update,
+  change() {
+    photoNeeds = true;
+    photoSent = 0;
+    if (link.open) loadRail(); // also after a restart, which forgets what was brought
+    update();
+  },
+  error(error) {
+    if (error.code === "GARMENT_GONE") {
+      rail.choose(null);
+      loadRail();
+      wear();
+    }
+    toast(sayError(error));
+  },
+});
+
+async function answered(flag, frame, jpeg) {
+  const mine = frame.source === source;
+  if (flag === DRESSED && mine && wearing()) {
+    const after = await createImageBitmap(new Blob([jpeg], { type: "image/jpeg" }));
+    // Decoding may end in another order, and the visitor may have changed their mind meanwhile.
+    if (frame.source === source && wearing() && frame.clock > shownClock) {
+      const now = performance.now();
+      [shownAt, shownClock] = [now, frame.clock];
+      drawn = [...drawn.filter((at) => now - at < 2000), now];
+      if (frame.clock >= wishAt) photoNeeds = false;
+      photoAge = Math.round(now - frame.clock);
+      view.show(frame.before, after);
+      update();
+      return;
+    }
+    after.close();
+  } else if (flag === UNDRESSED && mine) {
+    if (frame.clock >= wishAt) photoNeeds = false;
+    const hold = source?.kind === "camera" ? HOLD : 0;
+    if (performance.now() - shownAt > hold) undress();
+  }
+  frame.before.close();
+}
+
+function undress() {
+  view.undress();
+  view.paint();
+  update();
+}
+
+// ---- frames ----
+
+function loop() {
+  const now = performance.now();
+  if (source?.kind === "camera") {
+    const { video } = source;
+    Object.assign(view.source, { width: video.videoWidth, height: video.videoHeight });
+    if (view.dressed && now - shownAt > HOLD_LOST) undress();
+    if (!view.dressed) view.paint();
+    if (video.readyState >= 2 && source.fresh) capture();
+  } else if (source && photoNeeds && now - photoSent > PHOTO_AGAIN) {
+    capture();
+  }
+  requestAnimationFrame(loop);
+}
+
+async function capture() {
+  if (capturing || !wearing() || !link.free || !view.source.width) return;
+  capturing = true;
+  try {
+    const { width, height, drawable } = view.source;
+    const scale = Math.min(1, (source.kind === "photo" ? PHOTO : CAMERA.width) / Math.max(width, height));
+    const [w, h] = [Math.round(width * scale), Math.round(height * scale)];
+    if (canvas.width !== w || canvas.height !== h) [canvas.width, canvas.height] = [w, h];
+    const frame = { clock: performance.now(), source, before: null };
+    source.fresh = false;
+    photoSent = frame.clock;
+    context.drawImage(drawable, 0, 0, w, h);
+    const [before, blob] = await Promise.all([
+      createImageBitmap(canvas),
+      new Promise((done) => canvas.toBlob(done, "image/jpeg", QUALITY)),
+    ]);
+    frame.before = before;
+    link.send(await blob.arrayBuffer(), frame);
+  } finally {
+    capturing = false;
+  }
+}
+
+// ---- camera and photo ----
+
+async function useCamera() {
+  const turn = ++starting;
+  if (!navigator.mediaDevices?.getUserMedia) return explain("camera_insecure");
+  let stream;
+  try {
+    stream = await navigator.mediaDevices.getUserMedia({
+      audio: false,
+      video: { width: { ideal: CAMERA.width }, height: { ideal: CAMERA.height }, facingMode: "user" },
+    });
+  } catch (error) {
+    if (turn !== starting) return;
+    const known = { NotAllowedError: "camera_refused", SecurityError: "camera_refused",
+      NotReadableError: "camera_busy", AbortError: "camera_busy" };
+    return explain(known[error.name] ?? "camera_none");
+  }
+  if (turn !== starting) return stop(stream);
+  const video = document.createElement("video");
+  Object.assign(video, { srcObject: stream, muted: true, playsInline: true });
+  const mine = { kind: "camera", video, stream, fresh: false };
+  stream.getVideoTracks()[0].addEventListener("ended", () => source === mine && explain("camera_ended"));
+  const came = () => {
+    mine.fresh = true;
+    if (source === mine) video.requestVideoFrameCallback(came);
+  };
+  use(mine, { drawable: video, width: 0, height: 0, flipped: true });
+  if (video.requestVideoFrameCallback) video.requestVideoFrameCallback(came);
+  else video.addEventListener("timeupdate", () => (mine.fresh = true));
+  await video.play().catch(() => {}); // it was replaced before it began
+}
+
+async function usePhoto(file) {
+  const turn = ++starting;
+  let bitmap;
+  try {
+    bitmap = await createImageBitmap(file, { imageOrientation: "from-image" });
+  } catch {
+    return toast(say("unreadable"));
+  }
+  if (turn !== starting) return bitmap.close();
+  // Nothing that is shown needs more, and a large photo's pixels are tens of megabytes.
+  const scale = Math.min(1, PHOTO / Math.max(bitmap.width, bitmap.height));
+  const size = { resizeWidth: Math.round(bitmap.width * scale), resizeHeight: Math.round(bitmap.height * scale), resizeQuality: "high" };
+  const small = await createImageBitmap(bitmap, size);
+  bitmap.close();
+  use({ kind: "photo", bitmap: small }, { drawable: small, width: small.width, height: small.height, flipped: false });
+}
+
+function use(next, drawing) {
+  leave();
+  source = next;
+  view.source = drawing;
+  photoNeeds = true;
+  photoSent = 0;
+  const focused = $("start").contains(document.activeElement);
+  $("start").hidden = true;
+  if (focused) $("rail").querySelector('[tabindex="0"]')?.focus({ preventScroll: true });
+  $("picture").hidden = $("tools").hidden = false;
+  view.paint();
+  update();
+}
+
+function leave() {
+  view.undress();
+  if (source?.stream) stop(source.stream);
+  source?.bitmap?.close();
+  source = view.source = null;
+  drawn = [];
+}
+
+const stop = (stream) => stream.getTracks().forEach((track) => track.stop());
+
+/** Back to the first card, with what went wrong and what to do; a photo that is shown stays. */
+function explain(key) {
+  if (source?.kind === "photo") return toast(say(key));
+  leave();
+  $("start").hidden = false;
+  $("picture").hidden = $("tools").hidden = true;
+  $("why").hidden = false;
+  $("why").dataset.say = key;
+  translate();
+  update();
+}
+
+// ---- words on the picture ----
+
+function update() {
+  const now = performance.now();
+  const problem = wearing() ? link.state?.problem : null;
+  const away = !link.open && now - link.since > 1500;
+  const words = away ? say("gone")
+    : problem ? sayError(problem)
+    : source && wearing() && !view.dressed ? say("dressing") : "";
+  if ($("notice").textContent !== words) $("notice").textContent = words;
+  $("notice").hidden = !words || !(source || away);
+  $("notice").classList.toggle("bad", away || Boolean(problem));
+  const slider = view.split !== null && view.dressed;
+  $("split").hidden = $("before").hidden = $("after").hidden = !slider;
+  for (const kind of ["camera", "photo"]) $(`use-${kind}`).classList.toggle("on", source?.kind === kind);
+
+  drawn = drawn.filter((at) => now - at < 2000);
+  const fps = (drawn.length / 2).toFixed(drawn.length < 20 ? 1 : 0);
+  const age = Math.round(now - shownClock);
+  $("stats").hidden = !source || (source.kind === "photo" && !view.dressed);
+  $("stats").textContent = !view.dressed ? (wearing() ? "" : say("stats_idle"))
+    : source?.kind === "photo" ? say("stats_photo", { age: photoAge })
+    : say("stats", { fps, age, dropped: (link.state?.dropped ?? 0) + (link.state?.late ?? 0) + (link.state?.lost ?? 0) });
+}
+
+let toastEnd;
+function toast(words, seconds = 9) {
+  $("toast").textContent = words;
+  $("toast").hidden = !words;
+  clearTimeout(toastEnd);
+  toastEnd = setTimeout(() => ($("toast").hidden = true), seconds * 1000);
+}
+
+// ---- the rail's pictures ----
+
+async function loadRail() {
+  try {
+    await rail.load();
+  } catch {
+    toast(say("rail_gone"));
+  }
+}
+
+async function bringGarment(file) {
+  toast(say("bringing"), 60);
+  try {
+    const garment = await rail.bring(file, category());
+    toast("");
+    rail.choose(garment);
+    wear();
+  } catch (error) {
+    toast(error.text ? say("refused", error.text.replace(/^garment: /, "")) : say("rail_gone"));
+  }
+}
+
+// ---- buttons, keys, drops ----
+
+for (const id of ["start-camera", "use-camera"]) $(id).addEventListener("click", useCamera);
+for (const id of ["start-photo", "use-photo"]) $(id).addEventListener("click", () => $("photo-file").click());
+for (const [id, take] of [["photo-file", usePhoto], ["garment-file", bringGarment]]) {
+  $(id).addEventListener("change", () => {
+    const file = $(id).files[0];
+    $(id).value = ""; // so that the same file can be chosen again
+    if (file) take(file);
+  });
+}
+
+$("toast").addEventListener("click", () => toast(""));
+
+$("compare").addEventListener("click", () => {
+  view.setSplit(view.split === null ? 0.5 : null);
+  $("compare").setAttribute("aria-pressed", String(view.split !== null));
+  update();
+});
+
+$("snapshot").addEventListener("click", async () => {
+  const blob = await view.snapshot();
+  const link = document.createElement("a");
+  const now = new Date();
+  const local = new Date(now - now.getTimezoneOffset() * 60_000);
+  const stamp = local.toISOString().slice(0, 19).replace(/[-:]/g, "").replace("T", "-");
+  Object.assign(link, { href: URL.createObjectURL(blob), download: `${say("snapshot_name")}-${stamp}.jpg` });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+});
+
+$("full").hidden = !document.fullscreenEnabled;
+$("full").addEventListener("click", () => {
+  if (document.fullscreenElement) document.exitFullscreen();
+  else $("stage").requestFullscreen().catch(() => {});
+});
+
+let typing;
+$("sentence").addEventListener("input", (event) => {
+  clearTimeout(typing);
+  if (!event.isComposing) typing = setTimeout(wear, 700);
+});
+$("sentence").addEventListener("keydown", (event) => {
+  if (event.key !== "Enter" || event.isComposing) return;
+  clearTimeout(typing);
+  wear();
+});
+$("sentence").addEventListener("compositionend", () => (typing = setTimeout(wear, 700)));
+$("category").addEventListener("change", () => wearing() && wear());
+
+for (const [area, take] of [[$("stage"), usePhoto], [$("side"), bringGarment]]) {
+  area.addEventListener("dragover", (event) => {
+    if (![...event.dataTransfer.types].includes("Files")) return;
+    event.preventDefault();
+    area.classList.add("over");
+  });
+  area.addEventListener("dragleave", (event) => area.contains(event.relatedTarget) || area.classList.remove("over"));
+  area.addEventListener("drop", (event) => {
+    event.preventDefault();
+    area.classList.remove("over");
+    if (event.dataTransfer.files[0]) take(event.dataTransfer.files[0]);
+  });
+}
+// A picture dropped beside an area must not replace the page.
+for (const name of ["dragover", "drop"]) addEventListener(name, (event) => event.preventDefault());
+
+function relabel() {
+  translate();
+  $("language").textContent = say("other");
+  if ($("rail").children.length) rail.draw();
+  update();
+}
+$("language").addEventListener("click", () => {
+  switchLanguage();
+  relabel();
+});
+
+relabel();
+setInterval(update, 250);
+requestAnimationFrame(loop);

@@ -1,0 +1,105 @@
+// The rail of garments: buttons with pictures; arrows move between them.
+
+import { say } from "./words.js";
+
+export class Rail {
+  #box;
+  #garments = [];
+  chosen = null; // a garment of the list, or null: the visitor's own clothes
+
+  /** on.choose(garment or null), on.bring(): a tile was pressed. */
+  constructor(box, on) {
+    this.#box = box;
+    this.on = on;
+    box.addEventListener("keydown", (event) => this.#key(event));
+  }
+
+  /** Fetches the list; throws where the server is away. */
+  async load() {
+    const answer = await fetch("/garments");
+    if (!answer.ok) throw new Error(String(answer.status));
+    this.#garments = await answer.json();
+    this.draw();
+  }
+
+  /** Hangs up a picture file; answers the garment, or throws the server's {code, text}. */
+  async bring(file, category) {
+    const name = file.name?.replace(/\.[^.]*$/, "") ?? "";
+    const query = new URLSearchParams({ name, category });
+    const answer = await fetch(`/garments?${query}`, { method: "POST", body: file });
+    const told = await answer.json();
+    if (!answer.ok) throw told.error;
+    await this.load();
+    return this.#garments.find((garment) => garment.id === told.id) ?? told;
+  }
+
+  choose(garment) {
+    this.chosen = garment;
+    this.#mark();
+    this.#box.querySelector('[aria-pressed="true"]')?.scrollIntoView({ block: "nearest", inline: "center" });
+  }
+
+  draw() {
+    const focused = this.#box.contains(document.activeElement) ? document.activeElement.dataset.id : null;
+    this.#box.replaceChildren(
+      this.#tile("", say("nothing"), icon("M12 3a2 2 0 0 1 1 3.7L12 8l8 6a1 1 0 0 1-.6 1.8H4.6A1 1 0 0 1 4 14l8-6"), () => this.on.choose(null)),
+      ...this.#garments.map((garment) => this.#tile(garment.id, garment.name, picture(garment), () => this.on.choose(garment))),
+      this.#tile("+", say("bring"), icon("M12 5v14M5 12h14"), () => this.on.bring()),
+    );
+    this.#box.lastChild.removeAttribute("aria-pressed");
+    this.#box.lastChild.classList.add("add");
+    this.#mark();
+    if (focused !== null) [...this.#box.children].find((e) => e.dataset.id === focused)?.focus();
+  }
+
+  #tile(id, name, inside, press) {
+    const tile = document.createElement("button");
+    const label = document.createElement("span");
+    label.textContent = name;
+    Object.assign(tile, { type: "button", className: "tile", title: name, onclick: press });
+    tile.dataset.id = id;
+    tile.setAttribute("aria-pressed", "false");
+    tile.append(inside, label);
+    return tile;
+  }
+
+  #mark() {
+    const id = this.chosen?.id ?? "";
+    for (const tile of this.#box.children) {
+      if (tile.hasAttribute("aria-pressed")) tile.setAttribute("aria-pressed", String(tile.dataset.id === id));
+      tile.tabIndex = tile.dataset.id === id ? 0 : -1; // one stop for the Tab key, arrows from there
+    }
+    if (![...this.#box.children].some((tile) => tile.tabIndex === 0)) this.#box.firstChild.tabIndex = 0;
+  }
+
+  #key(event) {
+    const tiles = [...this.#box.children];
+    const at = tiles.indexOf(event.target.closest(".tile"));
+    const columns = getComputedStyle(this.#box).getPropertyValue("--columns") | 0 || 1;
+    const to = { ArrowLeft: at - 1, ArrowRight: at + 1, ArrowUp: at - columns, ArrowDown: at + columns,
+      Home: 0, End: tiles.length - 1 }[event.key];
+    if (at < 0 || to === undefined) return;
+    event.preventDefault();
+    tiles[Math.min(tiles.length - 1, Math.max(0, to))].focus();
+  }
+}
+
+function picture(garment) {
+  const image = document.createElement("img");
+  Object.assign(image, { src: `/garments/${garment.id}/thumbnail`, alt: "", draggable: false,
+    decoding: "async", loading: "lazy" });
+  return image;
+}
+
+function icon(path) {
+  const box = document.createElement("span");
+  box.className = "icon";
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  svg.setAttribute("viewBox", "0 0 24 24");
+  svg.setAttribute("aria-hidden", "true");
+  const line = document.createElementNS(svg.namespaceURI, "path");
+  line.setAttribute("d", path);
+  svg.append(line);
+  box.append(svg);
+  return box;
+}

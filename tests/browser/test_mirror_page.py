@@ -1,0 +1,352 @@
+"""The mirror's page in a real browser, before a real server: its camera shows a film of a person.
+
+Needs Debian's chromium and its driver; the tests are skipped, with the command, where they are not.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.keys import Keys
+
+from deploy import check_system
+from deploy.embedded import ROOT
+from mirror.serve import listen
+from tryon.assets import asset_path
+
+LACKING = check_system.missing({"browser"})
+pytestmark = pytest.mark.skipif(
+    bool(LACKING), reason="run: " + " ".join(check_system.install_command(LACKING))
+)
+PATIENCE = 60.0
+"""Seconds that a test waits for what must come; nothing is measured."""
+DESKTOP, PHONE = (1280, 800), (390, 844)
+CHEST, CORNER = (0.46, 0.40, 0.54, 0.60), (0.02, 0.02, 0.12, 0.12)
+"""Parts of the film: left, top, right, bottom as shares."""
+
+
+def person(width: int, height: int) -> Image.Image:
+    """A studio photo from the thighs up, its backdrop mirrored at the sides to fill the film."""
+    path = asset_path("openpeople") / "P010/assets/studio_posture.jpg"
+    photo = Image.open(path).convert("RGB")
+    top, tall = int(photo.height * 0.03), int(photo.height * 0.62)
+    pixels = np.asarray(photo)[top : top + tall]
+    side = max(0, (tall * width // height - photo.width) // 2)
+    wide = np.pad(pixels, ((0, 0), (side, side), (0, 0)), "reflect")
+    return Image.fromarray(wide).resize((width, height), Image.Resampling.LANCZOS)
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory) -> Path:
+    """What the browser's camera sees: four frames of 512x384, over and over."""
+    width, height = 512, 384
+    planes = person(width, height).convert("YCbCr").split()
+    small = [plane.resize((width // 2, height // 2)) for plane in planes[1:]]
+    frame = b"FRAME\n" + b"".join(plane.tobytes() for plane in (planes[0], *small))
+    path = tmp_path_factory.mktemp("film") / "person.y4m"
+    path.write_bytes(f"YUV4MPEG2 W{width} H{height} F15:1 Ip A1:1 C420jpeg\n".encode() + 4 * frame)
+    return path
+
+
+@contextmanager
+def mirror(url: str, port: int = 0) -> Iterator[str]:
+    """The mirror's own command; the page's address."""
+    garments = str(asset_path("openvto") / "clothes")
+    command = [sys.executable, "-u", "-m", "mirror", "--url", url, "--port", str(port),
+               "--garments", garments]  # fmt: skip
+    with subprocess.Popen(
+        command, cwd=ROOT / "client", stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as running:
+        try:
+            assert running.stdout is not None
+            said = running.stdout.readline()
+            address = re.fullmatch(r"mirror: (http://localhost:\d+)\n", said)
+            assert address, said
+            yield address[1]
+        finally:
+            running.terminate()
+            rest = running.communicate(timeout=30)[0]
+    assert "Traceback" not in rest, rest
+
+
+class Visitor:
+    """A browser with the page open."""
+
+    def __init__(self, driver: Any) -> None:
+        self.driver = driver
+
+    def run(self, script: str, *values: object) -> Any:
+        return self.driver.execute_script(script, *values)
+
+    def find(self, selector: str) -> Any:
+        return self.driver.find_element("css selector", selector)
+
+    def press(self, selector: str) -> None:
+        self.find(selector).click()
+
+    def tap(self, name: str) -> None:
+        """Presses a garment's button."""
+        self.press(f'.tile[title="{name}"]')
+
+    def words(self, selector: str) -> str:
+        return self.find(selector).text
+
+    def until(self, what: str, holds: Callable[[], Any]) -> Any:
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
+            found = holds()
+            if found:
+                return found
+            time.sleep(0.2)
+        shown = {k: self.words(k) for k in ("#notice", "#stats", "#toast")}
+        raise AssertionError(f"{what}: did not come; the page says {shown}")
+
+    def mean(self, part: tuple[float, float, float, float]) -> np.ndarray:
+        """Mean colour of a part of the picture that is shown, float (3,)."""
+        values = self.run(
+            """const c = document.getElementById("view"), [l, t, r, b] = arguments[0];
+            const x = Math.round(l * c.width), y = Math.round(t * c.height);
+            const w = Math.round(r * c.width) - x, h = Math.round(b * c.height) - y;
+            return [...c.getContext("2d").getImageData(x, y, w, h).data];""", list(part),
+        )  # fmt: skip
+        return np.array(values, float).reshape(-1, 4)[:, :3].mean(0)
+
+    def changed(self, part: tuple[float, float, float, float], since: np.ndarray) -> np.ndarray:
+        """The part's mean once it is far from `since`."""
+        self.until("another colour", lambda: np.abs(self.mean(part) - since).max() > 25)
+        return self.mean(part)
+
+    def complaints(self) -> list[str]:
+        """What went wrong in the page's scripts."""
+        return [e["message"] for e in self.driver.get_log("browser") if e["level"] == "SEVERE"]
+
+
+@contextmanager
+def browser(
+    address: str, folder: Path, film: Path | None, size: tuple[int, int] = DESKTOP,
+    refuse: bool = False,
+) -> Iterator[Visitor]:  # fmt: skip
+    """chromium with a new profile; `film` is its camera (None: it has none), `refuse` keeps it."""
+    options = webdriver.ChromeOptions()
+    options.binary_location = shutil.which("chromium") or ""
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+             "--disable-background-networking", "--disable-component-update", "--disable-sync",
+             "--disable-dev-shm-usage", "--lang=en-US", f"--user-data-dir={folder / 'profile'}",
+             f"--window-size={size[0]},{size[1]}"]  # fmt: skip
+    if film is not None:
+        flags += ["--use-fake-device-for-media-stream", f"--use-file-for-fake-video-capture={film}"]
+    if not refuse:
+        flags.append("--use-fake-ui-for-media-stream")
+    for flag in flags:
+        options.add_argument(flag)
+    setting = {"profile.default_content_setting_values.media_stream_camera": 2 if refuse else 1}
+    options.add_experimental_option("prefs", {
+        **setting, "download.default_directory": str(folder), "intl.accept_languages": "en",
+    })  # fmt: skip
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    service = Service(shutil.which("chromedriver"))
+    driver = webdriver.Chrome(options=options, service=service)
+    try:
+        driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {
+            "width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": size == PHONE,
+        })  # fmt: skip
+        driver.execute_cdp_cmd("Browser.setDownloadBehavior", {
+            "behavior": "allow", "downloadPath": str(folder),
+        })  # fmt: skip
+        driver.get(address)
+        visitor = Visitor(driver)
+        visitor.until("the rail", lambda: len(driver.find_elements("css selector", ".tile")) >= 14)
+        yield visitor
+    finally:
+        driver.quit()
+
+
+@pytest.fixture(scope="module")
+def address(server) -> Iterator[str]:
+    with mirror(server.grpc_url) as address:
+        yield address
+
+
+def before_the_camera(visitor: Visitor) -> np.ndarray:
+    """Turns the camera on; the colour of the chest's white shirt."""
+    visitor.press("#start-camera")
+    visitor.until("the film", lambda: visitor.mean(CHEST).min() > 200)
+    return visitor.mean(CHEST)
+
+
+def dressed(visitor: Visitor) -> bool:
+    return "fps" in visitor.words("#stats")
+
+
+def test_a_garment_is_worn_live_and_another_and_the_own_again(address, film, tmp_path):
+    with browser(address, tmp_path, film) as visitor:
+        own, corner = before_the_camera(visitor), visitor.mean(CORNER)
+        assert "nothing is sent" in visitor.words("#stats")
+        visitor.tap("Shirt 2")
+        blue = visitor.changed(CHEST, own)
+        assert blue[2] > blue[0] + 30, "the shirt is blue"
+        assert np.abs(visitor.mean(CORNER) - corner).max() < 4
+        visitor.until("figures", lambda: re.fullmatch(
+            r"[\d.]+ fps · \d+ ms old · \d+ dropped", visitor.words("#stats")))  # fmt: skip
+        assert visitor.find('.tile[title="Shirt 2"]').get_attribute("aria-pressed") == "true"
+
+        visitor.tap("Shirt 4")
+        black = visitor.changed(CHEST, blue)
+        assert black.max() < 90, "the shirt is black"
+        assert np.abs(visitor.mean(CORNER) - corner).max() < 4
+        pressed = visitor.run("return [...document.querySelectorAll('.tile[aria-pressed=true]')]"
+                              ".map((e) => e.title)")  # fmt: skip
+        assert pressed == ["Shirt 4"]
+
+        visitor.find("#sentence").send_keys("make it red" + Keys.ENTER)
+        red = visitor.changed(CHEST, black)
+        assert red[0] > red[2] + 30, "and red by a sentence"
+
+        visitor.tap("Your own")
+        visitor.find("#sentence").send_keys(11 * Keys.BACKSPACE + Keys.ENTER)
+        visitor.until("the own", lambda: np.abs(visitor.mean(CHEST) - own).max() < 6)
+        assert "nothing is sent" in visitor.words("#stats")
+        assert not visitor.complaints()
+
+
+def test_before_and_after_a_snapshot_and_the_keyboard(address, film, tmp_path):
+    with browser(address, tmp_path, film) as visitor:
+        own = before_the_camera(visitor)
+        # From the first tile to "Shirt 2" by keys alone; three tiles are in a row.
+        visitor.run("document.querySelector('.tile').focus()")
+        for key in (Keys.END, Keys.HOME, *3 * (Keys.DOWN,), Keys.RIGHT, Keys.RIGHT, Keys.LEFT):
+            visitor.driver.switch_to.active_element.send_keys(key)
+        assert visitor.run("return document.activeElement.title") == "Shirt 2"
+        visitor.driver.switch_to.active_element.send_keys(Keys.ENTER)
+        visitor.until("dressed", lambda: dressed(visitor))
+        worn = visitor.changed(CHEST, own)
+
+        visitor.press("#compare")
+        split = visitor.find("#split")
+        assert split.get_attribute("aria-valuenow") == "50"
+        left, right = (0.45, 0.45, 0.49, 0.6), (0.51, 0.45, 0.55, 0.6)
+        visitor.until("both", lambda: visitor.mean(left).min() > 200 > visitor.mean(right)[0])
+        split.send_keys(Keys.END)
+        visitor.until("before", lambda: np.abs(visitor.mean(CHEST) - own).max() < 12)
+        split.send_keys(Keys.HOME)
+        visitor.until("after", lambda: np.abs(visitor.mean(CHEST) - worn).max() < 12)
+        for _ in range(5):
+            split.send_keys(Keys.RIGHT)
+        assert split.get_attribute("aria-valuenow") == "10"
+        drag = ActionChains(visitor.driver).click_and_hold(split)
+        drag.move_by_offset(visitor.find("#picture").size["width"] // 2, 0).release().perform()
+        assert 57 <= int(split.get_attribute("aria-valuenow")) <= 63
+
+        visitor.press("#snapshot")
+        path = visitor.until("a snapshot", lambda: next(iter(tmp_path.glob("mirror-*.jpg")), None))
+        picture = Image.open(path)
+        assert picture.size == (512, 384) and picture.format == "JPEG"
+        chest = np.asarray(picture.crop((236, 154, 276, 230)), float).mean((0, 1))
+        assert np.abs(chest - worn).max() < 12, "dressed, without the slider"
+
+        visitor.press("#full")
+        visitor.until("full screen", lambda: visitor.run("return document.fullscreenElement?.id"))
+        assert not visitor.complaints()
+
+
+def test_an_own_photo_and_an_own_garment(address, tmp_path):
+    person(600, 800).save(tmp_path / "me.jpg")
+    Image.open(asset_path("openvto") / "clothes/jackets/4_back.jpg").save(tmp_path / "leather.png")
+    (tmp_path / "notes.jpg").write_text("no picture")
+    with browser(address, tmp_path, None) as visitor:
+        visitor.find("#photo-file").send_keys(str(tmp_path / "me.jpg"))
+        visitor.until("the photo", lambda: visitor.find("#view").is_displayed())
+        assert visitor.run("const c = document.getElementById('view'); "
+                           "return [c.width, c.height]") == [576, 768]  # fmt: skip
+        own, corner = visitor.mean(CHEST), visitor.mean(CORNER)
+        assert own.min() > 200
+
+        visitor.find("#garment-file").send_keys(str(tmp_path / "notes.jpg"))
+        visitor.until("a refusal", lambda: "can't be read as a picture" in visitor.words("#toast"))
+        assert all("422" in line for line in visitor.complaints())
+
+        visitor.find("#garment-file").send_keys(str(tmp_path / "leather.png"))
+        brown = visitor.changed(CHEST, own)
+        assert brown[0] > brown[2] + 15, "brown leather"
+        assert np.abs(visitor.mean(CORNER) - corner).max() < 4
+        tiles = visitor.driver.find_elements("css selector", ".tile")
+        assert tiles[1].get_attribute("title") == "leather" and len(tiles) == 15
+        assert tiles[1].get_attribute("aria-pressed") == "true"
+        assert "Photo" in visitor.words("#stats") and not visitor.complaints()
+
+        # Another one is dropped onto the rail.
+        drop = """const blob = await (await fetch(arguments[0])).blob(), t = new DataTransfer();
+            t.items.add(new File([blob], "dropped.jpg", { type: "image/jpeg" }));
+            const event = { dataTransfer: t, bubbles: true, cancelable: true };
+            document.getElementById("side").dispatchEvent(new DragEvent("drop", event));"""
+        shirt = visitor.find('.tile[title="Shirt 1"] img').get_attribute("src")
+        visitor.run(drop, shirt)
+        visitor.until("it", lambda: visitor.find(".tile[aria-pressed=true]").text == "dropped")
+
+        visitor.find("#photo-file").send_keys(str(tmp_path / "notes.jpg"))
+        visitor.until("a refusal", lambda: "Choose a JPEG or PNG" in visitor.words("#toast"))
+
+
+def test_a_phone_has_the_rail_below_and_chinese_words(address, film, tmp_path):
+    with browser(address, tmp_path, film, PHONE) as visitor:
+        before_the_camera(visitor)
+        assert visitor.words("h1") == "Mirror"
+        visitor.press("#language")
+        assert visitor.words("h1") == "魔镜" and visitor.words("#language") == "English"
+        assert visitor.run("return document.documentElement.lang") == "zh"
+        box = visitor.run("""return ["stage", "rail", "sentence", "picture"].map((id) => {
+            const b = document.getElementById(id).getBoundingClientRect();
+            return [b.left, b.top, b.right, b.bottom]; })""")
+        stage, rail, sentence, picture = box
+        assert stage[3] <= rail[1] and rail[3] <= sentence[1] and sentence[3] < PHONE[1]
+        assert picture[2] - picture[0] > 0.9 * PHONE[0], "the picture fills the width"
+        assert visitor.run("return document.documentElement.scrollWidth") == PHONE[0]
+        ground = "return getComputedStyle(document.body).backgroundColor"
+        light = visitor.run(ground)
+        visitor.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {
+            "features": [{"name": "prefers-color-scheme", "value": "dark"}],
+        })  # fmt: skip
+        assert (light, visitor.run(ground)) == ("rgb(243, 241, 237)", "rgb(18, 18, 17)")
+        assert not visitor.complaints()
+
+
+def test_a_camera_that_is_kept_back_or_missing_is_explained(address, film, tmp_path):
+    for name, refuse, said in (("refused", True, "Allow it"), ("none", False, "No camera")):
+        (tmp_path / name).mkdir()
+        with browser(address, tmp_path / name, film if refuse else None, refuse=refuse) as visitor:
+            visitor.press("#start-camera")
+            visitor.until(name, lambda v=visitor, words=said: words in v.words("#why"))
+            assert visitor.find("#start-photo").is_displayed() and not visitor.complaints()
+
+
+def test_servers_that_go_are_named_and_come_back(film, tmp_path):
+    with listen("127.0.0.1", 0) as free:
+        port = free.getsockname()[1]
+    with ExitStack() as stack:
+        # Nobody listens at the try-on server's address, and the mirror starts all the same.
+        with listen("127.0.0.1", 0) as nobody:
+            url = f"127.0.0.1:{nobody.getsockname()[1]}"
+        with mirror(url, port) as address:
+            visitor = stack.enter_context(browser(address, tmp_path, film))
+            own = before_the_camera(visitor)
+            visitor.tap("Shirt 2")
+            visitor.until("no try-on server", lambda: "make serve" in visitor.words("#notice"))
+            assert np.abs(visitor.mean(CHEST) - own).max() < 6, "the camera goes on"
+            assert not visitor.complaints()
+        visitor.until("no mirror", lambda: "make mirror" in visitor.words("#notice"))
+        with mirror(url, port):
+            visitor.until("the mirror again", lambda: "make serve" in visitor.words("#notice"))
