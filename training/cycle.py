@@ -56,7 +56,7 @@ def apart(
 def there_and_back(
     pipeline: TryOnPipeline, trunk: EfficientNetTrunk, photo: np.ndarray, garment: Path,
     category: str,
-) -> tuple[dict[str, float], list[np.ndarray]]:
+) -> tuple[dict[str, float], list[np.ndarray]]:  # fmt: skip
     """Figures, and the pictures: photo, there, back. Raises RequestError if one is refused."""
     there = pipeline(photo, read_file(garment), "", category)
     back = pipeline(there.picture, photo, "", category)
