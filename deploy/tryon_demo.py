@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tryon_client import TryOnClient
 
 ROOT = Path(__file__).resolve().parents[1]
-PERSON = ("openpeople", "P002/assets/studio_posture.jpg")
+PERSON = ("openpeople", "P010/assets/studio_posture.jpg")
 GARMENT = ("openvto", "clothes/shirts/2_front.jpg")
 """The default pair: an asset, and a path in it."""
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}

@@ -47,7 +47,7 @@ def source_hashes(root: Path = ROOT, weights: Path | None = None) -> dict[str, s
     weights = weights or root / "tryon" / "weights" / "tryon.safetensors"
     hashes = {"code": digest.hexdigest()}
     hashes["weights"] = sha256(weights) if weights.is_file() else "none"
-    for name in ("mediapipe", "minilm", "efficientnet"):
+    for name in ("mediapipe", "minilm"):
         hashes[name] = PACKAGES[name].sha256
     for name in _PACKAGES:
         hashes[name] = importlib.metadata.version(name)

@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import cast
 
 import cv2
 import numpy as np
@@ -27,9 +26,9 @@ from training.evaluate_real import SIDE, as_tensor
 from training.figures import means, show, write_json
 from training.losses import feature_distance
 from training.trial import default_garments, default_people, pixels, read_file, tile
-from tryon.assets import AssetError
+from tryon.assets import AssetError, asset_path
 from tryon.errors import RequestError
-from tryon.models.generator import Generator
+from tryon.models.efficientnet import EfficientNetTrunk, load_trunk
 from tryon.models.system import WeightsError
 from tryon.pipeline import TryOnPipeline
 
@@ -39,7 +38,7 @@ _LEAST = 3000
 
 @torch.no_grad()
 def apart(
-    pipeline: TryOnPipeline, a: np.ndarray, b: np.ndarray, where: np.ndarray
+    trunk: EfficientNetTrunk, a: np.ndarray, b: np.ndarray, where: np.ndarray
 ) -> dict[str, float]:
     """How far two pictures are apart where bool (H, W) says: PSNR, SSIM and feature distance of
     the box around it."""
@@ -47,7 +46,6 @@ def apart(
     box = slice(y.min(), y.max() + 1), slice(x.min(), x.max() + 1)
     mean = float(((a[where].astype(np.float32) - b[where]) ** 2).mean())
     one, two = as_tensor(a[box]), as_tensor(b[box])
-    trunk = cast(Generator, pipeline.models["generator"]).trunk
     return {
         "psnr_db": 10 * float(np.log10(255**2 / max(mean, 1e-3))),
         "ssim": float(ssim(one, two).mean()),
@@ -56,16 +54,17 @@ def apart(
 
 
 def there_and_back(
-    pipeline: TryOnPipeline, photo: np.ndarray, garment: Path, category: str
-) -> tuple[dict[str, float], list[np.ndarray]]:
+    pipeline: TryOnPipeline, trunk: EfficientNetTrunk, photo: np.ndarray, garment: Path,
+    category: str,
+) -> tuple[dict[str, float], list[np.ndarray]]:  # fmt: skip
     """Figures, and the pictures: photo, there, back. Raises RequestError if one is refused."""
     there = pipeline(photo, read_file(garment), "", category)
     back = pipeline(there.picture, photo, "", category)
     where = (there.mask > 127) | (back.mask > 127)
     if where.sum() < _LEAST:
         raise RequestError(f"{garment.name} changed {int(where.sum())} pixels")
-    figures = {f"there_{k}": v for k, v in apart(pipeline, there.picture, photo, where).items()}
-    figures |= {f"back_{k}": v for k, v in apart(pipeline, back.picture, photo, where).items()}
+    figures = {f"there_{k}": v for k, v in apart(trunk, there.picture, photo, where).items()}
+    figures |= {f"back_{k}": v for k, v in apart(trunk, back.picture, photo, where).items()}
     return figures, [photo, there.picture, back.picture]
 
 
@@ -86,6 +85,7 @@ def main(arguments: list[str] | None = None) -> int:
     sheet: list[np.ndarray] = []
     try:
         pipeline = TryOnPipeline(args.weights)
+        trunk = load_trunk(asset_path("efficientnet_lite0.pth"))
         people = default_people() if args.people is None else args.people
         garments = default_garments() if args.garments is None else args.garments
         for person in tqdm(people, desc="people"):
@@ -93,7 +93,9 @@ def main(arguments: list[str] | None = None) -> int:
             cells = []
             for garment in garments:
                 try:
-                    figures, pictures = there_and_back(pipeline, photo, garment, args.category)
+                    figures, pictures = there_and_back(
+                        pipeline, trunk, photo, garment, args.category
+                    )
                 except RequestError as error:
                     print(f"{person.name} in {garment.name}: {error}", file=sys.stderr)
                     continue

@@ -3,17 +3,16 @@
     python -m training.distil --teacher WIDE --pairs .cache/pairs --photos DIR --out runs/narrow
     torchrun --nproc-per-node 2 -m training.distil ...   # two processes share each batch
 
-The teacher is a folder of weights of any width, the student this version's networks. Each residual
-block keeps the hidden channels that matter most (after Li et al., 2017, "Pruning Filters for
-Efficient ConvNets") and then learns the teacher's sums (Romero et al., 2015, "FitNets") and
-answers (Hinton et al., 2015). No truth is needed, so that any person meets any garment, photos of
-real garments among them; what was never in the pairs is answered as the teacher would.
+The teacher is a folder of weights of any width. The student, this version's networks, is cut from
+it (`training.narrow`); its trunks are taught by themselves first, then all of it learns the
+teacher's sums (Romero et al., 2015, "FitNets") and answers (Hinton et al., 2015). No truth is
+needed, so that any person meets any garment, photos of real garments among them; what was never in
+the pairs is answered as the teacher would.
 """
 
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -21,7 +20,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
@@ -32,16 +30,17 @@ from training.data.compose import Options
 from training.data.real_photos import RealPhotos
 from training.dataset import Pairs, loader, scene_files
 from training.journal import Journal
+from training.narrow import STUDENTS, fit, read, student_state, to_cut
 from training.step import Networks, assemble, condition_of, images
 from training.train import CHECKPOINT, add_run, groups, rate_at, write_whole
+from training.trunk import teach
 from tryon.contract import CATEGORIES, NET_HEIGHT, NET_WIDTH
 from tryon.models import system
 from tryon.models.blocks import Residual
+from tryon.models.efficientnet import EfficientNetTrunk
 from tryon.steps.garment import make_canvas
 
-_STUDENTS = ("image_encoder", "generator")
 _MASK = ("merge_2.", "mask.")
-_NORM = ("weight", "bias", "running_mean", "running_var")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -50,119 +49,55 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     p.add_argument("--teacher", type=Path, required=True, help="folder of the wider weights")
+    p.add_argument(
+        "--student",
+        type=Path,
+        help="folder of the weights that are cut to begin with (default: the teacher's)",
+    )
     add_run(p)
     p.add_argument("--steps", type=int, default=1200, help="train up to this step (even)")
+    p.add_argument(
+        "--trunk-steps",
+        type=int,
+        default=400,
+        help="steps that newly cut trunks are taught by themselves first",
+    )
+    p.add_argument(
+        "--pictures", type=int, default=400, help="pairs whose pictures they are taught on"
+    )
     p.add_argument("--rate", type=float, default=8e-4, help="peak learning rate")
     p.add_argument("--save-every", type=int, default=100)
     return p
 
 
-def rectified(mean: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of a Gaussian behind a ReLU."""
-    spread = spread.abs().clamp(min=1e-6)
-    z = mean / spread
-    density = (-0.5 * z * z).exp() / math.sqrt(2 * math.pi)
-    share = 0.5 * (1 + torch.erf(z / math.sqrt(2)))
-    first = mean * share + spread * density
-    second = (mean * mean + spread * spread) * share + mean * spread * density
-    return first, (second - first * first).clamp(min=0).sqrt()
-
-
-def cut(state: dict[str, Tensor], first: str, second: str, hidden: int) -> None:
-    """Cuts what lies between two convolutions down to `hidden` channels, in place.
-
-    Those are kept whose spread behind the ReLU, times the norm of what the second convolution makes
-    of them, is largest. The mean of those that go is kept in the second normalisation; a head that
-    has none keeps its bias: E^I's mask is the bias alone inside a garment, where all maps are 0.
-
-    Args:
-        first: name of a `blocks.Conv`; second: of the convolution behind it; each with its model.
-    """
-    if len(state[f"{first}.0.weight"]) <= hidden:
-        return
-    norm = {key: state[f"{first}.1.{key}"].float() for key in _NORM}
-    kernel = state[f"{second}.weight"].float()
-    mean, spread = rectified(norm["bias"], norm["weight"])
-    worth = spread * kernel.square().sum((0, 2, 3)).sqrt()
-    kept = worth.topk(hidden).indices.sort().values
-    gone = torch.ones(len(worth), dtype=torch.bool)
-    gone[kept] = False
-    if f"{second}.bias" not in state:
-        lost = (kernel.sum((2, 3))[:, gone] * mean[gone]).sum(1)
-        mean_name = f"{second[:-1]}1.running_mean"
-        state[mean_name] = state[mean_name].float() - lost
-    state[f"{first}.0.weight"] = state[f"{first}.0.weight"][kept]
-    for key in _NORM:
-        state[f"{first}.1.{key}"] = state[f"{first}.1.{key}"][kept]
-    state[f"{second}.weight"] = state[f"{second}.weight"][:, kept]
-
-
-def student_state(state: dict[str, Tensor], models: dict[str, nn.Module]) -> dict[str, Tensor]:
-    """A teacher's state cut down to `models`."""
-    state = dict(state)
-    width = {key: len(value) for key, value in system.trained_state(models).items() if value.ndim}
-    for model in _STUDENTS:
-        for name, block in models[model].named_modules():
-            if isinstance(block, Residual):
-                name = f"{model}.{name}"
-                cut(state, f"{name}.first", f"{name}.second.0", width[f"{name}.first.0.weight"])
-    # From the end: what only feeds what is cut matters nothing.
-    for first, second in (("merge_2.1", "mask"), ("merge_2.0", "merge_2.1.0")):
-        first, second = f"image_encoder.{first}", f"image_encoder.{second}"
-        cut(state, first, second, width[f"{first}.0.weight"])
-    return state
-
-
-def fit(models: dict[str, nn.Module], state: dict[str, Tensor]) -> None:
-    """Gives the networks the widths of `state`, in place: a teacher of any width."""
-    for model, module in models.items():
-        for name, part in module.named_modules():
-            kept = [*part.named_parameters(recurse=False), *part.named_buffers(recurse=False)]
-            for key, value in kept:
-                given = state.get(".".join(filter(None, (model, name, key))))
-                if given is not None and given.shape != value.shape:
-                    value.data = torch.zeros(given.shape, dtype=value.dtype)
-
-
-def read(folder: Path) -> dict[str, Tensor]:
-    """The tensors of a folder of weights.
-
-    Raises:
-        system.WeightsError: there are none.
-    """
-    path = folder / system.FILE
-    if not path.is_file():
-        raise system.WeightsError(f"--teacher: {path} is missing")
-    try:
-        with safe_open(path, "pt") as file:
-            return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no iterator)
-    except SafetensorError as error:
-        raise system.WeightsError(f"--teacher: {path} can't be read: {error}") from None
-
-
 def _groups(student: dict[str, nn.Module]) -> list[dict]:
-    """Parameter groups: E^I's mask, whose logits are steep and whose maps were cut, moves fast."""
-    slow = groups({name: student[name] for name in _STUDENTS})
+    """Parameter groups: E^I's mask, whose logits are steep and whose maps were cut, moves fast; the
+    trunks, which have no normalisation, slowly."""
+    trunks = [p for name in STUDENTS for p in student[name].get_submodule("trunk").parameters()]
+    slow = groups({name: student[name] for name in STUDENTS})
     mask = [p for n, p in student["image_encoder"].named_parameters() if n.startswith(_MASK)]
-    own = {id(p) for p in mask}
+    own = {id(p) for p in (*mask, *trunks)}
     for group in slow:
         group["params"] = [p for p in group["params"] if id(p) not in own]
-    return [*slow, {"params": mask, "share": 5.0}]
+    return [*slow, {"params": mask, "share": 5.0}, {"params": trunks, "share": 0.1}]
 
 
 class Sums:
-    """What the residual blocks of some networks gave in their last run, by name."""
+    """What the residual blocks and trunks of some networks gave in their last run, by name."""
 
     def __init__(self, models: dict[str, nn.Module]) -> None:
         self.values: dict[str, Tensor] = {}
-        for model in _STUDENTS:
+        for model in STUDENTS:
             for name, block in models[model].named_modules():
-                if isinstance(block, Residual):
+                if isinstance(block, Residual | EfficientNetTrunk):
                     block.register_forward_hook(self._keep(f"{model}.{name}"))
 
     def _keep(self, name: str) -> Callable[..., None]:
-        def hook(_: nn.Module, __: object, value: Tensor) -> None:
-            self.values[name] = value
+        def hook(_: nn.Module, __: object, value: Tensor | list[Tensor]) -> None:
+            if isinstance(value, Tensor):
+                self.values[name] = value
+            else:
+                self.values |= {f"{name}.{i}": part for i, part in enumerate(value)}
 
         return hook
 
@@ -239,7 +174,7 @@ def divergence(ours: Tensor, theirs: Tensor) -> Tensor:
 
 
 def sums_apart(ours: Sums, theirs: Sums) -> dict[str, Tensor]:
-    """Each block's mean squared difference, as a share of the teacher's variance."""
+    """Each map's mean squared difference, as a share of the teacher's variance."""
     return {
         name: (value - theirs.values[name]).square().mean()
         / theirs.values[name].var((0, 2, 3)).mean().clamp(min=1e-6)
@@ -290,17 +225,66 @@ def lesson(
     return {**terms, **apart, "total": total + torch.stack(list(apart.values())).sum()}
 
 
-def pair_up(folder: Path) -> tuple[dict[str, nn.Module], dict[str, nn.Module]]:
+def sights(pairs: Pairs, photos: RealPhotos | None, count: int, show: bool) -> dict[str, Tensor]:
+    """What the trunks see of `count` pairs, as `student_state` takes it.
+
+    Args:
+        show: a progress bar.
+    """
+    rng = np.random.default_rng(pairs.seed)
+    garments: list[Any] = []
+    persons: list[Any] = []
+    for index in tqdm(range(count), desc="pictures for the trunks", disable=not show):
+        pair = pairs[index]
+        garments.append(pair["shop"])
+        if photos is not None:
+            net = make_canvas(photos.labelled(rng)[0], (2 * NET_HEIGHT, 2 * NET_WIDTH))[1]
+            garments.append(net)
+        persons += [pair["before"], pair["after"]]
+    margin = (persons[0].shape[1] - NET_WIDTH) // 2
+    seen = {"image_encoder": np.stack(garments),
+            "generator": np.stack(persons)[:, :, margin : margin + NET_WIDTH]}  # fmt: skip
+    return {name: torch.from_numpy(value).permute(0, 3, 1, 2) for name, value in seen.items()}
+
+
+def teach_trunks(
+    names: list[str], student: dict[str, nn.Module], teacher: dict[str, nn.Module],
+    seen: dict[str, Tensor], steps: int, seed: int, ranks: parallel.Ranks,
+) -> None:  # fmt: skip
+    """Trains the trunks of the student's networks of these names; processes share them out."""
+    for index, name in enumerate(names):
+        ours, theirs = (models[name].get_submodule("trunk") for models in (student, teacher))
+        assert isinstance(ours, EfficientNetTrunk) and isinstance(theirs, EfficientNetTrunk)
+        if index % ranks.world == ranks.rank:
+            with tqdm(total=steps, desc=f"trunk of {name}", mininterval=10) as bar:
+
+                def say(_: int, apart: float, bar: tqdm = bar) -> None:
+                    bar.set_postfix(apart=f"{apart:.3f}", refresh=False)
+                    bar.update()
+
+                teach(ours, theirs, seen[name], steps, seed, say)
+    for index, name in enumerate(names):
+        own = student[name].get_submodule("trunk").parameters()
+        parallel.send(own, index % ranks.world, ranks)
+
+
+def pair_up(
+    given: dict[str, Tensor], begun: dict[str, Tensor], seen: dict[str, Tensor],
+    sources: tuple[str, str] = ("the teacher", "the student"),
+) -> tuple[dict[str, nn.Module], dict[str, nn.Module]]:  # fmt: skip
     """Teacher and student, in evaluation mode: a batch's own statistics would be noise.
 
+    Args:
+        given: the teacher's state; begun: that which the student is cut from, which may be the
+            same; seen: as in `student_state`; sources: what errors call the two.
+
     Raises:
-        system.WeightsError: no weights in `folder`, or of other networks.
+        system.WeightsError: a state is of other networks.
     """
-    given = read(folder)
     teacher, student = system.build(), system.build()
     fit(teacher, given)
-    system.load_state(teacher, given, str(folder))
-    system.load_state(student, student_state(given, student), str(folder))
+    system.load_state(teacher, given, sources[0])
+    system.load_state(student, student_state(begun, student, seen), sources[1])
     for module in (*teacher.values(), *student.values()):
         module.eval()
         for parameter in module.parameters():
@@ -313,14 +297,29 @@ def distil(args: argparse.Namespace) -> int:
     """Runs the distillation; returns the exit status."""
     ranks = parallel.start()
     torch.manual_seed(args.seed)
-    teacher, student = pair_up(args.teacher)
+    given = read(args.teacher, "--teacher")
+    begun = given if args.student is None else read(args.student, "--student")
+    pairs = Pairs(scene_files(args.pairs, "train"), args.photos, Options(), args.seed,
+                  cutouts=args.cutouts)  # fmt: skip
+    photos = RealPhotos(args.photos) if args.photos is not None else None
+    checkpoint, first = args.out / CHECKPOINT, 0
+    # A checkpoint replaces what is cut here, so that two pictures will do.
+    seen = sights(pairs, photos, 2 if checkpoint.is_file() else args.pictures, ranks.first)
+    source = f"--teacher {args.teacher}"
+    sources = (source, source if args.student is None else f"--student {args.student}")
+    teacher, student = pair_up(given, begun, seen, sources)
+    if not checkpoint.is_file():
+        # Trunks that were taught before have gone with the rest of their networks since.
+        names = to_cut(begun)
+        teach_trunks(names, student, teacher, seen, args.trunk_steps, args.seed, ranks)
     args.out.mkdir(parents=True, exist_ok=True)
     vocabulary = Vocabulary.of(["a"])  # the discriminator's, which isn't used
     ours, theirs = assemble(student, vocabulary), assemble(teacher, vocabulary)
     sums = (Sums(student), Sums(teacher))
-    learned = [p for name in _STUDENTS for p in student[name].parameters() if p.requires_grad]
+    for name in STUDENTS:
+        student[name].get_submodule("trunk").requires_grad_(True)
+    learned = [p for name in STUDENTS for p in student[name].parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(_groups(student), args.rate, betas=(0.9, 0.99), weight_decay=1e-4)
-    checkpoint, first = args.out / CHECKPOINT, 0
     if checkpoint.is_file():
         saved = torch.load(checkpoint, weights_only=True)
         system.load_state(student, saved["models"], str(checkpoint))
@@ -331,12 +330,11 @@ def distil(args: argparse.Namespace) -> int:
     if first >= last:
         print(f"{args.out} has reached step {first} already; give a larger --steps to go on")
         return 0
-    pairs = Pairs(scene_files(args.pairs, "train"), args.photos, Options(), args.seed,
-                  cutouts=args.cutouts)  # fmt: skip
-    photos = RealPhotos(args.photos) if args.photos is not None else None
     batches = loader(pairs, args.batch, first // 2, (last - first) // 2, args.workers,
                      ranks.rank, ranks.world)  # fmt: skip
     metadata = {**system.metadata(args.teacher), "distilled_seed": str(args.seed)}
+    if args.student is not None:
+        metadata["distilled_from"] = system.weights_hash(args.student)
     journal = Journal(args.out) if ranks.first else None
     bar = tqdm(initial=first, total=last, desc="distil", mininterval=10,
                disable=not ranks.first)  # fmt: skip

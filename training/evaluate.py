@@ -167,7 +167,7 @@ def picture_figures(
     square = (picture - truth).square().mean(1)
     similar = torch.nn.functional.interpolate(ssim(picture, truth), drawn.shape[1:])[:, 0]
     half = (torch.nn.functional.avg_pool2d(x, 2) for x in (picture, truth))
-    ours, theirs = (nets.generator.trunk(x) for x in half)
+    ours, theirs = (nets.features(x) for x in half)
     error = (picture - truth).abs().mean(1) * 255
     uncovered = old & ~drawn
     parse = batch["parse_after"].long()

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import torch
@@ -27,9 +26,10 @@ from training.evaluate import ssim
 from training.figures import show, write_json
 from training.losses import feature_distance
 from training.trial import pixels, read_file
+from tryon.assets import asset_path
 from tryon.errors import RequestError
 from tryon.models import system
-from tryon.models.generator import Generator
+from tryon.models.efficientnet import load_trunk
 from tryon.pipeline import TryOnPipeline
 
 SIDE = 1024
@@ -57,7 +57,7 @@ def as_tensor(image: np.ndarray) -> Tensor:
 @torch.no_grad()
 def evaluate(pipeline: TryOnPipeline, pairs: list[RealPair]) -> dict[str, float]:
     """Means over the pairs; `refused` counts those in which no single person was found."""
-    trunk = cast(Generator, pipeline.models["generator"]).trunk
+    trunk = load_trunk(asset_path("efficientnet_lite0.pth"))
     rows: dict[str, list[float]] = {}
     real: list[np.ndarray] = []
     made: list[np.ndarray] = []

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -61,7 +62,8 @@ def start(kind: str = "cpu") -> Ranks:
         torch.cuda.set_device(device)
     if world == 1:
         return Ranks(device=device)
-    dist.init_process_group("nccl" if kind == "cuda" else "gloo")
+    # One process may teach a trunk for long while the others wait for it.
+    dist.init_process_group("nccl" if kind == "cuda" else "gloo", timeout=timedelta(hours=4))
     return Ranks(dist.get_rank(), world, device)
 
 
@@ -108,6 +110,16 @@ def share_buffers(modules: Iterable[nn.Module], ranks: Ranks) -> None:
                 assert isinstance(value, Tensor)
                 dist.all_reduce(value)
                 value /= ranks.world
+
+
+def send(parameters: Iterable[nn.Parameter], source: int, ranks: Ranks) -> None:
+    """Gives every process those of process `source`, in place."""
+    if ranks.world == 1:
+        return
+    for parameter in parameters:
+        value = parameter.detach().contiguous()
+        dist.broadcast(value, source)
+        parameter.data.copy_(value)
 
 
 def any_of(value: bool, ranks: Ranks) -> bool:

@@ -3,8 +3,9 @@
     python -m training.parse_photos
     python -m training.parse_photos --weights runs/first
 
-The ten outdoor photos of `openpeople` (generated people, no render of ours; none was trained on),
-their garments outlined by eye in `data/upper_masks.json`: good to about 0.03 of IoU.
+The ten outdoor photos of `openpeople` (generated people, no render of ours), their garments
+outlined by eye in `data/upper_masks.json`: good to about 0.03 of IoU. No training sees these
+photos; it may see eight of the people in others (`data/photographs.py`).
 """
 
 from __future__ import annotations

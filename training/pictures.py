@@ -21,13 +21,15 @@ from tryon.models.system import WeightsError
 from tryon.pipeline import TryOnPipeline
 
 IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
+# People and photos that no training sees.
+PERSON = "openpeople/P010/assets/studio_posture.jpg"
 TRIALS = (
-    ("P002/assets/studio_posture.jpg", "shirts/2_front.jpg", "upper"),
-    ("P004/assets/amateur_posture.jpg", "jackets/3_front.jpg", "upper"),
-    ("P006/assets/studio_posture.jpg", "shirts/4_front.jpg", "upper"),
-    ("P007/assets/amateur_posture.jpg", "shirts/1_front.jpg", "upper"),
-    ("P010/assets/amateur_posture.jpg", "jackets/1_front.jpg", "upper"),
-    ("P008/assets/studio_posture.jpg", "pants/2_front.jpg", "lower"),
+    (PERSON, "shirts/2_front.jpg", "upper"),
+    ("openvto/people/4_posture.jpg", "jackets/3_front.jpg", "upper"),
+    ("openpeople/P009/assets/studio_posture.jpg", "shirts/4_front.jpg", "upper"),
+    ("openvto/people/3_posture.jpg", "shirts/1_front.jpg", "upper"),
+    ("openpeople/P010/assets/amateur_posture.jpg", "jackets/1_front.jpg", "upper"),
+    ("openpeople/P009/assets/studio_posture.jpg", "pants/2_front.jpg", "lower"),
 )
 WORDS = (
     (None, "a red t-shirt"),
@@ -39,12 +41,17 @@ WORDS = (
 )
 
 
+def _person(path: str) -> np.ndarray:
+    package, rest = path.split("/", 1)
+    return pixels(asset_path(package) / rest, 1024)
+
+
 def trials(pipeline: TryOnPipeline, height: int = 360, width: int = 270) -> np.ndarray:
     """Person, garment and answer, two trials a row: uint8 (H, W, 3)."""
-    people, clothes = asset_path("openpeople"), asset_path("openvto") / "clothes"
+    clothes = asset_path("openvto") / "clothes"
     cells = []
     for person, garment, category in tqdm(TRIALS, desc="trials"):
-        photo = pixels(people / person, 1024)
+        photo = _person(person)
         result = pipeline(photo, read_file(clothes / garment), "", category)
         x0, y0, x1, y1 = result.tensors["box"][0]
         seen, answer = (image[y0:y1, x0:x1] for image in (photo, result.picture))
@@ -55,7 +62,7 @@ def trials(pipeline: TryOnPipeline, height: int = 360, width: int = 270) -> np.n
 
 def words(pipeline: TryOnPipeline, height: int = 300, width: int = 225) -> tuple[np.ndarray, str]:
     """One person in what each sentence asks for, and how far each moves the garment's pixels."""
-    photo = pixels(asset_path("openpeople") / "P002/assets/studio_posture.jpg", 1024)
+    photo = _person(PERSON)
     tiles, lines = [], []
     plain: dict[str, np.ndarray] = {}
     for garment, prompt in tqdm(WORDS, desc="words"):

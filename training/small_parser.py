@@ -44,10 +44,10 @@ class SmallParser(nn.Module):
         super().__init__()
         sizes = zip((3, *WIDTHS), WIDTHS, strict=False)
         self.down = nn.ModuleList(
-            nn.Sequential(Conv(a, b, stride=2), Residual(b)) for a, b in sizes
+            nn.Sequential(Conv(a, b, stride=2), Residual(b, b // 2)) for a, b in sizes
         )
         back = list(zip(WIDTHS[::-1], WIDTHS[-2::-1], strict=False))
-        self.up = nn.ModuleList(nn.Sequential(Conv(a + b, b), Residual(b)) for a, b in back)
+        self.up = nn.ModuleList(nn.Sequential(Conv(a + b, b), Residual(b, b // 2)) for a, b in back)
         self.classes = nn.Conv2d(WIDTHS[0], len(PARSE), 1)
 
     def forward(self, view: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from tryon.assets import asset_path
 from tryon.contract import CATEGORIES, MAX_TOKENS, NET_WIDTH
 from tryon.models.composite import composite
 from tryon.models.discriminator import Discriminator
+from tryon.models.efficientnet import EfficientNetTrunk, load_trunk
 from tryon.models.generator import Generator
 from tryon.models.image_encoder import ImageEncoder
 from tryon.models.pose import Pose
@@ -101,6 +102,8 @@ class Networks:
     discriminator: Discriminator
     sentences: Sentences
     vocabulary: Vocabulary
+    features: EfficientNetTrunk
+    """ImageNet's, whole: how alike two pictures look."""
 
 
 def assemble(models: dict[str, nn.Module], vocabulary: Vocabulary) -> Networks:
@@ -116,6 +119,7 @@ def assemble(models: dict[str, nn.Module], vocabulary: Vocabulary) -> Networks:
         discriminator=Discriminator(len(vocabulary)),
         sentences=Sentences(text_encoder, tokenizer),
         vocabulary=vocabulary,
+        features=load_trunk(asset_path("efficientnet_lite0.pth")),
     )
 
 
@@ -302,9 +306,9 @@ def picture_terms(
     if perceptual:
         # A 2x smaller picture sees the same features at a quarter of the cost.
         half = [F.avg_pool2d(x, 2) for x in (picture, truth)]
-        ours = nets.generator.trunk(half[0])
+        ours = nets.features(half[0])
         with torch.no_grad():
-            theirs = nets.generator.trunk(half[1])
+            theirs = nets.features(half[1])
         terms["perceptual"] = 2 * w.perceptual * losses.perceptual_loss(ours[1:], theirs[1:])
     return picture, maps.garment, terms
 

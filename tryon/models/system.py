@@ -6,12 +6,12 @@ import hashlib
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
 from tryon.assets import asset_path
-from tryon.models.efficientnet import load_trunk
+from tryon.models.efficientnet import EfficientNetTrunk
 from tryon.models.generator import Generator
 from tryon.models.image_encoder import ImageEncoder
 from tryon.models.pose import Detector, Pose
@@ -20,7 +20,7 @@ from tryon.models.text_encoder import TextEncoder
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
 FILE = "tryon.safetensors"
 _TRAINED = ("image_encoder", "text_encoder", "generator")
-_FROZEN = ("trunk.", "bert.")
+_FROZEN = ("bert.",)
 """Parts whose weights come from their own packages and are not saved with ours."""
 
 
@@ -29,14 +29,16 @@ class WeightsError(RuntimeError):
 
 
 def build() -> dict[str, nn.Module]:
-    """The networks with pretrained parts loaded and the rest fresh, by served name."""
-    trunk = load_trunk(asset_path("efficientnet_lite0.pth"))
+    """The networks by served name: BlazePose and BERT as their packages have them, the rest fresh.
+
+    Fresh trunks have seen nothing: `load_models` and `load_trunks` give them the learned ones.
+    """
     return {
         "detector": Detector(),
         "pose": Pose(),
         "text_encoder": TextEncoder(asset_path("minilm")),
-        "image_encoder": ImageEncoder(trunk),
-        "generator": Generator(trunk),
+        "image_encoder": ImageEncoder(EfficientNetTrunk()),
+        "generator": Generator(EfficientNetTrunk()),
     }
 
 
@@ -72,10 +74,35 @@ def load_state(models: dict[str, nn.Module], state: dict[str, torch.Tensor], sou
         models[name].load_state_dict(own, strict=False)
 
 
+def load_trunks(models: dict[str, nn.Module], weights: Path | None = None) -> None:
+    """Puts learned trunks, and nothing else, into the networks.
+
+    Args:
+        weights: folder with the weights; None: those of the repository.
+
+    Raises:
+        WeightsError: none there, or of other widths.
+    """
+    path = (weights or WEIGHTS) / FILE
+    if not path.is_file():
+        raise WeightsError(f"{path} is missing, whose trunks are needed: check it out")
+    with safe_open(path, "pt") as file:
+        for name in ("image_encoder", "generator"):
+            trunk = models[name].get_submodule("trunk")
+            try:
+                state = {key: file.get_tensor(f"{name}.trunk.{key}") for key in trunk.state_dict()}
+                trunk.load_state_dict({key: value.float() for key, value in state.items()})
+            except (SafetensorError, RuntimeError):
+                raise WeightsError(
+                    f"{path}: the trunk of {name} is of other widths than `NARROW` in "
+                    "tryon/models/efficientnet.py says: teach one with `make distil`"
+                ) from None
+
+
 def save(models: dict[str, nn.Module], folder: Path, metadata: dict[str, str]) -> Path:
     """Writes the learned tensors in half precision, whole or not at all; returns the file.
 
-    Batch-normalisation statistics stay in float32: variances of frozen features leave fp16's range.
+    Batch-normalisation statistics stay in float32: variances of trunks' maps leave fp16's range.
     """
     folder.mkdir(parents=True, exist_ok=True)
     state = {
