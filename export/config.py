@@ -42,6 +42,10 @@ THREADS = {"detector": 1, "pose": 1, "text_encoder": 1, "image_encoder": 1, "gen
 """Cores that one inference of a network may use on the `cpu` target. The person's branch and the
 garment's run side by side, so the two together should take what there is."""
 
+CORES = {"detector": 0, "crop": 0, "pose": 0, "text_encoder": 1, "cutout": 1, "image_encoder": 1}
+"""Which of exactly two cores a step of the `cpu` target stays on: the person's branch and the
+garment's each find their data in their own core's cache, and neither is moved about."""
+
 REMEMBERED = {"text_encoder": 8, "image_encoder": 96}
 """Megabytes for the answers of networks that see the garment and the words alone: a shop's garments
 come again with every customer. On the `cpu` target; about 200 garments, the oldest out first, and
@@ -78,6 +82,8 @@ def model_config(model: Model, target: str) -> str:
     kind = "KIND_CPU" if python else "KIND_GPU"
     text += f"instance_group [ {{ count: 1 kind: {kind} }} ]\n"
     text += _parameter("contract_version", CONTRACT_VERSION)
+    if target == "cpu" and model.name in CORES:
+        text += _parameter("core", str(CORES[model.name]))
     if model.kind == "onnx" and target == "cpu":
         text += _parameter("threads", str(THREADS[model.name]))
         if model.name in REMEMBERED:

@@ -3,7 +3,8 @@
 `python -m export` copies this file into each model's version folder as `model.py`, beside the
 `model.onnx` it runs. Names, dtypes and shapes come from the model's configuration.
 
-Parameters (in config.pbtxt): `threads`, how many cores one inference may use;
+Parameters (in config.pbtxt): `threads`, how many cores one inference may use; `core`, the one that
+the process stays on where there are two;
 `remembered_megabytes`, how much of its answers it keeps (none by default). Triton's own response
 cache does the same and takes milliseconds of every request whose garment is new.
 """
@@ -20,6 +21,13 @@ import triton_python_backend_utils as pb_utils
 
 _WARM_UP_SIZES = (160, 224)
 """Of a tensor's first and second dimension that vary: widths that the detector takes."""
+
+
+def stay_on(core):
+    """Keeps this process on the first or second core of exactly two; elsewhere it may move."""
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) == 2:
+        os.sched_setaffinity(0, {cores[core]})
 
 
 class Memory:
@@ -64,6 +72,8 @@ class TritonPythonModel:
         if not os.path.isfile(path):
             raise pb_utils.TritonModelException(f"{path} is missing: run `make export`")
         parameters = config.get("parameters", {})
+        if "core" in parameters:
+            stay_on(int(parameters["core"]["string_value"]))
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = int(parameters["threads"]["string_value"])
         options.inter_op_num_threads = 1

@@ -5,6 +5,7 @@
 """
 
 import contextlib
+import json
 import os
 import traceback
 from pathlib import Path
@@ -20,11 +21,21 @@ from tryon.steps.served import load_step
 cv2.setNumThreads(1)  # small pictures: threads would cost more than they save
 
 
+def stay_on(core):
+    """Keeps this process on the first or second core of exactly two; elsewhere it may move."""
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) == 2:
+        os.sched_setaffinity(0, {cores[core]})
+
+
 class TritonPythonModel:
     """Triton's interface: one instance per model instance, in a process of its own."""
 
     def initialize(self, args):
         self._name = args["model_name"]
+        parameters = json.loads(args["model_config"]).get("parameters", {})
+        if "core" in parameters:
+            stay_on(int(parameters["core"]["string_value"]))
         self._contract = contract.model(self._name)
         folder = Path(os.path.join(args["model_repository"], args["model_version"]))
         self._step = load_step(self._name, folder)
