@@ -84,7 +84,6 @@ def serve(listening: socket.socket, url: str, rail: Rail) -> None:
     host, port = listening.getsockname()[:2]
     host = "localhost" if _loopback(host) or host in ("0.0.0.0", "::") else host
     host = f"[{host}]" if ":" in host else host
-    print(f"mirror: http://{host}:{port}\nCtrl-C stops it", flush=True)
     threading.Thread(target=_say_if_away, args=(client,), daemon=True).start()
     config = uvicorn.Config(
         create_app(client, rail),
@@ -102,12 +101,25 @@ def serve(listening: socket.socket, url: str, rail: Rail) -> None:
     # so that whoever called can clear up.
     before = signal.signal(signal.SIGTERM, end)
     try:
-        uvicorn.Server(config).run(sockets=[listening])
+        _Server(config, f"mirror: http://{host}:{port}\nCtrl-C stops it").run(sockets=[listening])
     except KeyboardInterrupt:
         print("stopping", flush=True)
     finally:
         signal.signal(signal.SIGTERM, before)
         listening.close()
+
+
+class _Server(uvicorn.Server):
+    """Says where it is once it is: from then on Ctrl-C ends it, whenever it comes."""
+
+    def __init__(self, config: uvicorn.Config, where: str) -> None:
+        super().__init__(config)
+        self._where = where
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if not self.should_exit:
+            print(self._where, flush=True)
 
 
 def _say_if_away(client: TryOnClient) -> None:

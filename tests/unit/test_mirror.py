@@ -473,26 +473,29 @@ def test_nothing_of_a_frame_is_logged_or_written(fake, folder, empty, tmp_path):
         command, cwd=tmp_path / "work", env=empty, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     ) as running:  # fmt: skip
-        assert running.stdout is not None
-        address = running.stdout.readline()
-        port = re.fullmatch(r"mirror: http://localhost:(\d+)\n", address)
-        assert port, address
-        with connect(f"ws://127.0.0.1:{port[1]}/live", max_size=None, proxy=None) as socket:
-            socket.send(json.dumps({"wear": {"garment": None, "prompt": "red"}}))
-            jpeg = encoded((90, 90, 90), comment=marker)
-            assert marker in jpeg
-            flags: list[int] = []
-            for sent in (marker + jpeg, jpeg[:-300], *20 * (jpeg,)):
-                if DRESSED in flags:
-                    break
-                socket.send(struct.pack("<d", 8.0) + sent)
-                while isinstance(answer := socket.recv(PATIENCE), str):
-                    pass
-                assert marker not in answer
-                flags.append(answer[8])
-            assert DRESSED in flags and PASSED in flags
-        running.send_signal(signal.SIGTERM)
-        out, err = running.communicate(timeout=PATIENCE)
+        try:
+            assert running.stdout is not None
+            address = running.stdout.readline()
+            port = re.fullmatch(r"mirror: http://localhost:(\d+)\n", address)
+            assert port, address
+            with connect(f"ws://127.0.0.1:{port[1]}/live", max_size=None, proxy=None) as socket:
+                socket.send(json.dumps({"wear": {"garment": None, "prompt": "red"}}))
+                jpeg = encoded((90, 90, 90), comment=marker)
+                assert marker in jpeg
+                flags: list[int] = []
+                for sent in (marker + jpeg, jpeg[:-300], *20 * (jpeg,)):
+                    if DRESSED in flags:
+                        break
+                    socket.send(struct.pack("<d", 8.0) + sent)
+                    while isinstance(answer := socket.recv(PATIENCE), str):
+                        pass
+                    assert marker not in answer
+                    flags.append(answer[8])
+                assert DRESSED in flags and PASSED in flags
+            running.send_signal(signal.SIGTERM)
+            out, err = running.communicate(timeout=PATIENCE)
+        finally:
+            running.kill()
     assert running.returncode == 0, err
     assert "stopping" in out
     assert "broken.jpg" in err and len(err.splitlines()) == 1, "no access log, nothing of frames"
@@ -550,12 +553,15 @@ def test_make_mirror_uses_the_server_that_is_there_and_ends(fake, folder, empty)
                "--garments", str(folder)]  # fmt: skip
     empty["PYTHONPATH"] += os.pathsep + str(ROOT)
     with subprocess.Popen(command, env=empty, text=True, stdout=subprocess.PIPE) as running:
-        assert running.stdout is not None
-        said = [running.stdout.readline() for _ in range(2)]
-        assert said[0] == f"dressed by the server that runs on {fake.url}\n"
-        assert re.fullmatch(r"mirror: http://localhost:\d+\n", said[1])
-        running.send_signal(signal.SIGINT)
-        assert "stopping" in running.communicate(timeout=PATIENCE)[0]
+        try:
+            assert running.stdout is not None
+            said = [running.stdout.readline() for _ in range(2)]
+            assert said[0] == f"dressed by the server that runs on {fake.url}\n"
+            assert re.fullmatch(r"mirror: http://localhost:\d+\n", said[1])
+            running.send_signal(signal.SIGINT)  # at once: it is said when it is there
+            assert "stopping" in running.communicate(timeout=PATIENCE)[0]
+        finally:
+            running.kill()
     assert running.returncode == 0
 
 
