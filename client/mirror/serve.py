@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Callable
 from types import FrameType
 
 import uvicorn
@@ -84,7 +85,11 @@ def serve(listening: socket.socket, url: str, rail: Rail) -> None:
     host, port = listening.getsockname()[:2]
     host = "localhost" if _loopback(host) or host in ("0.0.0.0", "::") else host
     host = f"[{host}]" if ":" in host else host
-    threading.Thread(target=_say_if_away, args=(client,), daemon=True).start()
+
+    def ready() -> None:
+        print(f"mirror: http://{host}:{port}\nCtrl-C stops it", flush=True)
+        threading.Thread(target=_say_if_away, args=(client,), daemon=True).start()
+
     config = uvicorn.Config(
         create_app(client, rail),
         # No access log, and nothing of a frame in any other: websockets logs messages at DEBUG.
@@ -101,7 +106,7 @@ def serve(listening: socket.socket, url: str, rail: Rail) -> None:
     # so that whoever called can clear up.
     before = signal.signal(signal.SIGTERM, end)
     try:
-        _Server(config, f"mirror: http://{host}:{port}\nCtrl-C stops it").run(sockets=[listening])
+        _Server(config, ready).run(sockets=[listening])
     except KeyboardInterrupt:
         print("stopping", flush=True)
     finally:
@@ -112,14 +117,14 @@ def serve(listening: socket.socket, url: str, rail: Rail) -> None:
 class _Server(uvicorn.Server):
     """Says where it is once it is: from then on Ctrl-C ends it, whenever it comes."""
 
-    def __init__(self, config: uvicorn.Config, where: str) -> None:
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
         super().__init__(config)
-        self._where = where
+        self._ready = ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if not self.should_exit:
-            print(self._where, flush=True)
+            self._ready()
 
 
 def _say_if_away(client: TryOnClient) -> None:
