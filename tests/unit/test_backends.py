@@ -53,3 +53,22 @@ def test_a_key_is_of_all_that_is_given(backend):
     assert len({key(other) for other in others} | {key(given)}) == 1 + len(others)
     strided = np.arange(12, dtype=np.int32)[::2]
     assert key({"a": strided}) == key({"a": strided.copy()})
+
+
+@pytest.mark.parametrize(("cores", "kept"), [({3, 6}, {6}), ({0}, None), ({0, 1, 2, 3}, None)])
+def test_a_step_stays_on_a_core_where_there_are_two(backend, monkeypatch, cores, kept):
+    found = []
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: cores)
+    monkeypatch.setattr("os.sched_setaffinity", lambda process, own: found.append(own))
+    backend.stay_on(1)
+    assert found == ([] if kept is None else [kept])
+
+
+def test_steps_on_a_core_are_those_of_the_two_branches():
+    from export.config import CORES, model_config
+    from tryon import contract
+
+    for model in contract.MODELS:
+        assert ('key: "core"' in model_config(model, "cpu")) == (model.name in CORES)
+        assert 'key: "core"' not in model_config(model, "cuda")
+    assert set(CORES) < {model.name for model in contract.MODELS}

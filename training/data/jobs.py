@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
 
 def temporary(path: Path) -> Path:
     """Beside `path`: where it is written until it is whole; tells which process writes it."""
@@ -41,6 +43,23 @@ def done(
     context = multiprocessing.get_context("spawn")
     with context.Pool(processes, initializer=_leave_interrupts) as pool:
         yield pool.imap_unordered(work, jobs)
+
+
+def finish(
+    work: Callable[[Any], Any], jobs: Sequence[Any], total: int, unit: str, out: Path,
+    processes: int,
+) -> None:  # fmt: skip
+    """Does the jobs that are left of `total`, each of which writes a file into `out`, with a
+    progress bar; what processes that were ended had begun to write is deleted."""
+    out.mkdir(parents=True, exist_ok=True)
+    clear_leftovers(out)
+    bar = tqdm(total=total, initial=total - len(jobs), unit=unit)
+    try:
+        with bar, done(work, jobs, processes) as answers:
+            for _ in answers:
+                bar.update()
+    finally:
+        clear_leftovers(out)
 
 
 def told(run: Callable[[], None], kept: str) -> int:

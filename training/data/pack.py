@@ -29,10 +29,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from training.data.compose import Options
-from training.data.jobs import clear_leftovers, done, temporary, told
+from training.data.jobs import finish, temporary, told
 from training.dataset import Pairs, scene_files
 
 if TYPE_CHECKING:
@@ -125,15 +124,7 @@ def pack(source: Source, pairs: int, processes: int) -> None:
     scene_files(source.scenes, source.split)
     shards = -(-pairs // source.per_shard)
     jobs = [(source, i) for i in range(shards) if not source.shard(i).is_file()]
-    source.out.mkdir(parents=True, exist_ok=True)
-    clear_leftovers(source.out)
-    bar = tqdm(total=shards, initial=shards - len(jobs), unit="shard")
-    try:
-        with bar, done(_write, jobs, processes) as written:
-            for _ in written:
-                bar.update()
-    finally:
-        clear_leftovers(source.out)
+    finish(_write, jobs, shards, "shard", source.out, processes)
 
 
 def _decode(packed: dict[str, Any]) -> dict[str, Any]:

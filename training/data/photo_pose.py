@@ -61,6 +61,7 @@ def turned(
         classes = np.where(seen > 0.5, nearest, classes)
         at = joints[list(_JOINTS[side]), :2] - elbow
         at[1:] = at[1:] @ _turn(second).T
+        at[0] = _turn(second / 2) @ at[0]  # at the elbow the picture has half of the turn
         joints[list(_JOINTS[side]), :2] = (at + elbow - shoulder) @ _turn(first).T + shoulder
         before = float(np.clip((fold - out) / 30, 0, 1))
         _turn_bones(studio, transforms, fitted, name, first, second, before, layers.front)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "LP_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
-from training.data.jobs import clear_leftovers, done, told  # noqa: E402
+from training.data.jobs import finish, told  # noqa: E402
 from training.data.shards import list_scenes, load_meta, save_scene, scene_path  # noqa: E402
 
 if TYPE_CHECKING:
@@ -99,21 +99,13 @@ def render(
     jobs = [
         (str(out), seed, i, photographed) for i in wanted if not scene_path(out, seed, i).is_file()
     ]
-    out.mkdir(parents=True, exist_ok=True)
-    clear_leftovers(out)
     old = sum(meta.get("renderer", 1) != RENDERER for meta in metas.values())
     if old:
         print(
             f"note: {old} scenes of {out} are an earlier renderer's and are kept; delete them to "
             "have the same seeds rendered anew", file=sys.stderr,
         )  # fmt: skip
-    bar = tqdm(total=scenes, initial=scenes - len(jobs), unit="scene")
-    try:
-        with bar, done(_render, jobs, processes) as rendered:
-            for _ in rendered:
-                bar.update()
-    finally:
-        clear_leftovers(out)  # of processes that were ended in the middle of a scene
+    finish(_render, jobs, scenes, "scene", out, processes)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -19,9 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from tqdm import tqdm
 
-from training.data.jobs import clear_leftovers, done, told
+from training.data.jobs import finish, told
 from training.data.shards import compose, save_scene
 
 if TYPE_CHECKING:
@@ -210,17 +209,9 @@ def render(out: Path, sequences: int, frames: int, seed: int, processes: int) ->
     from training.data.bodies import load_body_model
 
     load_body_model()  # built once, before the processes need it
-    out.mkdir(parents=True, exist_ok=True)
-    clear_leftovers(out)
     jobs = [(out, seed, i, frames) for i in range(sequences)
             if not sequence_path(out, seed, i).is_file()]  # fmt: skip
-    bar = tqdm(total=sequences, initial=sequences - len(jobs), unit="sequence")
-    try:
-        with bar, done(_render, jobs, processes) as rendered:
-            for _ in rendered:
-                bar.update()
-    finally:
-        clear_leftovers(out)
+    finish(_render, jobs, sequences, "sequence", out, processes)
 
 
 def main(arguments: list[str] | None = None) -> int:
