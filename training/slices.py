@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from training.data.outfits import OLD_GARMENTS, outfit_of
+from training.data.outfits import outfit_of
 from training.data.shards import Scene
+from tryon.contract import OLD_GARMENTS
 
 _SLEEVES = ("sleeveless", "short", "elbow", "long")
 _FITS = ("tight", "regular", "loose")

@@ -292,7 +292,9 @@ def picture_terms(
     placement = torch.tensor([[0.0, 0.0, 1.0, 1.0]]).expand(n, 4)
     canvas = torch.cat([seen.shop, torch.ones_like(seen.shop[:, :1])], 1) * 255
     with torch.autocast(seen.view.device.type, enabled=False):  # products in bfloat16 lose levels
-        maps = nets.generator.maps(out, seen.before, none, seen.shop, seen.garment["mask_share"])
+        maps = nets.generator.maps(
+            out, seen.before, none, seen.shop, seen.garment["mask_share"], seen.condition
+        )
         picture = composite(seen.view, placement, maps, canvas, decide=1.0)
     truth, changed = seen.truth, seen.changed
     near = losses.widened(changed, 8)

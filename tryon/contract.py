@@ -57,6 +57,8 @@ LANDMARKS = (
 PARSE = ("background", "hair", "face_neck", "arm_left", "arm_right", "leg_left", "leg_right",
          "upper", "lower", "dress", "shoes", "other")  # fmt: skip
 """Classes of a person's parse; skin is classes 2 to 6 (torso skin counts as face_neck)."""
+OLD_GARMENTS = {"upper": ("upper",), "lower": ("lower",), "dress": ("upper", "lower", "dress")}
+"""Classes of the parse that a garment of each category replaces."""
 
 EMBEDDING = 128
 """Width of z = E^I(I) + E^T(T)."""

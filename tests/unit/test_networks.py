@@ -14,7 +14,7 @@ from export.parity import laid
 from export.samples import samples
 from export.trace import trace
 from tryon.contract import NET_HEIGHT, NET_WIDTH, PARSE, model
-from tryon.models.generator import Generator
+from tryon.models.generator import Generator, near_old
 from tryon.models.inpaint import PAINT, class_colours
 from tryon.models.text_encoder import TextEncoder
 from tryon.pipeline import TryOn, TryOnPipeline
@@ -97,13 +97,35 @@ def test_masks_and_odds_are_what_the_heads_say(generator: Generator) -> None:
         "shade_fine": torch.zeros(n, 1, *HALF),
     }  # fmt: skip
     none = (torch.zeros(n, 1), torch.zeros(n, 3))
-    maps = generator.maps(out, torch.rand(n, 3, 256, 256), none, rgb, inside)
+    out["parse"][:, PARSE.index("upper")] = 40  # all of it is the old garment's
+    upper = torch.tensor([[1.0, 0, 0, 1, 0]]).expand(n, 5)
+    maps = generator.maps(out, torch.rand(n, 3, 256, 256), none, rgb, inside, upper)
     shares = F.pixel_shuffle(torch.cat([0 * odds[:, :4], odds], 1), 2).softmax(1)
     assert torch.allclose(maps.keep, shares[:, :1], atol=1e-6)
     assert torch.allclose(
         maps.garment, F.pixel_shuffle(mask, 2).sigmoid() * out["covered"], atol=1e-6
     )
     assert torch.allclose(maps.garment_mean, rgb[:, :, 40:120, 30:90].mean((2, 3)), atol=1e-5)
+
+
+def test_only_the_garment_that_is_replaced_is_painted_over() -> None:
+    odds = torch.full((1, len(PARSE), *HALF), 1e-3)
+    for name, rows in (
+        ("arm_left", slice(0, 20)),
+        ("upper", slice(20, 40)),
+        ("lower", slice(40, 60)),
+    ):
+        odds[:, PARSE.index(name), rows] = 1
+    for category, first, last in ((0, 20, 40), (1, 40, 60), (2, 20, 60)):
+        condition = torch.zeros(1, 5)
+        condition[0, category] = 1
+        near = near_old(odds, condition)
+        assert torch.allclose(near, near_old(odds * 7, condition))
+        assert (near[:, :, first - 1 : last + 1] > 0.9).all()  # and a pixel around it
+        assert (near[:, :, : first - 1] == 0).all() and (near[:, :, last + 1 :] == 0).all()
+    # What is as likely an arm as a sleeve is kept.
+    odds[:, PARSE.index("arm_left"), 20:40] = 1
+    assert (near_old(odds, torch.tensor([[1.0, 0, 0, 1, 0]])) < 0.01).all()
 
 
 def test_what_is_beneath_is_told_against_keeping(generator: Generator) -> None:

@@ -13,13 +13,13 @@ from training.data import photo_scene, photographs
 from training.data.body_fit import BEND_STEP, sample_bend
 from training.data.check import chroma_difference, valid_share
 from training.data.laid import LABELS, kind_of
-from training.data.outfits import OLD_GARMENTS, outfit_of, pairs_of
+from training.data.outfits import outfit_of, pairs_of
 from training.data.photo_scene import Subject, Subjects, make_photo_scene
 from training.data.render import render
 from training.data.renderer import Light, View, perspective
 from training.data.shards import Scene, is_test_name, save_scene, scene_from, scene_path
 from training.data.studio import Studio
-from tryon.contract import PARSE, POSE_SIZE
+from tryon.contract import OLD_GARMENTS, PARSE, POSE_SIZE
 
 PERSON = "P001/assets/studio_posture.jpg"
 SKIN = [PARSE.index(n) for n in ("face_neck", "arm_left", "arm_right", "leg_left", "leg_right")]

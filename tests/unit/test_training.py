@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch.nn import functional as F
 
 from training import losses, parallel, train
 from training.captions import (
@@ -313,7 +314,7 @@ def test_one_batch_is_learned_and_a_wrong_garment_costs(folder: Path) -> None:
         right = nets.discriminator.caption_loss
         from training.step import caption_tokens
 
-        real = torch.nn.functional.avg_pool2d(result.truth, 2)[described]
+        real = F.avg_pool2d(result.truth, 2)[described]
         said = [c for c in batch["truth_caption"] if c]
         own = right(real, caption_tokens(vocabulary, said))
         other = right(real, caption_tokens(vocabulary, ["dress turquoise olive"] * len(said)))
@@ -442,6 +443,12 @@ def test_masks_are_widened_to_all_sides() -> None:
     mask[..., 10, 10] = 1
     wide = losses.widened(mask, 3)
     assert wide.sum() == 49 and wide[0, 0, 7, 13] == 1
+    torch.manual_seed(0)
+    spots = (torch.rand(2, 1, 40, 30) > 0.99).float()
+    for reach in (1, 2, 5, 8, 30):  # the edge of the picture too
+        assert torch.equal(
+            losses.widened(spots, reach), F.max_pool2d(spots, 2 * reach + 1, 1, reach)
+        )
 
 
 def test_sentences_name_every_drawing_with_its_truth() -> None:

@@ -16,11 +16,19 @@ import numpy as np
 from training.captions import COLOURS, recolour_request, sample_caption, styled
 from training.data.camera import Camera, backdrop, tint
 from training.data.laid import Cutout, Cutouts, flow_of, kind_of, lay, marks_of, texture_of
-from training.data.outfits import NEVER_TUCKED, OLD_GARMENTS, Garment, garment_of, outfit_of
+from training.data.outfits import NEVER_TUCKED, Garment, garment_of, outfit_of
 from training.data.real_photos import RealPhotos
 from training.data.shards import Scene
 from training.data.shop import inside_distance, jitter_shop, shop_picture, tuck, widen
-from tryon.contract import CATEGORIES, LANDMARKS, NET_HEIGHT, NET_WIDTH, PARSE, POSE_SIZE
+from tryon.contract import (
+    CATEGORIES,
+    LANDMARKS,
+    NET_HEIGHT,
+    NET_WIDTH,
+    OLD_GARMENTS,
+    PARSE,
+    POSE_SIZE,
+)
 from tryon.models.patterns import PATTERNS
 from tryon.models.shapes import shape_of
 

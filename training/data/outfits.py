@@ -10,9 +10,6 @@ import numpy as np
 
 from training.data.shards import CATEGORY_NAMES, Scene
 
-OLD_GARMENTS = {"upper": ("upper",), "lower": ("lower",), "dress": ("upper", "lower", "dress")}
-"""What a garment of each category replaces."""
-
 NEVER_TUCKED = ("hoodie", "jacket")
 """Kinds of tops that are always worn over the trousers."""
 

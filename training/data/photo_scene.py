@@ -17,7 +17,7 @@ from scipy.optimize import nnls
 from training.data import wardrobe
 from training.data.body_fit import BodyFit, Fitted
 from training.data.drape import Wearer
-from training.data.outfits import OLD_GARMENTS, PHOTOGRAPHED
+from training.data.outfits import PHOTOGRAPHED
 from training.data.photo_pose import random_turns, turned
 from training.data.photographs import Photograph, people, photograph
 from training.data.renderer import INNER, Layers, Light, View, perspective
@@ -35,7 +35,7 @@ from training.data.shards import CATEGORY_NAMES, is_test_name
 from training.data.shop_render import shop_of
 from training.data.studio import Item, Studio
 from training.data.styling import AS_SHOWN
-from tryon.contract import LANDMARKS, NET_HEIGHT, NET_WIDTH, PARSE, POSE_SIZE
+from tryon.contract import LANDMARKS, NET_HEIGHT, NET_WIDTH, OLD_GARMENTS, PARSE, POSE_SIZE
 from tryon.preprocess import anchors_from_joints, square_around, window_from_anchors
 from tryon.steps.crop import resample
 

@@ -11,12 +11,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tryon.contract import (
+    CATEGORIES,
     CONDITION,
     EMBEDDING,
     GARMENT_CHANNELS,
     LANDMARKS,
     NET_HEIGHT,
     NET_WIDTH,
+    OLD_GARMENTS,
     PARSE,
     POSE_CHANNELS,
     POSE_POINTS,
@@ -48,6 +50,29 @@ def _centre(x: Tensor) -> Tensor:
     """The generator's 3:4 view out of a square map; a 3:4 one as it is."""
     margin = int(x.shape[-1] - x.shape[-2] * 3 // 4) // 2
     return x[..., margin:-margin] if margin else x
+
+
+_NEAR = 1
+"""Pixels of the parse by which the old garment's rim may lie beside it."""
+
+
+def near_old(parse: Tensor, condition: Tensor) -> Tensor:
+    """Where the garment that is replaced may be: nothing else of the photo is painted over.
+
+    Args:
+        parse: float (N, classes, h, w) odds, positive: probabilities up to a factor.
+        condition: (N, 5) as `contract.CONDITION`.
+
+    Returns:
+        float (N, 1, h, w) in 0..1: over 0 within `_NEAR` pixels of where it is likelier than not.
+    """
+    c, h, w = (int(size) for size in parse.shape[1:])
+    replaced = torch.tensor([[float(p in OLD_GARMENTS[k]) for p in PARSE] for k in CATEGORIES])
+    chosen = condition[:, : len(CATEGORIES)].float() @ constant(replaced.to(parse.device))
+    # Sums over channels, as a product: ONNX Runtime's are slow there.
+    both = torch.stack([chosen, torch.ones_like(chosen)], 1) @ parse.reshape(-1, c, h * w)
+    share = (both[:, :1] / both[:, 1:]).reshape(-1, 1, h, w)
+    return F.max_pool2d((4 * share - 2).clamp(0, 1), 2 * _NEAR + 1, 1, _NEAR)
 
 
 class Generator(nn.Module):
@@ -229,12 +254,12 @@ class Generator(nn.Module):
 
     def maps(
         self, out: dict[str, Tensor], view: Tensor, restyle: tuple[Tensor, Tensor],
-        garment_rgb: Tensor, garment_mask: Tensor,
+        garment_rgb: Tensor, garment_mask: Tensor, condition: Tensor,
     ) -> Maps:  # fmt: skip
         """What the composite needs, from what `predict` returned.
 
         Args:
-            out: of `predict`; view: as there; restyle: of `Fusion.recolour`;
+            out: of `predict`; view, condition: as there; restyle: of `Fusion.recolour`;
             garment_rgb: as there; garment_mask: (N, 1, H, W) in 0..1.
         """
         rgb = _centre(view).float()
@@ -246,10 +271,12 @@ class Generator(nn.Module):
             -1, len(PAINT), 4 * h * w
         )
         kept = 1 / (1 + total.reshape(-1, 4, h, w))
+        classes = out["parse"].clamp(-30, 30).exp()
+        kept = 1 - (1 - kept) * near_old(classes, condition)
         odds = odds.reshape(-1, len(PAINT), 4, h, w)
         masks = shuffled(torch.cat([out["mask_packed"].sigmoid(), kept], 1))
         paints = (odds * kept[:, None]).mean(2)
-        colours = class_colours(rgb, out["parse"].clamp(-30, 30).exp())
+        colours = class_colours(rgb, classes)
         paints_4 = F.avg_pool2d(paints, 2)
         weight = paints_4 / paints_4.sum(1, keepdim=True).clamp(min=1e-3)
         painted = up2((weight[:, :, None] * colours).sum(1))
@@ -298,7 +325,7 @@ class Generator(nn.Module):
         z = self.fusion(z_image, z_text, condition)
         out = self.predict(rgb, pose, garment, z, condition, small)
         restyle = self.fusion.recolour(z_image, z_text, condition)
-        maps = self.maps(out, rgb, restyle, small, own_mask)
+        maps = self.maps(out, rgb, restyle, small, own_mask, condition)
         if self.bounded:
             corners, placement = changed_box(maps, placement, window)
             part = window[:, corners[1] : corners[3], corners[0] : corners[2]]
