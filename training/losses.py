@@ -198,6 +198,9 @@ def front_truth(
     told = d | hides | deep
     open_ = near & ~told & ~arms
     weight = torch.where(told & near, 1.0, 0.25) * (told | ~arms | ~near)
+    # The midst of a garment behind a chin or hair: few pixels, and the inside of a neckline that
+    # lies across the throat is the first that anyone sees.
+    weight = torch.where(told & ~d & (depth > 0), 3.0, weight)
     return Front((d | open_).float(), weight, told)
 
 

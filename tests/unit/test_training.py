@@ -441,7 +441,7 @@ def test_the_mask_learns_what_is_in_front_and_leaves_the_edge_to_the_flow() -> N
         (22, 22, 1, 1.0, True),  # the garment
         (15, 30, 0, 1.0, True),  # hair
         (43, 22, 1, 0.25, False),  # beside its edge, which the flow draws
-        (30, 34, 0, 1.0, True),  # the arm before it
+        (30, 34, 0, 3.0, True),  # the arm before it, where the flow lays its midst
         (30, 46, 0, 0.0, False),  # the arm beside it
         (60, 60, 0, 0.25, False),  # far away
     ):
