@@ -60,7 +60,7 @@ assets: venv ## fetch the pretrained parts and example pictures (.cache/assets)
 
 # Inside NVIDIA's containers TARGET=tensorrt needs modelopt too.
 export: assets $(if $(filter tensorrt%,$(TARGET)),engines) ## trace, check and write model_repository/$(TARGET)
-	@$(PY) -m export --target $(TARGET) --sm "$(SM)" $(if $(ONNX_ONLY),--onnx-only)
+	@$(PY) -m export --target $(TARGET) --sm "$(SM)" $(if $(ONNX_ONLY),--onnx-only) $(ARGS)
 
 doctor: venv ## whether what was exported still fits weights, code and versions
 	@$(PY) -m export.doctor
