@@ -2,6 +2,7 @@
 
     python -m export                              model_repository/cpu, for the embedded server
     python -m export --target cuda                for Triton's ONNX Runtime backend on a GPU
+    python -m export --target cuda_tensorrt       the same on its TensorRT provider, in fp16
     python -m export --target tensorrt_rtx --sm 89    engines of TensorRT for RTX, with no GPU
     python -m export --target tensorrt --refit    engines whose weights `export.refit` can swap
     python -m export --only generate-configs      config.pbtxt of all targets, from the contract
@@ -32,6 +33,8 @@ error: TARGET=tensorrt: {why}; nothing was written. Ways on:
     from them when it starts
   - `python -m export --target cuda` serves the same networks on a GPU without TensorRT"""
 ENGINE_TARGETS = ("tensorrt", "tensorrt_rtx")
+HALF_TARGETS = (*ENGINE_TARGETS, "cuda_tensorrt")
+"""Targets that serve the fp16 copies."""
 
 
 TRTEXEC_OPTIONS = {"refit": "--refit", "version_compatible": "--versionCompatible",
@@ -152,17 +155,18 @@ def _export(repository: Path, target: str, options: argparse.Namespace) -> int:
         def finish(staging: Path) -> None:
             from export import engines
 
-            if options.onnx_only:
+            if options.onnx_only or target not in ENGINE_TARGETS:
                 engines.halve_all(staging, sets)
+            if options.onnx_only and target == "tensorrt":
                 commands = json.dumps(trtexec_arguments(options.engine), indent=1) + "\n"
                 (staging / "trtexec.json").write_text(commands)
-            else:
+            if not options.onnx_only and target in ENGINE_TARGETS:
                 engines.build_all(staging, target, options.sm, hashes, sets,
                                   options=options.engine)  # fmt: skip
 
         assemble(
             repository, target, pipeline.models, sets, asset_path("minilm"), hashes,
-            lambda line: print(line, flush=True), finish if target in ENGINE_TARGETS else None,
+            lambda line: print(line, flush=True), finish if target in HALF_TARGETS else None,
         )  # fmt: skip
     except (AssetError, WeightsError, TraceError, DriftError, engine.EngineError,
             PrecisionError, AuditError) as error:  # fmt: skip

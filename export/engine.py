@@ -142,11 +142,11 @@ def build(
     """
     options = options or Options()
     require_options(trt, options)
-    logger = _logger(trt, lambda line: say(explained(model, line)))
-    builder = trt.Builder(logger)
+    told_by = logger(trt, lambda line: say(explained(model, line)))
+    builder = trt.Builder(told_by)
     # TensorRT 11 and TensorRT for RTX know no other networks than strongly typed ones.
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
-    parser = trt.OnnxParser(network, logger)
+    parser = trt.OnnxParser(network, told_by)
     if not parser.parse(onnx.read_bytes()):
         errors = [parser.get_error(i) for i in range(parser.num_errors)]
         told = "; ".join(f"node {e.node_name() or e.node()!r}: {e.desc()}" for e in errors)
@@ -175,7 +175,7 @@ def build(
     if watch.stopped:
         raise KeyboardInterrupt
     if plan is None:
-        told = explained(model, "; ".join(logger.errors) or "no message")
+        told = explained(model, "; ".join(told_by.errors) or "no message")
         raise EngineError(f"{model}: TensorRT can't build {onnx.name}: {told}")
     if timings is not None and cached:
         timing.keep(config, timings)
@@ -194,7 +194,9 @@ def _set_options(trt: Any, config: Any, options: Options) -> None:
         config.hardware_compatibility_level = trt.HardwareCompatibilityLevel.AMPERE_PLUS
 
 
-def _logger(trt: Any, say: Callable[[str], None]) -> Any:
+def logger(trt: Any, say: Callable[[str], None]) -> Any:
+    """TensorRT's logger: its `errors` are a list, and warnings go to `say`."""
+
     class Logger(trt.ILogger):
         """Keeps errors for the exception, and passes warnings on."""
 
