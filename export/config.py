@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from tryon.contract import (
     CANVAS_SIZES,
     CONTRACT_VERSION,
@@ -68,6 +70,10 @@ each request's own. I/O binding is its own doing: tensors stay on the GPU betwee
 ENGINE_CACHE = "/cache/onnxruntime"
 """Where the TensorRT provider keeps its engines: in the container's volume (deploy/container)."""
 
+ONES = ("attention_mask",)
+"""Inputs whose warm-up is ones: with no word to look at, E^T in fp16 answers what is no number, and
+looks up a shape by it."""
+
 HEADER = "# Generated from tryon/contract.py by `python -m export --only generate-configs`.\n"
 
 
@@ -119,12 +125,24 @@ def _warm_up(model: Model) -> str:
         lines = [f'    name: "blank of {batch}"\n    batch_size: {batch}']
         for tensor in model.inputs:
             dims = ", ".join(str(d) for d in profile(model)[tensor.name][1][1:])
+            filled = tensor.name in ONES
+            data = f'input_data_file: "{tensor.name}"' if filled else "zero_data: true"
             lines.append(
                 f'    inputs {{ key: "{tensor.name}" value {{ data_type: '
-                f"{TRITON_TYPES[tensor.dtype]} dims: [ {dims} ] zero_data: true }} }}"
+                f"{TRITON_TYPES[tensor.dtype]} dims: [ {dims} ] {data} }} }}"
             )
         samples.append("  {\n" + "\n".join(lines) + "\n  }")
     return "model_warmup [\n" + ",\n".join(samples) + "\n]\n"
+
+
+def write_warm_up(repository: Path) -> None:
+    """Writes the files that warm-up requests name, one sample each: Triton repeats it."""
+    for model in MODELS:
+        for tensor in (t for t in model.inputs if model.kind == "onnx" and t.name in ONES):
+            folder = repository / model.name / "warmup"
+            folder.mkdir(parents=True, exist_ok=True)
+            best = profile(model)[tensor.name][1][1:]
+            (folder / tensor.name).write_bytes(np.ones(best, tensor.dtype).tobytes())
 
 
 def model_config(model: Model, target: str) -> str:

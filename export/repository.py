@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from export.config import TARGETS, write_configs
+from export.config import TARGETS, write_configs, write_warm_up
 from export.lock import sha256
 from tryon.contract import CONTRACT_VERSION, ENSEMBLE, MODELS
 
@@ -99,6 +99,8 @@ def assemble(
         served = target in TARGETS
         if served:
             write_configs(staging, target)
+            if target != "cpu":
+                write_warm_up(staging)
         rows = []
         for model in MODELS:
             folder = staging / model.name / VERSION

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
 from export.__main__ import trtexec_commands
-from export.config import TARGETS, TRITON_TYPES, WAITING, all_configs, profile, write_configs
+from export.config import (
+    ONES,
+    TARGETS,
+    TRITON_TYPES,
+    WAITING,
+    all_configs,
+    profile,
+    write_configs,
+    write_warm_up,
+)
 from export.engines import HALF
 from export.repository import REPOSITORIES
 from tryon import contract
@@ -171,7 +181,8 @@ def test_the_first_step_alone_bounds_who_waits(target):
 
 @pytest.mark.parametrize("target", GPU)
 @pytest.mark.parametrize("name", NETWORKS)
-def test_warm_up_requests_fit_the_contract_and_the_profile(target, name):
+def test_warm_up_requests_fit_the_contract_and_the_profile(target, name, tmp_path):
+    write_warm_up(tmp_path)
     warm = parsed(target, name).model_warmup
     assert [w.batch_size for w in warm] == [1, contract.MAX_BATCH_SIZE]
     for sample in warm:
@@ -180,7 +191,11 @@ def test_warm_up_requests_fit_the_contract_and_the_profile(target, name):
             found = sample.inputs[tensor.name]
             low, _, high = profile(contract.model(name))[tensor.name]
             assert model_config_pb2.DataType.Name(found.data_type) == TRITON_TYPES[tensor.dtype]
-            assert found.zero_data
+            if tensor.name in ONES:  # Triton repeats the file for each of the batch
+                data = np.fromfile(tmp_path / name / "warmup" / found.input_data_file, tensor.dtype)
+                assert data.size == np.prod(found.dims) and (data == 1).all()
+            else:
+                assert found.zero_data
             sizes = zip(low[1:], found.dims, high[1:], strict=True)
             assert all(a <= b <= c for a, b, c in sizes)
 
