@@ -31,7 +31,7 @@ help: ## show this list
 	@printf '\nVariables:\n'
 	@printf '  PERSON=me.jpg GARMENT=shirt.jpg PROMPT="..." CATEGORY=upper|lower|dress OUT=out/tryon.png\n'
 	@printf '  PORT=8080 GARMENTS=FOLDER    where `make mirror` listens, and what hangs there\n'
-	@printf '  TARGET=cpu|cuda|tensorrt|tensorrt_rtx   what `make export` writes\n'
+	@printf '  TARGET=cpu|cuda|cuda_tensorrt|tensorrt|tensorrt_rtx   what `make export` writes\n'
 	@printf '  SM=89                        GPU that TARGET=tensorrt_rtx builds for (compute capability)\n'
 	@printf '  ONNX_ONLY=1                  TARGET=tensorrt: the container makes the engines\n'
 	@printf '  PYTHON=python3.11            the Python that makes the environment\n'
@@ -59,8 +59,8 @@ assets: venv ## fetch the pretrained parts and example pictures (.cache/assets)
 	@$(PY) -m tryon.assets >/dev/null
 
 # Inside NVIDIA's containers TARGET=tensorrt needs modelopt too.
-export: assets $(if $(filter tensorrt%,$(TARGET)),engines) ## trace, check and write model_repository/$(TARGET)
-	@$(PY) -m export --target $(TARGET) --sm "$(SM)" $(if $(ONNX_ONLY),--onnx-only)
+export: assets $(if $(findstring tensorrt,$(TARGET)),engines) ## trace, check and write model_repository/$(TARGET)
+	@$(PY) -m export --target $(TARGET) --sm "$(SM)" $(if $(ONNX_ONLY),--onnx-only) $(ARGS)
 
 doctor: venv ## whether what was exported still fits weights, code and versions
 	@$(PY) -m export.doctor
