@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 import onnxruntime as ort
 
-from benchmarks.inputs import Inputs
-from tryon.contract import ENSEMBLE_STEPS, Model, model
+from benchmarks.inputs import Inputs, tensors
+from tryon.contract import ENSEMBLE_OUTPUTS, ENSEMBLE_STEPS, Model, model
 from tryon.steps.served import load_step
 
 Values = dict[str, np.ndarray]
@@ -39,12 +39,12 @@ class Chain:
 
     def try_on(self, inputs: Inputs) -> tuple[np.ndarray, np.ndarray, float]:
         """Picture uint8 (H, W, 3), mask uint8 (H, W), confidence."""
-        values: Values = {
-            "person": inputs.person[None],
-            "garment": inputs.garment[None],
-            "prompt": np.array([[inputs.prompt.encode()]], object),
-            "category": np.array([[inputs.category.encode()]], object),
-        }
+        made = self.run(tensors(inputs))
+        return made["picture"][0], made["mask"][0], float(made["confidence"][0, 0])
+
+    def run(self, given: Values) -> Values:
+        """The ensemble's output tensors of its input tensors, a batch of any size."""
+        values = dict(given)
         last = time.perf_counter()
         for name, step in self._steps:
             values.update(step(values))
@@ -52,7 +52,7 @@ class Chain:
             self._times[name] += now - last
             last = now
         self._calls += 1
-        return values["picture"][0], values["mask"][0], float(values["confidence"][0, 0])
+        return {tensor.name: values[tensor.name] for tensor in ENSEMBLE_OUTPUTS}
 
     def reset_times(self) -> None:
         """Forgets the steps' times."""

@@ -14,7 +14,10 @@ CATEGORY = "upper"
 
 @dataclass(frozen=True)
 class Inputs:
-    """One request: person uint8 (H, W, 3), garment uint8 (h, w, 3), prompt and category."""
+    """One request: person uint8 (H, W, 3), garment uint8 (h, w, 3), prompt and category.
+
+    Either picture may be an encoded file's bytes instead, uint8 (1, 1, N).
+    """
 
     person: np.ndarray
     garment: np.ndarray
@@ -38,6 +41,16 @@ def make_inputs(person: Path, garment: Path, size: tuple[int, int]) -> Inputs:
         side = max(*size, 512)
         cloth.thumbnail((side, side), Image.Resampling.LANCZOS)
     return Inputs(np.asarray(fitted), np.asarray(cloth))
+
+
+def tensors(inputs: Inputs) -> dict[str, np.ndarray]:
+    """The ensemble's input tensors, batch of one in front."""
+    return {
+        "person": inputs.person[None],
+        "garment": inputs.garment[None],
+        "prompt": np.array([[inputs.prompt.encode()]], object),
+        "category": np.array([[inputs.category.encode()]], object),
+    }
 
 
 def fresh(inputs: Inputs, number: int) -> Inputs:
