@@ -35,7 +35,14 @@ import numpy as np
 from benchmarks import play_report, report
 from benchmarks.chain import Chain, served_chain
 from benchmarks.cost import usage
-from benchmarks.inputs import Inputs, fresh, make_inputs
+from benchmarks.inputs import (
+    DEFAULT_GARMENT,
+    DEFAULT_PERSON,
+    FRESH,
+    Inputs,
+    fresh,
+    make_inputs,
+)
 from benchmarks.load import Window, run_open, until_stable
 from benchmarks.machine import ROOT, machine, versions, weights_hash
 from benchmarks.page import write_page
@@ -50,9 +57,6 @@ from deploy.embedded import ServerError
 from tryon.assets import AssetError, asset_path
 from tryon.contract import OUTPUT_SIZES
 from tryon_client import TryOnError
-
-DEFAULT_PERSON = ("openpeople", "P001/assets/studio_posture.jpg")
-DEFAULT_GARMENT = ("openvto", "clothes/shirts/1_front.jpg")
 
 
 def measure(
@@ -81,12 +85,12 @@ def measure(
     numbers, chain_numbers = itertools.count(), itertools.count()
 
     def served_new() -> object:
-        return server.try_on(fresh(inputs, next(numbers) % 9000))
+        return server.try_on(fresh(inputs, next(numbers) % FRESH))
 
     chain.reset_times()
     alone = until_stable(
         {"grpc": served_new, "known": lambda: server.try_on(inputs),
-         "chain": lambda: chain.try_on(fresh(inputs, next(chain_numbers) % 9000))},
+         "chain": lambda: chain.try_on(fresh(inputs, next(chain_numbers) % FRESH))},
         window=window, cap=cap, around=around,
     )  # fmt: skip
     if process:

@@ -10,6 +10,11 @@ from PIL import Image, ImageOps
 
 PROMPT = "a t-shirt, sleeves rolled"
 CATEGORY = "upper"
+DEFAULT_PERSON = ("openpeople", "P001/assets/studio_posture.jpg")
+DEFAULT_GARMENT = ("openvto", "clothes/shirts/1_front.jpg")
+"""Package of `tryon.assets`, and the picture in it."""
+FRESH = 9000
+"""Requests that `fresh` tells apart."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,7 @@ def fresh(inputs: Inputs, number: int) -> Inputs:
     """The same request with a garment and words of its own, which no server has seen.
 
     Args:
-        number: 0 to 8999, written into the middle of the garment and after the words.
+        number: 0 to FRESH - 1, written into the middle of the garment and after the words.
     """
     garment = inputs.garment.copy()
     y, x = garment.shape[0] // 2, garment.shape[1] // 2

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.cost import peak_here, reset_peak, usage
-from benchmarks.inputs import Inputs, fresh
+from benchmarks.inputs import FRESH, Inputs, fresh
 from benchmarks.load import Series, Window, run_open, until_stable
 from benchmarks.peers.opened import Peer
 from benchmarks.request import encoded, message, parse
@@ -24,8 +24,6 @@ from tryon_client import TryOnClient
 from tryon_client.live import LiveSession
 
 OURS = "ours"
-FRESH = 9000
-"""Garments and prompts that `inputs.fresh` tells apart."""
 
 
 class OwnCost:

@@ -98,3 +98,36 @@ def ratio_interval(
         "level": level,
         "rounds": len(pairs),
     }
+
+
+def paired_ratio(
+    rounds: Sequence[tuple[Sequence[float], Sequence[float]]],
+    level: float = 0.95,
+    draws: int = 1000,
+    seed: int = 0,
+) -> dict[str, float]:
+    """The median over rounds of median(A) / median(B), with a bootstrap interval over rounds.
+
+    Each round is a ratio of its own: neither a machine that changes its speed between rounds nor a
+    single bad window moves it, where `ratio_interval` weighs every call alike.
+
+    Args:
+        rounds: (latencies of A, latencies of B) of each round.
+        level: of the interval.
+
+    Returns:
+        value, low, high, level and rounds. Raises ValueError where a round lacks a side.
+    """
+    if not rounds or any(not len(a) or not len(b) for a, b in rounds):
+        raise ValueError("every round needs latencies of both sides")
+    each = np.array([np.median(a) / np.median(b) for a, b in rounds])
+    rng = np.random.default_rng(seed)
+    drawn = np.median(each[rng.integers(0, len(each), (draws, len(each)))], axis=1)
+    low, high = np.percentile(drawn, [50 * (1 - level), 50 * (1 + level)])
+    return {
+        "value": float(np.median(each)),
+        "low": float(low),
+        "high": float(high),
+        "level": level,
+        "rounds": len(each),
+    }
