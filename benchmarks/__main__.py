@@ -42,6 +42,7 @@ from benchmarks.inputs import (
     Inputs,
     fresh,
     make_inputs,
+    parse_size,
 )
 from benchmarks.load import Window, run_open, until_stable
 from benchmarks.machine import ROOT, machine, versions, weights_hash
@@ -129,13 +130,6 @@ def measure(
     }  # fmt: skip
 
 
-def _size(text: str) -> tuple[int, int]:
-    height, cross, width = text.partition("x")
-    if not (cross and height.isdigit() and width.isdigit()):
-        raise argparse.ArgumentTypeError(f"{text!r}: give height x width, like 512x384")
-    return int(height), int(width)
-
-
 def _rate(text: str) -> float:
     try:
         rate = float(text)
@@ -155,7 +149,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--sizes",
         nargs="+",
-        type=_size,
+        type=parse_size,
         default=list(OUTPUT_SIZES),
         metavar="HxW",
         help="person sizes; default: the contract's three",

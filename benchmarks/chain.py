@@ -44,6 +44,11 @@ class Chain:
 
     def run(self, given: Values) -> Values:
         """The ensemble's output tensors of its input tensors, a batch of any size."""
+        values = self.everything(given)
+        return {tensor.name: values[tensor.name] for tensor in ENSEMBLE_OUTPUTS}
+
+    def everything(self, given: Values) -> Values:
+        """Every tensor on the way too, by its name in the contract."""
         values = dict(given)
         last = time.perf_counter()
         for name, step in self._steps:
@@ -52,7 +57,7 @@ class Chain:
             self._times[name] += now - last
             last = now
         self._calls += 1
-        return {tensor.name: values[tensor.name] for tensor in ENSEMBLE_OUTPUTS}
+        return values
 
     def reset_times(self) -> None:
         """Forgets the steps' times."""
@@ -93,6 +98,11 @@ def network(served: Model, path: Path, threads: int) -> Step:
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.force_spinning_stop", "1")  # as the server's
     session: Any = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return step_of(served, session)
+
+
+def step_of(served: Model, session: Any) -> Step:
+    """An ONNX Runtime session as a step."""
     makes = [t.name for t in served.outputs]
     # A tensor that the trace found unused is not among the file's inputs.
     takes = [i.name for i in session.get_inputs()]

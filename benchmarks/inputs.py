@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -56,6 +57,14 @@ def tensors(inputs: Inputs) -> dict[str, np.ndarray]:
         "prompt": np.array([[inputs.prompt.encode()]], object),
         "category": np.array([[inputs.category.encode()]], object),
     }
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Height and width of an argument like 512x384. Raises argparse.ArgumentTypeError."""
+    height, cross, width = text.partition("x")
+    if not (cross and height.isdigit() and width.isdigit()):
+        raise argparse.ArgumentTypeError(f"{text!r}: give height x width, like 512x384")
+    return int(height), int(width)
 
 
 def fresh(inputs: Inputs, number: int) -> Inputs:
