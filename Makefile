@@ -23,7 +23,7 @@ PY := $(VENV)/bin/python
 # Through the environment, so that quotes and dollars in a prompt or path reach the program whole.
 export PERSON GARMENT PROMPT CATEGORY OUT PORT HOST GARMENTS
 
-.PHONY: help venv engines system assets export doctor audit serve tryon mirror test bench bench-gate peers tune roofline train distil pairs pairs-pack pairs-preview cutouts evaluate \
+.PHONY: help venv engines system assets export doctor audit serve tryon mirror test bench bench-gate peers published tune roofline train distil pairs pairs-pack pairs-preview cutouts evaluate \
 	lint clean
 
 help: ## show this list
@@ -96,6 +96,10 @@ bench-gate: assets ## has something become slower? ratios of one run against ben
 
 peers: venv ## install FastAPI, LitServe and PyTriton into .venv-peers, to be measured beside ours
 	@$(PY) -m benchmarks.peers.install
+
+published: assets ## our networks beside the shape of published real-time try-on, in ONNX Runtime
+	@$(PY) -m export --target cpu --if-needed
+	@$(PY) -m benchmarks.published $(ARGS)
 
 tune: assets ## search threads, processes, cores and batching of the served steps (ARGS="--goal frames")
 	@$(PY) -m export --target cpu --if-needed

@@ -235,8 +235,8 @@ def table(rows: Sequence[Row], peaks: Sequence[Peak]) -> str:
         f"{'one by one':13} {'':3}{sum(r.work.flops for r in rows) / 1e9:8.3f}{'':16}"
         f"{total:8.2f}{roof:8.2f}",
         "",
-        "roof: the longer of arithmetic and of the bytes that must move (MB min); memory: of those that",
-        "operators read and write one by one (MB ops). Steps in Python count as bytes alone.",
+        "roof: the longer of arithmetic and of the bytes that must move (MB min); memory: of those",
+        "that operators read and write one by one (MB ops). Steps in Python count as bytes alone.",
     ]
     return "\n".join(lines)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -26,7 +25,6 @@ def torch_peer(threads: int, compiled: bool) -> Callable[[Inputs], Answer]:
 
     Raises PeerError: no weights, or (when called) torch.compile can't.
     """
-    os.environ.setdefault("TQDM_DISABLE", "1")  # transformers' bars for a load of 0.1 s
     try:
         pipeline = TryOnPipeline()
     except WeightsError as error:
