@@ -1,11 +1,8 @@
 """LitServe before ONNX Runtime: `setup` loads, `predict` runs; pixels go in as base64 in JSON, as
 its documentation sends pictures, and come out as plain bytes. Run by `benchmarks.peers`."""
 
-from __future__ import annotations
-
 import base64
 from pathlib import Path
-from typing import Any
 
 import litserve as ls
 import numpy as np
@@ -27,7 +24,8 @@ class TryOnAPI(ls.LitAPI):
         """Loads the chain once a worker."""
         self.chain = served_chain(self._repository, self._threads)
 
-    def decode_request(self, request: Any) -> dict[str, np.ndarray]:
+    # LitServe reads the annotations: without one a request is JSON.
+    def decode_request(self, request) -> dict[str, np.ndarray]:
         """The request's tensors."""
         return unpack(base64.b64decode(request["tensors"]))
 

@@ -14,7 +14,7 @@ from PIL import Image
 from benchmarks import __main__ as command
 from benchmarks import cost, play, play_report, request, scenario, stats
 from benchmarks.inputs import Inputs
-from benchmarks.peers import frame, opened, processes
+from benchmarks.peers import frame, install, opened, processes
 from benchmarks.peers.catalogue import PEERS
 
 GOOD = """
@@ -150,6 +150,17 @@ def test_peers_that_are_not_installed_are_left_out_and_said_so(tmp_path, monkeyp
     (tmp_path / "lib/python3.11/site-packages/fastapi").mkdir(parents=True)
     (tmp_path / "lib/python3.11/site-packages/fastapi/__init__.py").touch()
     assert processes.installed("fastapi", tmp_path)
+
+
+def test_every_peers_package_is_pinned_once():
+    pins = []
+    for line in install.REQUIREMENTS.read_text().splitlines():
+        if line and not line.startswith("#"):
+            match = re.fullmatch(r"([A-Za-z0-9._-]+)==[0-9][0-9a-z.]*", line)
+            assert match, line
+            pins.append(re.sub(r"[-_.]+", "-", match[1]).lower())
+    assert len(pins) == len(set(pins))
+    assert {"fastapi", "litserve", "nvidia-pytriton"} <= set(pins)
 
 
 def test_threads_are_laid_out_both_ways():
