@@ -71,12 +71,18 @@ def page(report: dict[str, Any]) -> str:
     versions = json.dumps({k: report[k] for k in ("versions", "settings", "weights")}, indent=1)
     parts.append(f"<h2>Versions and settings</h2><pre>{html.escape(versions)}</pre>")
     body = "\n".join(part for part in parts if part)
-    title = "Try-on: latency"
-    return (f"<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title>"
+    return whole("Try-on: latency", body)
+
+
+def whole(title: str, body: str) -> str:
+    """A page of some HTML; its style is within."""
+    return (f"<!doctype html><html lang=en><meta charset=utf-8><title>{html.escape(title)}</title>"
             f"<style>{_STYLE}</style><body>{body}</body></html>\n")  # fmt: skip
 
 
-def _table(head: list[str], rows: list[list[str]]) -> str:
+def html_table(head: list[str], rows: list[list[str]]) -> str:
+    """A table of text."""
+
     def line(tag: str, cells: list[str]) -> str:
         return "<tr>" + "".join(f"<{tag}>{html.escape(c)}</{tag}>" for c in cells) + "</tr>"
 
@@ -90,7 +96,7 @@ def _latencies(result: dict[str, Any]) -> str:
             rows.append([label.strip(), *(f"{row[p]:.1f}" for p in ("p50", "p90", "p95", "p99")),
                          f"{row['throughput']:.1f}", str(row["count"]),
                          "" if row["stable"] else "not stable"])  # fmt: skip
-    return _table(["milliseconds", "p50", "p90", "p95", "p99", "a second", "calls", ""], rows)
+    return html_table(["milliseconds", "p50", "p90", "p95", "p99", "a second", "calls", ""], rows)
 
 
 def _ratios(result: dict[str, Any]) -> str:
@@ -114,7 +120,7 @@ def _cost(result: dict[str, Any]) -> str:
             f"{cost['response_bytes'] / 1e3:.0f} kB back.</p>")  # fmt: skip
 
 
-def _svg(draw: Any, width: float, height: float) -> str:
+def svg(draw: Any, width: float, height: float) -> str:
     """A plot as SVG text; `draw` takes matplotlib's axes."""
     import matplotlib
 
@@ -142,7 +148,7 @@ def _curves(result: dict[str, Any]) -> str:
         axes.set_title("Latency distribution", loc="left")
         axes.legend(frameon=False)
 
-    return _svg(draw, 9, 3.2)
+    return svg(draw, 9, 3.2)
 
 
 def _steps(result: dict[str, Any]) -> str:
@@ -158,7 +164,7 @@ def _steps(result: dict[str, Any]) -> str:
         axes.set_xlabel("milliseconds, by Triton's statistics; each begins with its last input")
         axes.set_title("Who waits for whom", loc="left")
 
-    return _svg(draw, 9, 3.6)
+    return svg(draw, 9, 3.6)
 
 
 def _sizes(results: list[dict[str, Any]]) -> str:
@@ -171,7 +177,7 @@ def _sizes(results: list[dict[str, Any]]) -> str:
         axes.set_ylabel("p50, milliseconds")
         axes.legend(frameon=False)
 
-    return _svg(draw, 9, 3.2)
+    return svg(draw, 9, 3.2)
 
 
 def _load(results: list[dict[str, Any]]) -> str:
@@ -189,4 +195,4 @@ def _load(results: list[dict[str, Any]]) -> str:
         axes.set_ylim(bottom=0)
         axes.legend(frameon=False)
 
-    return _svg(draw, 9, 3.2)
+    return svg(draw, 9, 3.2)

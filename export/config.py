@@ -5,6 +5,8 @@ The files are committed under `model_repository/`; a test regenerates and compar
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +75,26 @@ ENGINE_CACHE = "/cache/onnxruntime"
 ONES = ("attention_mask",)
 """Inputs whose warm-up is ones: with no word to look at, E^T in fp16 answers what is no number, and
 looks up a shape by it."""
+INSTANCES: dict[str, int] = {}
+"""Processes of a step of the `cpu` target, where it has more than one."""
+
+QUEUE_DELAY: dict[str, int] = {}
+"""Microseconds for which a step of the `cpu` target waits for further requests, to take them
+together; those that are not named here take each request as it comes."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What may be chosen of the `cpu` target, each by a step's name: `THREADS`, `CORES`,
+    `INSTANCES` and `QUEUE_DELAY` above. `make tune` tries others."""
+
+    threads: Mapping[str, int]
+    cores: Mapping[str, int]
+    instances: Mapping[str, int]
+    queue_delay: Mapping[str, int]
+
+
+SETTINGS = Settings(THREADS, CORES, INSTANCES, QUEUE_DELAY)
 
 HEADER = "# Generated from tryon/contract.py by `python -m export --only generate-configs`.\n"
 
@@ -145,8 +167,8 @@ def write_warm_up(repository: Path) -> None:
             (folder / tensor.name).write_bytes(np.ones(best, tensor.dtype).tobytes())
 
 
-def model_config(model: Model, target: str) -> str:
-    """The text of a model's `config.pbtxt`."""
+def model_config(model: Model, target: str, settings: Settings = SETTINGS) -> str:
+    """The text of a model's `config.pbtxt`; `settings` count for the `cpu` target alone."""
     python = model.kind == "python" or target == "cpu"
     text = HEADER + f'name: "{model.name}"\n'
     if python:
@@ -160,12 +182,16 @@ def model_config(model: Model, target: str) -> str:
     text += f"max_batch_size: {MAX_BATCH_SIZE}\n"
     text += _tensors("input", model.inputs) + _tensors("output", model.outputs)
     kind = "KIND_CPU" if python else "KIND_GPU"
-    text += f"instance_group [ {{ count: 1 kind: {kind} }} ]\n"
+    count = settings.instances.get(model.name, 1) if target == "cpu" else 1
+    text += f"instance_group [ {{ count: {count} kind: {kind} }} ]\n"
+    if target == "cpu" and model.name in settings.queue_delay:
+        delay = settings.queue_delay[model.name]
+        text += f"dynamic_batching {{ max_queue_delay_microseconds: {delay} }}\n"
     text += _parameter("contract_version", CONTRACT_VERSION)
-    if target == "cpu" and model.name in CORES:
-        text += _parameter("core", str(CORES[model.name]))
+    if target == "cpu" and model.name in settings.cores:
+        text += _parameter("core", str(settings.cores[model.name]))
     if model.kind == "onnx" and target == "cpu":
-        text += _parameter("threads", str(THREADS[model.name]))
+        text += _parameter("threads", str(settings.threads[model.name]))
         if model.name in REMEMBERED:
             text += _parameter("remembered_megabytes", str(REMEMBERED[model.name]))
     if python and target != "cpu":
@@ -221,17 +247,18 @@ def ensemble_config(target: str) -> str:
     return text + "ensemble_scheduling {\n  step [\n" + ",\n".join(steps) + "\n  ]\n}\n"
 
 
-def all_configs(target: str) -> dict[str, str]:
+def all_configs(target: str, settings: Settings = SETTINGS) -> dict[str, str]:
     """Model name -> text of its `config.pbtxt`, the ensemble included."""
     if target not in TARGETS:
         raise KeyError(f"no target {target!r}; there are {', '.join(TARGETS)}")
-    return {m.name: model_config(m, target) for m in MODELS} | {ENSEMBLE: ensemble_config(target)}
+    configs = {m.name: model_config(m, target, settings) for m in MODELS}
+    return configs | {ENSEMBLE: ensemble_config(target)}
 
 
-def write_configs(repository: Path, target: str) -> list[Path]:
+def write_configs(repository: Path, target: str, settings: Settings = SETTINGS) -> list[Path]:
     """Writes every `config.pbtxt` into `repository`; answers the files that changed."""
     changed = []
-    for name, text in all_configs(target).items():
+    for name, text in all_configs(target, settings).items():
         file = repository / name / "config.pbtxt"
         if not file.is_file() or file.read_text() != text:
             file.parent.mkdir(parents=True, exist_ok=True)
