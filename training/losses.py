@@ -197,10 +197,11 @@ def front_truth(
     near = widened(d.float(), 12) > 0
     told = d | hides | deep
     open_ = near & ~told & ~arms
-    weight = torch.where(told & near, 1.0, 0.25) * (told | ~arms | ~near)
+    weight = torch.where(open_, 0.25, 1.0) * (told | ~arms | ~near)
     # The midst of a garment behind a chin or hair: few pixels, and the inside of a neckline that
     # lies across the throat is the first that anyone sees.
-    weight = torch.where(told & ~d & (depth > 0), 3.0, weight)
+    face = _among(parse_after, _AHEAD)[:, None]
+    weight = torch.where((face | deep) & ~d & (depth > 0), 3.0, weight)
     return Front((d | open_).float(), weight, told)
 
 

@@ -443,7 +443,7 @@ def test_the_mask_learns_what_is_in_front_and_leaves_the_edge_to_the_flow() -> N
         (43, 22, 1, 0.25, False),  # beside its edge, which the flow draws
         (30, 34, 0, 3.0, True),  # the arm before it, where the flow lays its midst
         (30, 46, 0, 0.0, False),  # the arm beside it
-        (60, 60, 0, 0.25, False),  # far away
+        (60, 60, 0, 1.0, False),  # far away
     ):
         assert (truth[y, x], weight[y, x], told[y, x]) == (is_open, counts, reached), (y, x)
 
