@@ -141,9 +141,6 @@ def refit_all(source: Path, repository: Path, say: Callable[[str], None] = print
                           "`make export TARGET=tensorrt ONNX_ONLY=1`")  # fmt: skip
     if not (repository / lock.LOCK).is_file():
         raise EngineError(f"{repository} holds no engines: run `make export ARGS=--refit`")
-    changed = lock.check(repository, {})
-    if changed:
-        raise EngineError(f"{repository}: {changed[0]}: run `make export ARGS=--refit`")
     sm, options = locked(repository)
     target = theirs["target"]
     trt = engine.load(target)

@@ -319,7 +319,8 @@ def test_what_tensorrt_for_rtx_lacks_is_refused(trt, tmp_path, monkeypatch, opti
     assert not out.exists()
 
 
-def test_options_that_do_not_fit_are_refused_before_anything_is_written(tmp_path, capsys):
+def test_options_that_do_not_fit_are_refused_before_any_work(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(command, "_export", lambda *_: pytest.fail("it began to export"))
     there = ["--repository", str(tmp_path)]
     rtx = ["--target", "tensorrt_rtx", "--sm", "89", "--hardware-compatible"]
     assert command.main([*rtx, *there]) == 1
