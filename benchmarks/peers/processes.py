@@ -27,6 +27,9 @@ from benchmarks.server import Server
 
 ENVIRONMENT = ROOT / ".venv-peers"
 START_TIMEOUT, STOP_TIMEOUT = 300.0, 10.0
+IDLE = 2.0
+"""Seconds after which a connection is opened anew: uvicorn closes those that are idle for five, and
+while others have their turn nothing is sent."""
 Answer = tuple[np.ndarray, np.ndarray, float]
 
 
@@ -147,15 +150,16 @@ def _over_http(port: int, name: str) -> Callable[[Inputs], Answer]:
         if name == "litserve":
             body = json.dumps({"tensors": base64.b64encode(body).decode()}).encode()
             kind = "application/json"
-        if not hasattr(own, "connection"):
+        if time.monotonic() - getattr(own, "last", -IDLE) >= IDLE:
             own.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         try:
             own.connection.request("POST", "/predict", body, {"Content-Type": kind})
             response = own.connection.getresponse()
             data = response.read()
         except (OSError, http.client.HTTPException) as error:
-            del own.connection
+            own.last = -IDLE
             raise PeerError(f"peer {name} does not answer: {error}") from None
+        own.last = time.monotonic()
         if response.status != 200:
             raise PeerError(f"peer {name} answers {response.status}: {data[:200]!r}")
         made = unpack(data)
