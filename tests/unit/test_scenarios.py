@@ -218,6 +218,20 @@ def test_http_peers_are_called_over_connections_that_stay(monkeypatch):
         call(Inputs(person, person))
 
 
+def test_a_peer_that_does_not_start_says_why(tmp_path, monkeypatch):
+    assert processes.complaint("a\nKeyError: 'x'\n\n;\n") == "KeyError: 'x'"
+    assert processes.complaint("one\ntwo\n") == "two" and processes.complaint("") == ""
+    python = tmp_path / "bin" / "python"
+    python.parent.mkdir()
+    python.write_text(f"#!/bin/sh\necho start >> {tmp_path}/starts\necho 'ImportError: no ears'\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(processes, "ENVIRONMENT", tmp_path)
+    wanted = pytest.raises(processes.PeerError, match="peer fastapi does not start: ImportError")
+    with wanted, processes.process("fastapi", tmp_path, 1, 1):
+        pass
+    assert (tmp_path / "starts").read_text() == "start\n" * processes.ATTEMPTS
+
+
 def test_threads_are_laid_out_both_ways():
     assert opened.layouts("fastapi", 2) == [(1, 2), (2, 1)]
     assert opened.layouts("torch_eager", 2) == [(1, 2), (1, 1)]
