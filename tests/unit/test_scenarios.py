@@ -156,6 +156,12 @@ def test_peers_that_are_not_installed_are_left_out_and_said_so(tmp_path, monkeyp
     assert processes.installed("fastapi", tmp_path)
 
 
+def test_a_ratio_of_few_rounds_has_no_interval():
+    ratio = {"value": 1.2, "low": 1.2, "high": 1.2, "level": 0.95, "rounds": 2}
+    assert play_report._ratio(ratio) == "1.20 (too few rounds)"
+    assert play_report._ratio({**ratio, "rounds": 3}) == "1.20 (1.20 to 1.20)"
+
+
 def test_every_peers_package_is_pinned_once():
     pins = []
     for line in install.REQUIREMENTS.read_text().splitlines():
