@@ -12,6 +12,8 @@ from benchmarks.report import machine_lines
 from benchmarks.stats import TAIL, TAIL_SAMPLES
 from benchmarks.triton import PARTS
 
+FEWEST_ROUNDS = 3
+"""Rounds below which a ratio is told without its interval."""
 _HEAD = ("subject", "p50", "p90", "p99", f"p{TAIL}", "a second", "in time", "CPU ms", "peak MiB",
          "calls")  # fmt: skip
 _COLOURS = ("#2a6f97", "#e07a5f", "#61a5c2", "#81b29a", "#f2cc8f", "#8d5a97", "#3d405b", "#b56576")
@@ -63,6 +65,8 @@ def _costs(played: dict[str, Any], load: dict[str, Any]) -> list[str]:
 
 
 def _ratio(found: dict[str, float]) -> str:
+    if found["rounds"] < FEWEST_ROUNDS:  # drawn from so few, an interval would feign certainty
+        return f"{found['value']:.2f} (too few rounds)"
     return f"{found['value']:.2f} ({found['low']:.2f} to {found['high']:.2f})"
 
 

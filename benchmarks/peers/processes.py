@@ -27,6 +27,11 @@ from benchmarks.server import Server
 
 ENVIRONMENT = ROOT / ".venv-peers"
 START_TIMEOUT, STOP_TIMEOUT = 300.0, 10.0
+ATTEMPTS = 3
+"""PyTriton gives up when a busy machine keeps its own parts waiting for each other."""
+IDLE = 2.0
+"""Seconds after which a connection is opened anew: uvicorn closes those that are idle for five, and
+while others have their turn nothing is sent."""
 Answer = tuple[np.ndarray, np.ndarray, float]
 
 
@@ -78,23 +83,46 @@ def process(
         environment["LD_LIBRARY_PATH"] = str(library)
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tryon-peer-")))
-        log = folder / "log"
-        with log.open("wb") as sink:
-            running = subprocess.Popen(
-                command, cwd=folder, env=environment, stdin=subprocess.PIPE, stdout=sink,
-                stderr=sink, start_new_session=True,
-            )  # fmt: skip
+        environment["PYTRITON_HOME"] = str(folder)
+        for attempt in range(ATTEMPTS):
+            running, problem = _started(name, command, port, folder, environment)
+            if not problem:
+                break
+            _end(running)
+            if attempt == ATTEMPTS - 1:
+                raise PeerError(f"peer {name} does not start: {problem}")
         stack.callback(_end, running)
         call = _over_grpc(port, stack) if name == "pytriton" else _over_http(port, name)
-        ready = _grpc_ready(port) if name == "pytriton" else _http_ready(port)
-        end = time.monotonic() + START_TIMEOUT
-        while not ready():
-            if running.poll() is not None or time.monotonic() > end:
-                said = log.read_text(errors="replace").strip().splitlines()
-                last = said[-1] if said else "it wrote nothing"
-                raise PeerError(f"peer {name} does not start: {last}")
-            time.sleep(0.2)
         yield call, running.pid
+
+
+def _started(
+    name: str, command: list[str], port: int, folder: Path, environment: dict[str, str]
+) -> tuple[subprocess.Popen[bytes], str]:
+    """A server once it is ready, and nothing; or why it is not."""
+    log = folder / "log"
+    with log.open("wb") as sink:
+        running = subprocess.Popen(
+            command, cwd=folder, env=environment, stdin=subprocess.PIPE, stdout=sink,
+            stderr=sink, start_new_session=True,
+        )  # fmt: skip
+    ready = _grpc_ready(port) if name == "pytriton" else _http_ready(port)
+    end = time.monotonic() + START_TIMEOUT
+    while not ready():
+        late = time.monotonic() > end
+        if late or running.poll() is not None:
+            return running, complaint(log.read_text(errors="replace")) or (
+                f"not ready within {START_TIMEOUT:.0f} s" if late else "it ended and wrote nothing"
+            )
+        time.sleep(0.2)
+    return running, ""
+
+
+def complaint(said: str) -> str:
+    """The last line of a log that names an error, or its last line; "" of an empty one."""
+    lines = [line.strip() for line in said.splitlines() if line.strip(" ;")]
+    named = [line for line in lines if "Error" in line]
+    return (named or lines or [""])[-1][:200]
 
 
 def _end(running: subprocess.Popen[bytes]) -> None:
@@ -147,15 +175,16 @@ def _over_http(port: int, name: str) -> Callable[[Inputs], Answer]:
         if name == "litserve":
             body = json.dumps({"tensors": base64.b64encode(body).decode()}).encode()
             kind = "application/json"
-        if not hasattr(own, "connection"):
+        if time.monotonic() - getattr(own, "last", -IDLE) >= IDLE:
             own.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         try:
             own.connection.request("POST", "/predict", body, {"Content-Type": kind})
             response = own.connection.getresponse()
             data = response.read()
         except (OSError, http.client.HTTPException) as error:
-            del own.connection
+            own.last = -IDLE
             raise PeerError(f"peer {name} does not answer: {error}") from None
+        own.last = time.monotonic()
         if response.status != 200:
             raise PeerError(f"peer {name} answers {response.status}: {data[:200]!r}")
         made = unpack(data)

@@ -6,10 +6,14 @@ import argparse
 import os
 import signal
 import threading
+import time
 from pathlib import Path
 
 REPOSITORY, THREADS, AT_ONCE = "TRYON_PEER_REPOSITORY", "TRYON_PEER_THREADS", "TRYON_PEER_AT_ONCE"
 """How a worker that a server starts by itself learns what to serve."""
+
+PATIENCE = 10.0
+"""Seconds in which a server without a benchmark may end by itself."""
 
 
 def arguments() -> argparse.Namespace:
@@ -34,6 +38,9 @@ def end_with_parent() -> None:
         # Not sys.stdin's own read: it holds a lock, on which a forked worker would wait for ever.
         while os.read(0, 1024):
             pass
-        os.killpg(os.getpgid(0), signal.SIGTERM)
+        group = os.getpgid(0)
+        os.killpg(group, signal.SIGINT)
+        time.sleep(PATIENCE)  # PyTriton ends its server first
+        os.killpg(group, signal.SIGKILL)
 
     threading.Thread(target=wait, daemon=True).start()

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import http.server
 import json
 import os
 import re
+import threading
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -152,6 +156,12 @@ def test_peers_that_are_not_installed_are_left_out_and_said_so(tmp_path, monkeyp
     assert processes.installed("fastapi", tmp_path)
 
 
+def test_a_ratio_of_few_rounds_has_no_interval():
+    ratio = {"value": 1.2, "low": 1.2, "high": 1.2, "level": 0.95, "rounds": 2}
+    assert play_report._ratio(ratio) == "1.20 (too few rounds)"
+    assert play_report._ratio({**ratio, "rounds": 3}) == "1.20 (1.20 to 1.20)"
+
+
 def test_every_peers_package_is_pinned_once():
     pins = []
     for line in install.REQUIREMENTS.read_text().splitlines():
@@ -161,6 +171,71 @@ def test_every_peers_package_is_pinned_once():
             pins.append(re.sub(r"[-_.]+", "-", match[1]).lower())
     assert len(pins) == len(set(pins))
     assert {"fastapi", "litserve", "nvidia-pytriton"} <= set(pins)
+
+
+class Echo(http.server.BaseHTTPRequestHandler):
+    """Answers a peer's request with the person as the picture."""
+
+    protocol_version = "HTTP/1.1"
+    connections: ClassVar[list[int]] = []
+    fail = False
+
+    def do_POST(self):
+        self.connections.append(self.client_address[1])
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.headers["Content-Type"] == "application/json":
+            body = base64.b64decode(json.loads(body)["tensors"])
+        given = frame.unpack(body)
+        made = frame.pack({"picture": given["person"], "mask": given["person"][..., 0],
+                           "confidence": np.array([[0.5]], np.float32)})  # fmt: skip
+        self.send_response(500 if self.fail else 200)
+        self.send_header("Content-Length", str(len(made)))
+        self.end_headers()
+        self.wfile.write(made)
+
+    def log_message(self, *words):
+        pass
+
+
+def test_http_peers_are_called_over_connections_that_stay(monkeypatch):
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Echo)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    person = np.arange(64 * 64 * 3, dtype=np.uint32).astype(np.uint8).reshape(64, 64, 3)
+    try:
+        for name in ("fastapi", "litserve"):
+            Echo.connections.clear()
+            call = processes._over_http(server.server_port, name)
+            monkeypatch.setattr(processes, "IDLE", 60.0)
+            for _ in range(2):
+                picture, _, confidence = call(Inputs(person, person))
+            np.testing.assert_array_equal(picture, person)
+            assert confidence == 0.5 and len(set(Echo.connections)) == 1
+            # Others had their turn: the server may have closed it meanwhile.
+            monkeypatch.setattr(processes, "IDLE", 0.0)
+            call(Inputs(person, person))
+            assert len(set(Echo.connections)) == 2
+        monkeypatch.setattr(Echo, "fail", True)
+        with pytest.raises(processes.PeerError, match="peer litserve answers 500"):
+            call(Inputs(person, person))
+    finally:
+        server.shutdown()
+        server.server_close()
+    with pytest.raises(processes.PeerError, match="peer litserve does not answer"):
+        call(Inputs(person, person))
+
+
+def test_a_peer_that_does_not_start_says_why(tmp_path, monkeypatch):
+    assert processes.complaint("a\nKeyError: 'x'\n\n;\n") == "KeyError: 'x'"
+    assert processes.complaint("one\ntwo\n") == "two" and processes.complaint("") == ""
+    python = tmp_path / "bin" / "python"
+    python.parent.mkdir()
+    python.write_text(f"#!/bin/sh\necho start >> {tmp_path}/starts\necho 'ImportError: no ears'\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(processes, "ENVIRONMENT", tmp_path)
+    wanted = pytest.raises(processes.PeerError, match="peer fastapi does not start: ImportError")
+    with wanted, processes.process("fastapi", tmp_path, 1, 1):
+        pass
+    assert (tmp_path / "starts").read_text() == "start\n" * processes.ATTEMPTS
 
 
 def test_threads_are_laid_out_both_ways():
