@@ -44,7 +44,8 @@ def test_settings_reach_the_configuration():
     plain = text_format.Parse(
         model_config(contract.model("pose"), "cuda", settings), model_config_pb2.ModelConfig()
     )
-    assert plain.instance_group[0].count == 1 and not plain.HasField("dynamic_batching")
+    assert plain.instance_group[0].count == 1
+    assert plain.dynamic_batching.max_queue_delay_microseconds == 0
 
 
 def test_scores_are_of_the_goal():
