@@ -36,13 +36,12 @@ from benchmarks import play_report, report
 from benchmarks.chain import Chain, served_chain
 from benchmarks.cost import usage
 from benchmarks.inputs import (
-    DEFAULT_GARMENT,
-    DEFAULT_PERSON,
     FRESH,
     Inputs,
     fresh,
     make_inputs,
     parse_size,
+    photos,
 )
 from benchmarks.load import Window, run_open, until_stable
 from benchmarks.machine import ROOT, machine, versions, weights_hash
@@ -55,7 +54,8 @@ from benchmarks.server import Server, server_at
 from benchmarks.stats import ratio_interval
 from benchmarks.triton import StepTimes, add_difference, breakdown
 from deploy.embedded import ServerError
-from tryon.assets import AssetError, asset_path
+from export.files import write_whole
+from tryon.assets import AssetError
 from tryon.contract import OUTPUT_SIZES
 from tryon_client import TryOnError
 
@@ -188,8 +188,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         scenarios = [find_scenario(name) for name in options.scenario]
-        person = options.person or asset_path(DEFAULT_PERSON[0]) / DEFAULT_PERSON[1]
-        garment = options.garment or asset_path(DEFAULT_GARMENT[0]) / DEFAULT_GARMENT[1]
+        person, garment = photos(options.person, options.garment)
         options.out.mkdir(parents=True, exist_ok=True)
         if scenarios:
             return _play(scenarios, person, garment, options)
@@ -250,7 +249,7 @@ def _play(
             with opened(scenario.peers, options.repository, made["machine"]["cores"]) as peers:
                 made["played"].append(play(scenario, server, inputs, process, peers))
     report.write_json(made, options.out / "scenarios.json")
-    report.write_whole(play_report.page(made), options.out / "scenarios.html")
+    write_whole(options.out / "scenarios.html", play_report.page(made).encode())
     print(play_report.table(made))
     print("\n" + ", ".join(str(options.out / f"scenarios.{kind}") for kind in ("json", "html")))
     return 0

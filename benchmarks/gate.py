@@ -29,15 +29,15 @@ import grpc
 import numpy as np
 
 from benchmarks.chain import served_chain
-from benchmarks.inputs import DEFAULT_GARMENT, DEFAULT_PERSON, FRESH, Inputs, fresh, make_inputs
+from benchmarks.inputs import FRESH, Inputs, fresh, make_inputs, photos
 from benchmarks.load import Call, Series, until_stable
 from benchmarks.machine import ROOT, machine, versions, weights_hash
 from benchmarks.peers.processes import PeerError
-from benchmarks.report import write_whole
 from benchmarks.server import Server
 from benchmarks.stats import paired_ratio
 from deploy.embedded import EmbeddedServer, ServerError
-from tryon.assets import AssetError, asset_path
+from export.files import write_whole
+from tryon.assets import AssetError
 from tryon_client import TryOnClient, TryOnError
 from tryon_client.live import LiveSession
 
@@ -172,7 +172,8 @@ def write_baseline(path: Path, kind: str, made: Mapping[str, Any]) -> None:
     machines = {}
     with contextlib.suppress(OSError, ValueError, KeyError):
         machines = json.loads(path.read_text())["machines"]
-    write_whole(json.dumps({"machines": {**machines, kind: made}}, indent=1) + "\n", path)
+    text = json.dumps({"machines": {**machines, kind: made}}, indent=1) + "\n"
+    write_whole(path, text.encode())
 
 
 def _write_command() -> str:
@@ -307,8 +308,7 @@ def main(arguments: list[str] | None = None) -> int:
         hashes = weights_hash(options.repository)
         if baseline and baseline["weights"] != hashes["all"]:
             print("the networks have changed since the baseline", flush=True)
-        person = options.person or asset_path(DEFAULT_PERSON[0]) / DEFAULT_PERSON[1]
-        garment = options.garment or asset_path(DEFAULT_GARMENT[0]) / DEFAULT_GARMENT[1]
+        person, garment = photos(options.person, options.garment)
         with subjects(options.repository, person, garment) as calls:
             if options.write:
                 return _write(calls, options, kind, where, hashes["all"])

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from tryon.assets import asset_path
+
 PROMPT = "a t-shirt, sleeves rolled"
 CATEGORY = "upper"
 DEFAULT_PERSON = ("openpeople", "P001/assets/studio_posture.jpg")
@@ -16,6 +18,18 @@ DEFAULT_GARMENT = ("openvto", "clothes/shirts/1_front.jpg")
 """Package of `tryon.assets`, and the picture in it."""
 FRESH = 9000
 """Requests that `fresh` tells apart."""
+
+
+def photos(person: Path | None = None, garment: Path | None = None) -> tuple[Path, Path]:
+    """The photos that are named, or the default ones.
+
+    Raises:
+        AssetError: a default one can't be fetched.
+    """
+    return (
+        person or asset_path(DEFAULT_PERSON[0]) / DEFAULT_PERSON[1],
+        garment or asset_path(DEFAULT_GARMENT[0]) / DEFAULT_GARMENT[1],
+    )
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.report import SUBJECTS, write_whole
+from benchmarks.report import SUBJECTS
+from export.files import write_whole
 from tryon.contract import ENSEMBLE_INPUTS, ENSEMBLE_STEPS, model
 
 _COLOURS = ("#2a6f97", "#61a5c2", "#89c2d9", "#e07a5f")
@@ -46,7 +47,7 @@ def timeline(milliseconds: Mapping[str, float]) -> dict[str, tuple[float, float]
 
 def write_page(report: dict[str, Any], path: Path) -> None:
     """Writes the page, whole or not at all."""
-    write_whole(page(report), path)
+    write_whole(path, page(report).encode())
 
 
 def page(report: dict[str, Any]) -> str:

@@ -30,13 +30,13 @@ import torch.nn.functional as F
 from torch import nn
 
 from benchmarks.chain import network, served_chain
-from benchmarks.inputs import DEFAULT_GARMENT, DEFAULT_PERSON, make_inputs, tensors
+from benchmarks.inputs import make_inputs, photos, tensors
 from benchmarks.load import Call, until_stable
 from benchmarks.machine import ROOT, machine, weights_hash
 from benchmarks.report import write_json
 from benchmarks.roofline import network_work
 from benchmarks.stats import ratio_interval
-from tryon.assets import AssetError, asset_path
+from tryon.assets import AssetError
 from tryon.contract import MODELS, NET_HEIGHT, NET_WIDTH, Model, Tensor
 from tryon.errors import RequestError
 
@@ -242,8 +242,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error("--gflops takes more than 1, --seconds more than 0")
     cores = len(os.sched_getaffinity(0))
     try:
-        person = asset_path(DEFAULT_PERSON[0]) / DEFAULT_PERSON[1]
-        garment = asset_path(DEFAULT_GARMENT[0]) / DEFAULT_GARMENT[1]
+        person, garment = photos()
         options.out.mkdir(parents=True, exist_ok=True)
         inputs = make_inputs(person, garment, (NET_HEIGHT, NET_WIDTH))
         seen = served_chain(options.repository, cores).everything(tensors(inputs))

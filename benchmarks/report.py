@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.triton import PARTS
+from export.files import write_whole
 from tryon.contract import ENSEMBLE, ENSEMBLE_STEPS
 
 RATIOS = ("p50", "mean", "p95")
@@ -20,16 +21,9 @@ SUBJECTS = (
 )
 
 
-def write_whole(text: str, path: Path) -> None:
-    """Written beside and renamed, so that a reader never sees half a report."""
-    beside = path.with_suffix(".part")
-    beside.write_text(text)
-    os.replace(beside, path)
-
-
 def write_json(report: dict[str, Any], path: Path) -> None:
     """The report as JSON."""
-    write_whole(json.dumps(report, indent=1) + "\n", path)
+    write_whole(path, (json.dumps(report, indent=1) + "\n").encode())
 
 
 def machine_lines(report: dict[str, Any]) -> list[str]:

@@ -27,16 +27,16 @@ import onnxruntime as ort
 
 from benchmarks.chain import Step, Values, network, served_chain, step_of
 from benchmarks.inputs import (
-    DEFAULT_GARMENT,
-    DEFAULT_PERSON,
     make_inputs,
     parse_size,
+    photos,
     tensors,
 )
 from benchmarks.machine import ROOT, machine, weights_hash
-from benchmarks.report import write_json, write_whole
+from benchmarks.report import write_json
 from export.config import THREADS
-from tryon.assets import AssetError, asset_path
+from export.files import write_whole
+from tryon.assets import AssetError
 from tryon.contract import ENSEMBLE_STEPS, Model, model
 from tryon.errors import RequestError
 from tryon.steps.served import load_step
@@ -257,8 +257,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     cores = len(os.sched_getaffinity(0))
     try:
-        person = options.person or asset_path(DEFAULT_PERSON[0]) / DEFAULT_PERSON[1]
-        garment = options.garment or asset_path(DEFAULT_GARMENT[0]) / DEFAULT_GARMENT[1]
+        person, garment = photos(options.person, options.garment)
         options.out.mkdir(parents=True, exist_ok=True)
         given = tensors(make_inputs(person, garment, options.size))
         values = served_chain(options.repository, cores).everything(given)
@@ -278,7 +277,7 @@ def main(arguments: list[str] | None = None) -> int:
     write_json(made, options.out / f"roofline-{size}.json")
     load = where["load_average"][0]
     head = f"{where['processor']} ({', '.join(where['simd'])}), {size}, load {load}"
-    write_whole(f"{head}\n{text}\n", options.out / f"roofline-{size}.txt")
+    write_whole(options.out / f"roofline-{size}.txt", f"{head}\n{text}\n".encode())
     print(f"{head}\n{text}")
     return 0
 

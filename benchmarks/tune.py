@@ -28,16 +28,17 @@ from typing import Any
 import grpc
 import numpy as np
 
-from benchmarks.inputs import DEFAULT_GARMENT, DEFAULT_PERSON, FRESH, Inputs, fresh, make_inputs
+from benchmarks.inputs import FRESH, Inputs, fresh, make_inputs, photos
 from benchmarks.load import Window, run_window
 from benchmarks.machine import ROOT, machine, versions, weights_hash
-from benchmarks.report import write_json, write_whole
+from benchmarks.report import write_json
 from benchmarks.server import Server
 from benchmarks.stats import ratio_interval
 from deploy.embedded import EmbeddedServer, ServerError, check_repository
 from export.config import SETTINGS, Settings, write_configs
+from export.files import write_whole
 from export.repository import STAMP
-from tryon.assets import AssetError, asset_path
+from tryon.assets import AssetError
 from tryon.contract import MODELS
 
 GOALS = ("latency", "frames")
@@ -306,8 +307,7 @@ def main(arguments: list[str] | None = None) -> int:
     cores = len(os.sched_getaffinity(0))
     try:
         check_repository(options.repository)
-        person = options.person or asset_path(DEFAULT_PERSON[0]) / DEFAULT_PERSON[1]
-        garment = options.garment or asset_path(DEFAULT_GARMENT[0]) / DEFAULT_GARMENT[1]
+        person, garment = photos(options.person, options.garment)
         options.out.mkdir(parents=True, exist_ok=True)
         inputs = make_inputs(person, garment, (512, 384))
         measure = Measure(options.repository, inputs, options.goal, options.seconds)
@@ -339,7 +339,7 @@ def write(
     end = "nothing was better for sure: export/config.py stays as it is" if unchanged else (
         "for export/config.py:\n\n" + as_config(settings)
     )  # fmt: skip
-    write_whole(table(goal, tried) + "\n\n" + end + "\n", out / f"{goal}.txt")
+    write_whole(out / f"{goal}.txt", f"{table(goal, tried)}\n\n{end}\n".encode())
 
 
 if __name__ == "__main__":

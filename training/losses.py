@@ -97,6 +97,7 @@ def dice_loss(share: Tensor, truth: Tensor) -> Tensor:
 
 
 _AHEAD = [PARSE.index(n) for n in ("hair", "face_neck", "other")]
+"""What stands in front of every garment, wherever both are."""
 _ARMS = [PARSE.index(n) for n in ("arm_left", "arm_right")]
 
 

@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.inputs import DEFAULT_GARMENT, DEFAULT_PERSON, Inputs, fresh, make_inputs
-from benchmarks.report import write_whole
+from benchmarks.inputs import Inputs, fresh, make_inputs, photos
 from benchmarks.request import encoded
-from tryon.assets import AssetError, asset_path
+from export.files import write_whole
+from tryon.assets import AssetError
 from tryon.contract import OUTPUT_SIZES
 
 FOLDER = Path(__file__).resolve().parent
@@ -68,12 +68,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=FOLDER, help="folder (beside this module)")
     options = parser.parse_args(arguments)
     try:
-        person = asset_path(DEFAULT_PERSON[0]) / DEFAULT_PERSON[1]
-        garment = asset_path(DEFAULT_GARMENT[0]) / DEFAULT_GARMENT[1]
+        person, garment = photos()
         options.out.mkdir(parents=True, exist_ok=True)
         for size in OUTPUT_SIZES:
             path = options.out / f"{size[0]}x{size[1]}-{options.wire}.json"
-            write_whole(request_file(make_inputs(person, garment, size), options.wire), path)
+            text = request_file(make_inputs(person, garment, size), options.wire)
+            write_whole(path, text.encode())
             print(f"{path}: {path.stat().st_size / 1e3:.0f} kB")
     except (AssetError, OSError) as error:
         print(f"perf_analyzer: {error}", file=sys.stderr)
