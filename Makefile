@@ -85,6 +85,7 @@ mirror: assets ## a page with your camera and a rail of garments: wear them, liv
 
 test: system assets engines ## run every test, setting up first what they need
 	@$(PY) deploy/check_system.py browser --install || echo "tests/browser is left out without them"
+	@$(PY) deploy/check_system.py redis --install || echo "tests of the shared wardrobe are left out without it"
 	@$(PY) -m pytest $(ARGS)
 
 bench: assets ## measure the server against the bare chain (table, JSON, plot, page in out/)

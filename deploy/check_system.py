@@ -1,9 +1,10 @@
 """Checks the system libraries that pip cannot bring, and names the command that installs them.
 
-    python deploy/check_system.py [serve] [render] [browser] [--install]
+    python deploy/check_system.py [serve] [render] [browser] [redis] [--install]
 
 `serve` is what the embedded server needs, `render` what rendering pairs needs; these two if none is
-named. `browser` is what the tests of the mirror's page need, and nothing else. With --install,
+named. `browser` is what the tests of the mirror's page need, `redis` what those of the wardrobe
+need that several servers share, and nothing else. With --install,
 missing packages are installed when running as root where apt-get is there.
 Standard library only.
 """
@@ -59,8 +60,11 @@ NEEDS: tuple[Need, ...] = (
     Need("chromium", "chromium", "browser", lambda: shutil.which("chromium") is not None),
     Need("chromedriver", "chromium-driver", "browser",
          lambda: shutil.which("chromedriver") is not None),
+    # The server's own program by another name; the package redis-server would start a service.
+    Need("redis-check-rdb", "redis-tools", "redis",
+         lambda: shutil.which("redis-check-rdb") is not None),
 )  # fmt: skip
-USES, USUAL = {"serve", "render", "browser"}, {"serve", "render"}
+USES, USUAL = {"serve", "render", "browser", "redis"}, {"serve", "render"}
 
 
 def missing(used_for: set[str], needs: tuple[Need, ...] = NEEDS) -> list[Need]:
@@ -77,7 +81,7 @@ def main(arguments: list[str] | None = None) -> int:
     """The command line: 0 if nothing is missing (any more)."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("uses", nargs="*", metavar="USE",
-                        help="serve, render, browser; serve and render if none")  # fmt: skip
+                        help="serve, render, browser, redis; serve and render if none")  # fmt: skip
     parser.add_argument("--install", action="store_true", help="install them, where root may")
     options = parser.parse_args(arguments)
     uses = set(options.uses) or USUAL

@@ -64,6 +64,8 @@ class EmbeddedServer:
         host: the address that it listens on.
         log: file that takes what the server writes; None: a temporary one.
         verbose: the server writes to this process's stderr instead.
+        wardrobe: where garments are kept, a folder or redis://host:port/0; None: where
+            TRYON_WARDROBE says, else `.cache/wardrobe`.
 
     Attributes:
         http_port, grpc_port, metrics_port: where it listens, once started.
@@ -79,6 +81,7 @@ class EmbeddedServer:
         host: str = "127.0.0.1",
         log: Path | None = None,
         verbose: bool = False,
+        wardrobe: str | None = None,
     ) -> None:
         self.repository = Path(repository or REPOSITORY)
         self.host = host
@@ -86,6 +89,7 @@ class EmbeddedServer:
         self._ports = dict.fromkeys(PORTS, 0)
         self._log_file = log
         self._verbose = verbose
+        self._wardrobe = wardrobe
         self._process: subprocess.Popen[bytes] | None = None
         self._guard: subprocess.Popen[bytes] | None = None
         self._prefix = ""
@@ -133,6 +137,8 @@ class EmbeddedServer:
         check_repository(self.repository)
         check_shared_memory()
         binary, environment = _triton(), _environment()
+        if self._wardrobe is not None:
+            environment["TRYON_WARDROBE"] = self._wardrobe
         self._folder = tempfile.TemporaryDirectory(prefix="tryon-server-")
         self.log = self._log_file or Path(self._folder.name) / "server.log"
         automatic = not any(self._wanted.values())
@@ -323,9 +329,9 @@ def check_repository(repository: Path) -> None:
 
 def check_shared_memory() -> None:
     """Raises ServerError where the steps could not exchange pictures."""
-    from tryon.contract import MODELS
+    from tryon.contract import SERVED
 
-    needed = (len(MODELS) + 2) * SHARED_MEMORY
+    needed = (len(SERVED) + 2) * SHARED_MEMORY
     with contextlib.suppress(OSError):
         free = shutil.disk_usage("/dev/shm").free
         if free < needed:
@@ -400,6 +406,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     parser.add_argument("--repository", type=Path, default=REPOSITORY, metavar="FOLDER")
     parser.add_argument("--log", type=Path, default=ROOT / "out" / "server.log", metavar="FILE")
+    parser.add_argument("--wardrobe", metavar="PLACE", help="where garments are kept: a folder, or "
+                        "redis://host:port/0 (TRYON_WARDROBE, else .cache/wardrobe)")  # fmt: skip
     parser.add_argument("--verbose", action="store_true", help="the server's own words here")
     options = parser.parse_args(arguments)
     for service in PORTS:
@@ -408,7 +416,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     server = EmbeddedServer(
         options.repository, http_port=options.http_port, grpc_port=options.grpc_port,
         metrics_port=options.metrics_port, host=options.host, log=options.log,
-        verbose=options.verbose,
+        verbose=options.verbose, wardrobe=options.wardrobe,
     )  # fmt: skip
     ending = threading.Event()
 

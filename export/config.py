@@ -16,15 +16,14 @@ from tryon.contract import (
     CONTRACT_VERSION,
     DETECTOR_NARROW,
     DETECTOR_SIZE,
-    ENSEMBLE,
-    ENSEMBLE_INPUTS,
-    ENSEMBLE_OUTPUTS,
-    ENSEMBLE_STEPS,
+    ENSEMBLES,
     MAX_BATCH_SIZE,
     MAX_SIDE,
     MAX_TOKENS,
     MODELS,
     OUTPUT_SIZES,
+    SERVED,
+    Ensemble,
     Model,
     Tensor,
 )
@@ -47,7 +46,8 @@ THREADS = {"detector": 1, "pose": 1, "text_encoder": 1, "image_encoder": 1, "gen
 """Cores that one inference of a network may use on the `cpu` target. The person's branch and the
 garment's run side by side, so the two together should take what there is."""
 
-CORES = {"detector": 0, "crop": 0, "pose": 0, "text_encoder": 1, "cutout": 1, "image_encoder": 1}
+CORES = {"detector": 0, "crop": 0, "live_crop": 0, "pose": 0,
+         "text_encoder": 1, "cutout": 1, "image_encoder": 1}  # fmt: skip
 """Which of exactly two cores a step of the `cpu` target stays on: the person's branch and the
 garment's each find their data in their own core's cache, and neither is moved about."""
 
@@ -57,9 +57,11 @@ come again with every customer. On the `cpu` target; about 200 garments, the old
 thousands of prompts beside a garment (or 40 drawings)."""
 
 WAITING = 64
-"""Requests that may wait for `decode` on a GPU target; one more is refused (UNAVAILABLE), not kept
-until its sender has gone. Only there: it is the one step that starts, and a step that fails
-beside others would stop the ensemble (see the decisions)."""
+"""Requests that may wait for an ensemble's first step on a GPU target; one more is refused
+(UNAVAILABLE), not kept until its sender has gone. Only there: it is the one step that starts, and a
+step that fails beside others would stop the ensemble (see the decisions)."""
+FIRST = tuple(ensemble.steps[0].model for ensemble in ENSEMBLES)
+"""The step that starts each ensemble."""
 
 CUDA_PROVIDER = {"cudnn_conv_algo_search": "1"}
 """Of Triton's ONNX Runtime backend; 1: cuDNN's algorithms by its heuristic. Its default tries each
@@ -197,7 +199,7 @@ def model_config(model: Model, target: str, settings: Settings = SETTINGS) -> st
     if python and target != "cpu":
         # Its neighbours may leave tensors in GPU memory; the step reads them as numpy.
         text += _parameter("FORCE_CPU_ONLY_INPUT_TENSORS", "yes")
-    if model.name == "decode" and target != "cpu":
+    if model.name in FIRST and target != "cpu":
         text += f"dynamic_batching {{ default_queue_policy {{ max_queue_size: {WAITING} }} }}\n"
     if not python:
         text += _on_gpu(model, target)
@@ -220,19 +222,20 @@ def _on_gpu(model: Model, target: str) -> str:
     return text + _warm_up(model)
 
 
-def ensemble_config(target: str) -> str:
-    """The text of the ensemble's `config.pbtxt`: the same for every target but its parameters."""
-    text = HEADER + f'name: "{ENSEMBLE}"\nplatform: "ensemble"\nmax_batch_size: {MAX_BATCH_SIZE}\n'
-    text += _tensors("input", ENSEMBLE_INPUTS) + _tensors("output", ENSEMBLE_OUTPUTS)
+def ensemble_config(ensemble: Ensemble, target: str) -> str:
+    """The text of an ensemble's `config.pbtxt`: the same for every target but its parameters."""
+    text = HEADER + f'name: "{ensemble.name}"\nplatform: "ensemble"\n'
+    text += f"max_batch_size: {MAX_BATCH_SIZE}\n"
+    text += _tensors("input", ensemble.inputs) + _tensors("output", ensemble.outputs)
     text += _parameter("contract_version", CONTRACT_VERSION) + _parameter("target", target)
     steps = []
-    models = {model.name: model for model in MODELS}
-    wanted = {t.name for t in ENSEMBLE_OUTPUTS} | {
+    models = {model.name: model for model in SERVED}
+    wanted = {t.name for t in ensemble.outputs} | {
         step.inputs.get(t.name, t.name)
-        for step in ENSEMBLE_STEPS
+        for step in ensemble.steps
         for t in models[step.model].inputs
     }
-    for step in ENSEMBLE_STEPS:
+    for step in ensemble.steps:
         model = models[step.model]
         lines = [f'      model_name: "{model.name}"', "      model_version: -1"]
         for tensor in model.inputs:
@@ -248,11 +251,11 @@ def ensemble_config(target: str) -> str:
 
 
 def all_configs(target: str, settings: Settings = SETTINGS) -> dict[str, str]:
-    """Model name -> text of its `config.pbtxt`, the ensemble included."""
+    """Model name -> text of its `config.pbtxt`, the ensembles included."""
     if target not in TARGETS:
         raise KeyError(f"no target {target!r}; there are {', '.join(TARGETS)}")
-    configs = {m.name: model_config(m, target, settings) for m in MODELS}
-    return configs | {ENSEMBLE: ensemble_config(target)}
+    configs = {m.name: model_config(m, target, settings) for m in SERVED}
+    return configs | {e.name: ensemble_config(e, target) for e in ENSEMBLES}
 
 
 def write_configs(repository: Path, target: str, settings: Settings = SETTINGS) -> list[Path]:

@@ -23,6 +23,7 @@ from typing import Any
 import onnx
 
 from export import engine, engines, lock
+from export.config import TARGETS
 from export.doctor import locked
 from export.engine import EngineError
 from export.gpu import present
@@ -35,6 +36,7 @@ from export.repository import (
     is_current,
     source_hashes,
     swap,
+    write_version,
 )
 from tryon.contract import MODELS
 
@@ -169,6 +171,8 @@ def refit_all(source: Path, repository: Path, say: Callable[[str], None] = print
                 shutil.copyfile(fresh / file, folder / file)
             done.append(name)
         lock.write(staging, now)
+        if target in TARGETS:
+            write_version(staging, target, hashes)
         stamp |= {"target": target, "sources": hashes, "files": files_of(staging)}
         (staging / STAMP).write_text(json.dumps(stamp, indent=1) + "\n")
         swap(staging, repository)

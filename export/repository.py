@@ -19,7 +19,8 @@ import numpy as np
 
 from export.config import TARGETS, write_configs, write_warm_up
 from export.lock import sha256
-from tryon.contract import CONTRACT_VERSION, ENSEMBLE, MODELS
+from tryon.contract import CONTRACT_VERSION, ENSEMBLES, MODELS, WARDROBE_MODELS
+from tryon.wardrobe.ident import VERSION_FILE, features_version
 
 if TYPE_CHECKING:  # the check whether anything is to be done runs without torch
     from torch import nn
@@ -31,8 +32,10 @@ STAMP = "export.json"
 VERSION = "1"
 """Triton's version folder of every model."""
 _PACKAGES = ("torch", "onnx", "onnxruntime", "numpy", "transformers")
-_SOURCES = ("tryon/contract.py", "tryon/preprocess.py", "tryon/models", "tryon/steps", "export",
-            "deploy/backends")  # fmt: skip
+_SOURCES = ("tryon/contract.py", "tryon/preprocess.py", "tryon/models", "tryon/steps",
+            "tryon/wardrobe", "export", "deploy/backends")  # fmt: skip
+_TOKENIZED = ("decode", "wardrobe_decode")
+_VERSIONED = ("wardrobe_decode", "live_decode")
 
 
 def source_hashes(root: Path = ROOT, weights: Path | None = None) -> dict[str, str]:
@@ -102,7 +105,7 @@ def assemble(
             if target != "cpu":
                 write_warm_up(staging)
         rows = []
-        for model in MODELS:
+        for model in (*MODELS, *WARDROBE_MODELS):
             folder = staging / model.name / VERSION
             if model.kind == "python" and not served:
                 continue
@@ -124,11 +127,14 @@ def assemble(
             if target == "cpu":
                 shutil.copyfile(BACKENDS / "onnx_model.py", folder / "model.py")
         if served:
-            shutil.copyfile(
-                tokenizer / "tokenizer.json", staging / "decode" / VERSION / "tokenizer.json"
-            )
+            for name in _TOKENIZED:
+                shutil.copyfile(
+                    tokenizer / "tokenizer.json", staging / name / VERSION / "tokenizer.json"
+                )
             # An ensemble has no file, but Triton wants its version folder.
-            (staging / ENSEMBLE / VERSION).mkdir()
+            for ensemble in ENSEMBLES:
+                (staging / ensemble.name / VERSION).mkdir()
+            write_version(staging, target, hashes)
         say(table(rows))
         if finish is not None:
             finish(staging)
@@ -146,6 +152,13 @@ def assemble(
         }
         (staging / STAMP).write_text(json.dumps(stamp, indent=1) + "\n")
         swap(staging, repository)
+
+
+def write_version(repository: Path, target: str, hashes: Mapping[str, str]) -> None:
+    """Writes the version of the networks for the steps that name garments by it."""
+    for name in _VERSIONED:
+        folder = repository / name / VERSION
+        (folder / VERSION_FILE).write_text(features_version(target, hashes) + "\n")
 
 
 @contextlib.contextmanager

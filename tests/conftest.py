@@ -29,7 +29,10 @@ def repository() -> Path:
 
 
 @pytest.fixture(scope="session")
-def server(repository: Path) -> Iterator[EmbeddedServer]:
+def server(
+    repository: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[EmbeddedServer]:
     """A real Triton server on free ports, for the whole session."""
-    with EmbeddedServer(repository) as running:
+    wardrobe = str(tmp_path_factory.mktemp("wardrobe"))
+    with EmbeddedServer(repository, wardrobe=wardrobe) as running:
         yield running

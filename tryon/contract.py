@@ -144,6 +144,14 @@ _ATTENTION = _t("attention_mask", "int64", -1)
 _GARMENT_LANDMARKS = _t("garment_landmarks", "float32", len(LANDMARKS), 3)
 _GARMENT_MASK = _t("garment_mask", "float16", 1, NET_HEIGHT, NET_WIDTH)
 _CONFIDENCE = _t("confidence", "float32", 1)
+_FRAME_SIZE = _t("frame_size", "int32", 2)
+_GARMENT_ID = _t("garment_id", "bytes", 1)
+_TRACK = (_t("track", "float32", 10), _t("elapsed", "float32", 1))
+_TRACKED = _t("tracked", "float32", 10)
+
+KEPT = (_CONDITION, _GARMENT_NET, _CANVAS, *_QUARTERS, _GARMENT_LANDMARKS, _GARMENT_MASK, _Z_IMAGE,
+        _Z_TEXT)  # fmt: skip
+"""All that the generator needs of a garment and its words: what the wardrobe keeps of them."""
 
 MODELS: tuple[Model, ...] = (
     Model(
@@ -228,10 +236,79 @@ ENSEMBLE_OUTPUTS = (_t("picture", "uint8", -1, -1, 3), _t("mask", "uint8", -1, -
 ENSEMBLE_STEPS = tuple(Step(model.name) for model in MODELS)
 """Every tensor has one name in the whole system, so no step renames any."""
 
+# ---- the wardrobe: garments and words that were encoded once ------------------------------------
+WARDROBE_ADD, LIVE, WARDROBE = "wardrobe_add", "tryon_live", "wardrobe"
+
+WARDROBE_MODELS: tuple[Model, ...] = (
+    Model(
+        "wardrobe_decode", "python",
+        "Checks a garment and its words and names them: `new_id` is a hash of both, the category "
+        "and the version of the networks that encode them. `frame_size` is the height and width "
+        "of the frames to come, which choose the canvas. The rest is as `decode` has it.",
+        (_GARMENT, _PROMPT, _CATEGORY, _FRAME_SIZE),
+        (_CLOTH, _CANVAS_SIZE, _CONDITION, _IDS, _ATTENTION, _t("new_id", "bytes", 1)),
+    ),
+    Model(
+        "wardrobe_keep", "python",
+        "Keeps what E^T, E^I and `cutout` made of a garment; answers its ID once it is kept.",
+        (_t("new_id", "bytes", 1), _PROMPT, *KEPT), (_GARMENT_ID,),
+    ),
+    Model(
+        "live_decode", "python",
+        "Checks and decodes a frame, as `decode` does, and finds the garment that is kept under "
+        "an ID for frames of this size.",
+        (_PERSON, _GARMENT_ID), (_PHOTO, _THUMBNAIL, *KEPT),
+    ),
+    Model(
+        "live_crop", "python",
+        "`crop` whose place is steadied by that of an earlier frame: `track` is that frame's "
+        "`tracked` (hip centre, shoulder centre and body radius in 0..1 of the frame's longer "
+        "side, and their speeds a second), `elapsed` the seconds since, 0 where there was none.",
+        (_PHOTO, *_DETECTIONS, _CONDITION, *_TRACK),
+        (_WINDOW, _VIEW, _BOX, _PLACEMENT, _TRACKED),
+    ),
+    Model(
+        WARDROBE, "python",
+        "`action` list: a line of JSON for each kept garment (id, category, prompt, canvas, bytes, "
+        "added), the newest first. `action` remove: the same of those that are gone now, which "
+        "were kept under `garment_id`.",
+        (_t("action", "bytes", 1), _GARMENT_ID), (_t("entries", "bytes", -1),),
+    ),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Served steps that are called as one model."""
+
+    name: str
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    steps: tuple[Step, ...]
+
+
+def _steps(*names: str) -> tuple[Step, ...]:
+    return tuple(Step(name) for name in names)
+
+
+ENSEMBLES = (
+    Ensemble(ENSEMBLE, ENSEMBLE_INPUTS, ENSEMBLE_OUTPUTS, ENSEMBLE_STEPS),
+    Ensemble(
+        WARDROBE_ADD, (_GARMENT, _PROMPT, _CATEGORY, _FRAME_SIZE), (_GARMENT_ID,),
+        _steps("wardrobe_decode", "text_encoder", "cutout", "image_encoder", "wardrobe_keep"),
+    ),
+    Ensemble(
+        LIVE, (_PERSON, _GARMENT_ID, *_TRACK), (*ENSEMBLE_OUTPUTS, _TRACKED),
+        _steps("live_decode", "detector", "live_crop", "pose", "generator", "paste"),
+    ),
+)  # fmt: skip
+SERVED = (*MODELS, *WARDROBE_MODELS)
+"""Every model of a repository that is no ensemble."""
+
 
 def model(name: str) -> Model:
     """The served model of that name. Raises KeyError naming those there are."""
-    for candidate in MODELS:
+    for candidate in SERVED:
         if candidate.name == name:
             return candidate
-    raise KeyError(f"no served model {name!r}; there are {', '.join(m.name for m in MODELS)}")
+    raise KeyError(f"no served model {name!r}; there are {', '.join(m.name for m in SERVED)}")

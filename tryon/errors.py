@@ -76,11 +76,29 @@ class SeveralPeople(RequestError):
     code = "SEVERAL_PEOPLE"
 
 
+class UnknownGarment(RequestError):
+    """A garment ID under which nothing is kept (any more) for frames of this size."""
+
+    code = "UNKNOWN_GARMENT"
+
+
+class OutdatedGarment(RequestError):
+    """A garment ID that other networks than the served ones gave."""
+
+    code = "OUTDATED_GARMENT"
+
+
+class WardrobeAway(RequestError):
+    """The store of the wardrobe can't be reached, read or written."""
+
+    code = "WARDROBE_AWAY"
+
+
 CODES: dict[str, type[RequestError]] = {
     kind.code: kind
     for kind in (
         NotAnImage, ImageTooSmall, ImageTooLarge, BadShape, BadCategory, BadPrompt, PromptTooLong,
-        NothingToWear, NoPerson, SeveralPeople,
+        NothingToWear, NoPerson, SeveralPeople, UnknownGarment, OutdatedGarment, WardrobeAway,
     )
 }  # fmt: skip
 """Every code a server may answer, and its class."""

@@ -49,7 +49,9 @@ class TritonPythonModel:
             inputs[tensor.name] = np.zeros(
                 shape, object if tensor.dtype == "bytes" else tensor.dtype
             )
-        special = {"category": b"upper", "prompt": b"a shirt"}
+        # No ID and no action: a warm-up neither keeps nor looks for anything.
+        special = {"category": b"upper", "prompt": b"a shirt", "new_id": b"", "garment_id": b"",
+                   "action": b""}  # fmt: skip
         for name, value in special.items():
             if name in inputs:
                 inputs[name] = np.full((1, 1), value, object)
@@ -58,6 +60,8 @@ class TritonPythonModel:
                 inputs[name] = np.zeros((1, 256, 192, 3), np.uint8)
         if "canvas_size" in inputs:
             inputs["canvas_size"] = np.array([contract.CANVAS_SIZES[0]], np.int32)
+        if "frame_size" in inputs:
+            inputs["frame_size"] = np.array([contract.OUTPUT_SIZES[1]], np.int32)
         if self._name == "paste":
             size = inputs["patch_mask"].shape
             inputs["patch_box"] = np.array([[0, 0, size[2], size[1]]], np.int32)

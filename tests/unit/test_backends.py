@@ -68,7 +68,7 @@ def test_steps_on_a_core_are_those_of_the_two_branches():
     from export.config import CORES, model_config
     from tryon import contract
 
-    for model in contract.MODELS:
+    for model in contract.SERVED:
         assert ('key: "core"' in model_config(model, "cpu")) == (model.name in CORES)
         assert 'key: "core"' not in model_config(model, "cuda")
-    assert set(CORES) < {model.name for model in contract.MODELS}
+    assert set(CORES) < {model.name for model in contract.SERVED}

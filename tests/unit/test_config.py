@@ -29,7 +29,8 @@ TENSORRT_KEYS = {
 }  # fmt: skip
 """Of those that Triton's ONNX Runtime backend knows; it refuses a model with any other."""
 
-NAMES = [m.name for m in contract.MODELS] + [contract.ENSEMBLE]
+ENSEMBLES = {e.name: e for e in contract.ENSEMBLES}
+NAMES = [m.name for m in contract.SERVED] + list(ENSEMBLES)
 
 
 def parsed(target: str, name: str) -> model_config_pb2.ModelConfig:
@@ -53,10 +54,8 @@ def test_committed_configs_regenerate_byte_equal(target, tmp_path):
 @pytest.mark.parametrize("name", NAMES)
 def test_names_dtypes_and_shapes_are_the_contracts(target, name):
     config = parsed(target, name)
-    if name == contract.ENSEMBLE:
-        inputs, outputs = contract.ENSEMBLE_INPUTS, contract.ENSEMBLE_OUTPUTS
-    else:
-        inputs, outputs = contract.model(name).inputs, contract.model(name).outputs
+    served = ENSEMBLES[name] if name in ENSEMBLES else contract.model(name)
+    inputs, outputs = served.inputs, served.outputs
     for found, expected in ((config.input, inputs), (config.output, outputs)):
         assert [
             (t.name, model_config_pb2.DataType.Name(t.data_type), tuple(t.dims)) for t in found
@@ -76,7 +75,7 @@ def test_names_dtypes_and_shapes_are_the_contracts(target, name):
     ],
 )
 def test_networks_run_on_the_targets_backend(target, backend, platform):
-    for model in contract.MODELS:
+    for model in contract.SERVED:
         config = parsed(target, model.name)
         on_gpu = model.kind == "onnx" and target != "cpu"
         if model.kind == "onnx":
@@ -88,8 +87,9 @@ def test_networks_run_on_the_targets_backend(target, backend, platform):
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_ensemble_feeds_every_input_from_an_earlier_step(target):
-    config = parsed(target, contract.ENSEMBLE)
+@pytest.mark.parametrize("name", ENSEMBLES)
+def test_ensembles_feed_every_input_from_an_earlier_step(target, name):
+    config = parsed(target, name)
     known = {t.name for t in config.input}
     read = {t.name for t in config.output}
     for step in config.ensemble_scheduling.step:
@@ -144,15 +144,19 @@ def test_trtexec_commands_name_every_network(tmp_path):
         assert "window:1x" in command or name != "generator"
 
 
+FIRST = {"tryon": "decode", "wardrobe_add": "wardrobe_decode", "tryon_live": "live_decode"}
+
+
 @pytest.mark.parametrize("target", TARGETS)
-def test_one_step_alone_starts_the_ensemble(target):
+@pytest.mark.parametrize("name", ENSEMBLES)
+def test_one_step_alone_starts_an_ensemble(target, name):
     """With two, Triton 2.51 locks up when one fails while the other is being scheduled."""
-    config = parsed(target, contract.ENSEMBLE)
+    config = parsed(target, name)
     given = {t.name for t in config.input}
     first = [
         s.model_name for s in config.ensemble_scheduling.step if set(s.input_map.values()) <= given
     ]
-    assert first == ["decode"]
+    assert first == [FIRST[name]]
 
 
 GPU = [t for t in TARGETS if t != "cpu"]
@@ -170,13 +174,10 @@ def test_networks_on_a_gpu_batch_what_waits_and_wait_for_nobody(target, name):
 
 
 @pytest.mark.parametrize("target", GPU)
-def test_the_first_step_alone_bounds_who_waits(target):
-    config = parsed(target, "decode")
-    assert config.dynamic_batching.default_queue_policy.max_queue_size == WAITING
+def test_the_first_steps_alone_bound_who_waits(target):
     for name in NAMES:
-        if name != "decode":
-            policy = parsed(target, name).dynamic_batching.default_queue_policy
-            assert policy.max_queue_size == 0
+        policy = parsed(target, name).dynamic_batching.default_queue_policy
+        assert policy.max_queue_size == (WAITING if name in FIRST.values() else 0)
 
 
 @pytest.mark.parametrize("target", GPU)

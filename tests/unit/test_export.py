@@ -19,7 +19,7 @@ from export import parity, repository
 from export.parity import DriftError, compare_tensor, require
 from export.trace import TraceError, fold_pads, state_shapes, trace
 from tryon import contract
-from tryon.contract import Model, Tensor
+from tryon.contract import ENSEMBLES, Model, Tensor
 
 TOY = Model("toy", "onnx", "Doubles.", (Tensor("x", "float32", (-1, 4)),),
             (Tensor("twice", "float32", (-1, 4)), Tensor("bytes", "uint8", (-1, 4))))  # fmt: skip
@@ -52,11 +52,16 @@ def inputs(seed: int = 0, rows: int = 3) -> dict[str, np.ndarray]:
 def toy(monkeypatch):
     """A contract of one network and one step, and a module for it."""
     models = (TOY, Model("decode", "python", "", (), ()))
+    others = [Model(name, "python", "", (), ()) for name in ("wardrobe_decode", "live_decode")]
     monkeypatch.setattr(repository, "MODELS", models)
+    monkeypatch.setattr(repository, "WARDROBE_MODELS", others)
     monkeypatch.setattr(
         repository,
         "write_configs",
-        lambda folder, target: [(folder / n).mkdir() for n in ("toy", "decode", "tryon")],
+        lambda folder, target: [
+            (folder / n).mkdir()
+            for n in ("toy", "decode", *(m.name for m in others), *(e.name for e in ENSEMBLES))
+        ],
     )
     return TOY
 
@@ -215,7 +220,7 @@ class TestUpToDate:
     def test_hashes_follow_code_and_weights(self, tmp_path):
         for source in ("tryon/models/a.py", "tryon/steps/b.py", "export/c.py",
                        "deploy/backends/d.py", "tryon/contract.py",
-                       "tryon/preprocess.py"):  # fmt: skip
+                       "tryon/preprocess.py", "tryon/wardrobe/e.py"):  # fmt: skip
             (tmp_path / source).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / source).write_text("1")
         first = repository.source_hashes(tmp_path)

@@ -94,7 +94,7 @@ def test_a_browser_is_asked_for_by_name_alone(monkeypatch, capsys):
     assert asked == [{"serve", "render"}, {"browser"}]
     with pytest.raises(SystemExit):
         check_system.main(["browser", "cook"])
-    assert "USE is one of browser, render, serve, not cook" in capsys.readouterr().err
+    assert "USE is one of browser, redis, render, serve, not cook" in capsys.readouterr().err
 
 
 def test_root_installs_when_told(monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 import struct
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from tryon.steps.paste import paste
 from tryon.steps.served import load_step
 from tryon.steps.thumbnail import letterbox, thumbnail, thumbnail_size
 from tryon.steps.tokenizer import Tokenizer
+from tryon.wardrobe.ident import VERSION_FILE
 
 NONE = np.zeros((1, 1, 1), np.uint8)
 RNG = np.random.default_rng(0)
@@ -599,11 +601,13 @@ def test_unknown_step_is_named():
         load_step("pose")
 
 
-def test_steps_import_neither_torch_nor_transformers():
-    steps = [m.name for m in contract.MODELS if m.kind == "python"]
+def test_steps_import_neither_torch_nor_transformers(tmp_path):
+    steps = [m.name for m in contract.SERVED if m.kind == "python"]
+    shutil.copyfile(WORDS / "tokenizer.json", tmp_path / "tokenizer.json")
+    (tmp_path / VERSION_FILE).write_text("0123abcd")
     code = (
         "import sys; from pathlib import Path; from tryon.steps.served import load_step\n"
-        f"[load_step(n, Path({str(WORDS)!r})) for n in {steps!r}]\n"
+        f"[load_step(n, Path({str(tmp_path)!r})) for n in {steps!r}]\n"
         "print([m for m in ('torch', 'transformers', 'onnx') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -614,6 +618,7 @@ def test_codes_are_stable():
     assert set(errors.CODES) == {
         "NOT_AN_IMAGE", "IMAGE_TOO_SMALL", "IMAGE_TOO_LARGE", "BAD_SHAPE", "BAD_CATEGORY",
         "BAD_PROMPT", "PROMPT_TOO_LONG", "NOTHING_TO_WEAR", "NO_PERSON", "SEVERAL_PEOPLE",
+        "UNKNOWN_GARMENT", "OUTDATED_GARMENT", "WARDROBE_AWAY",
     }  # fmt: skip
     from tryon_client.errors import CODES
 

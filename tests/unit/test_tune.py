@@ -135,10 +135,9 @@ def test_what_is_found_is_written_as_config_would_have_it(tmp_path):
 
 def test_a_repository_is_laid_out_of_links(tmp_path):
     source, folder = tmp_path / "cpu", tmp_path / "other"
-    for model in (*contract.MODELS,):
+    for model in (*contract.SERVED, *contract.ENSEMBLES):
         (source / model.name / "1").mkdir(parents=True)
         (source / model.name / "1" / "model.py").write_text(model.name)
-    (source / contract.ENSEMBLE / "1").mkdir(parents=True)
     (source / STAMP).write_text("{}")
     folder.mkdir()
     settings = replace(SETTINGS, threads={**SETTINGS.threads, "pose": 2})

@@ -26,6 +26,14 @@ _LEAST = 0.15
 """Share of the generator's view, each way, that must lie inside the photo."""
 
 
+class Anchors(NamedTuple):
+    """Where a person is, in the photo's pixels: hip and shoulder centre (2,), body radius."""
+
+    hips: np.ndarray
+    shoulders: np.ndarray
+    radius: float
+
+
 class Cropped(NamedTuple):
     """The step's outputs, in the contract's order."""
 
@@ -55,10 +63,15 @@ def crop(
     Raises:
         NoPerson, SeveralPeople.
     """
+    anchors = anchors_in_photo(find_person(boxes, scores), *photo.shape[:2])
+    return cut(photo, anchors, condition)
+
+
+def cut(photo: np.ndarray, anchors: Anchors, condition: np.ndarray) -> Cropped:
+    """What `crop` answers for a person who is there. Raises NoPerson where too little is seen."""
     height, width = photo.shape[:2]
-    hips, shoulders, radius = anchors_in_photo(find_person(boxes, scores), height, width)
     category = CATEGORIES[int(np.argmax(condition[: len(CATEGORIES)]))]
-    view_box = window_from_anchors(hips, shoulders, radius, category)
+    view_box = window_from_anchors(*anchors, category)
     x0, y0 = (max(0, int(np.ceil(v))) for v in view_box[:2])
     x1, y1 = min(width, int(np.floor(view_box[2]))), min(height, int(np.floor(view_box[3])))
     size = view_box[2:] - view_box[:2]
@@ -124,10 +137,8 @@ def _overlap(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     return inner / np.maximum(np.prod(box[2:] - box[:2]) + areas - inner, 1e-9)
 
 
-def anchors_in_photo(
-    person: np.ndarray, height: int, width: int
-) -> tuple[np.ndarray, np.ndarray, float]:
-    """Hip centre (2,), shoulder centre (2,) and body radius in the photo's pixels.
+def anchors_in_photo(person: np.ndarray, height: int, width: int) -> Anchors:
+    """Where a detected person is.
 
     Args:
         person: (12,) detection, in the thumbnail's pixels.
@@ -135,7 +146,7 @@ def anchors_in_photo(
     """
     x, y, w, h = letterbox(height, width, thumbnail_size(height, width))
     points = (person[4:].reshape(4, 2) - [x, y]) * [width / w, height / h]
-    return points[0], points[2], float(np.hypot(*(points[1] - points[0])))
+    return Anchors(points[0], points[2], float(np.hypot(*(points[1] - points[0]))))
 
 
 def resample(photo: np.ndarray, square: np.ndarray, side: int) -> np.ndarray:

@@ -48,20 +48,32 @@ def decode(
     """
     words = read_prompt(prompt)
     which = read_category(category)
-    has_garment = garment.size != 1
-    if not has_garment and not words:
-        raise NothingToWear("garment, prompt: both are empty: send a garment, a prompt, or both")
+    check_wish(garment, words)
     photo = images.on_white(images.read("person", person, MAX_SIDE))
+    cloth, size, condition = read_garment(garment, words, which, photo.shape[:2])
+    return Decoded(photo, thumbnail(photo), cloth, size, condition, *tokenizer(words))
+
+
+def check_wish(garment: np.ndarray, words: str) -> None:
+    """Raises NothingToWear where there is neither a garment nor a word."""
+    if garment.size == 1 and not words:
+        raise NothingToWear("garment, prompt: both are empty: send a garment, a prompt, or both")
+
+
+def read_garment(
+    garment: np.ndarray, words: str, category: str, frame: tuple[int, ...]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Decodes a garment for frames (height, width): `decode`'s cloth, canvas_size and condition."""
+    has_garment = garment.size != 1
     if has_garment:
-        size = canvas_size(photo.shape[0], photo.shape[1])
+        size = canvas_size(frame[0], frame[1])
         cloth = shrunk(images.read("garment", garment, None), size)
     else:
         # The painted garment has few pixels: the smallest canvas will do.
         size, cloth = CANVAS_SIZES[0], np.zeros((1, 1, 3), np.uint8)
-    condition = np.array([*(which == c for c in CATEGORIES), has_garment, bool(words)], np.float32)
-    return Decoded(
-        photo, thumbnail(photo), cloth, np.array(size, np.int32), condition, *tokenizer(words)
-    )
+    kinds = (category == c for c in CATEGORIES)
+    condition = np.array([*kinds, has_garment, bool(words)], np.float32)
+    return cloth, np.array(size, np.int32), condition
 
 
 def read_category(category: bytes) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tryon.contract import model
+from tryon.contract import SERVED, WARDROBE_MODELS, model
 from tryon.errors import BadShape
 
 Step = Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]
@@ -22,15 +22,17 @@ def load_step(name: str, folder: Path | None = None) -> Step:
 
     Args:
         name: of the model in the contract.
-        folder: where its files lie (`tokenizer.json`, for `decode`).
+        folder: where its files lie: `tokenizer.json` for `decode` and `wardrobe_decode`, and the
+            version of the networks (`tryon.wardrobe.ident`) for `live_decode` and that too.
     """
     one: Callable[..., tuple[np.ndarray, ...]]
+    if name in ("decode", "wardrobe_decode", "live_decode") and folder is None:
+        raise ValueError(f"step {name}: give the folder of its files, such as tokenizer.json")
     if name == "decode":
         from tryon.steps.decode import decode
         from tryon.steps.tokenizer import Tokenizer
 
-        if folder is None:
-            raise ValueError("step decode: give the folder of its tokenizer.json")
+        assert folder is not None
         one = partial(decode, tokenizer=Tokenizer(folder))
     elif name == "cutout":
         from tryon.steps.garment import cutout as one
@@ -38,9 +40,32 @@ def load_step(name: str, folder: Path | None = None) -> Step:
         from tryon.steps.crop import crop as one
     elif name == "paste":
         from tryon.steps.paste import paste as one
+    elif name == "live_crop":
+        from tryon.steps.steady import live_crop as one
+    elif name in (m.name for m in WARDROBE_MODELS):
+        one = _of_the_wardrobe(name, folder)
     else:
-        raise KeyError(f"no step {name!r}; there are decode, cutout, crop, paste")
+        steps = ", ".join(m.name for m in SERVED if m.kind == "python")
+        raise KeyError(f"no step {name!r}; there are {steps}")
     return _batched(name, one)
+
+
+def _of_the_wardrobe(name: str, folder: Path | None) -> Callable[..., tuple[np.ndarray, ...]]:
+    from tryon.steps import wardrobe
+    from tryon.wardrobe.ident import read_version
+
+    if name == "wardrobe_decode":
+        from tryon.steps.tokenizer import Tokenizer
+
+        assert folder is not None
+        return partial(wardrobe.wardrobe_decode, tokenizer=Tokenizer(folder),
+                       version=read_version(folder))  # fmt: skip
+    shelf = wardrobe.Shelf()
+    if name == "live_decode":
+        assert folder is not None
+        return partial(wardrobe.live_decode, shelf=shelf, version=read_version(folder))
+    step = wardrobe.wardrobe_keep if name == "wardrobe_keep" else wardrobe.wardrobe
+    return partial(step, shelf=shelf)
 
 
 def _batched(name: str, one: Callable[..., tuple[np.ndarray, ...]]) -> Step:

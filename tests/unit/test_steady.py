@@ -1,0 +1,97 @@
+"""The One-Euro filter that keeps the crop from trembling."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tryon.errors import NoPerson
+from tryon.steps import steady
+from tryon.steps.crop import crop
+
+PHOTO = np.random.default_rng(0).integers(0, 255, (448, 448, 3), dtype=np.uint8)
+UPPER = np.array([1, 0, 0, 1, 0], np.float32)
+NONE, NOW = np.zeros(10, np.float32), np.zeros(1, np.float32)
+
+
+def seen(hips=(112.0, 120.0), radius: float = 70.0) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes and scores of one person in a 224x224 thumbnail."""
+    x, y = hips
+    points = [x, y, x, y - radius, x, y - 0.6 * radius, x, y - radius]
+    return np.array([[60, 20, 160, 220, *points]], np.float32), np.array([0.9], np.float32)
+
+
+def cropped(hips=(112.0, 120.0), radius: float = 70.0, track=NONE, elapsed: float = 0.0):
+    return steady.live_crop(PHOTO, *seen(hips, radius), UPPER, track,
+                            np.array([elapsed], np.float32))  # fmt: skip
+
+
+def test_the_first_frame_is_cropped_as_ever():
+    expected = crop(PHOTO, *seen(), UPPER)
+    found = cropped()
+    for one, other in zip(expected, found, strict=False):
+        assert np.array_equal(one, other)
+    assert found[4].dtype == np.float32 and found[4].shape == (10,)
+    where = [0.5, 120 / 224, 0.5, 78 / 224, 70 / 224]
+    assert np.allclose(found[4], [*where, 0, 0, 0, 0, 0], atol=1e-6)
+
+
+def test_who_stands_still_is_seen_from_one_place():
+    """A detector's trembling, by a pixel of 448, all but goes; where the person is stays."""
+    noise = np.random.default_rng(1).normal(0, 0.5, (120, 2))
+    raw, steadied, track = [], [], NONE
+    for k, (dx, dy) in enumerate(noise):
+        hips = (112 + dx, 120 + dy)
+        raw.append(cropped(hips)[4][:2])
+        answered = cropped(hips, track=track, elapsed=1 / 30 if k else 0)
+        track = answered[4]
+        steadied.append(track[:2])
+    raw, steadied = np.diff(raw, axis=0), np.array(steadied)
+    assert np.abs(np.diff(steadied, axis=0)).mean() < 0.2 * np.abs(raw).mean()
+    assert np.abs(steadied[30:].mean(axis=0) - [0.5, 120 / 224]).max() < 0.002
+
+
+def test_who_walks_is_followed():
+    track, behind = NONE, []
+    for k in range(90):
+        x = 60 + k  # of 224, 30 frames a second: across the picture in three seconds
+        track = cropped((x, 120.0), track=track, elapsed=1 / 30 if k else 0)[4]
+        behind.append(x / 224 - track[0])
+    assert max(behind) < 0.15, "half a body's radius at most"
+    assert behind[-1] < 0.12 and behind[-1] <= max(behind) + 1e-6, "and it does not fall back"
+
+
+@pytest.mark.parametrize("elapsed", [0.0, -1.0, 1.5, np.nan, np.inf])
+def test_a_track_that_says_nothing_is_left(elapsed):
+    track = np.array([0.45, 0.5, 0.45, 0.4, 0.3, 0, 0, 0, 0, 0], np.float32)
+    assert np.array_equal(cropped(track=track, elapsed=elapsed)[4], cropped()[4])
+
+
+@pytest.mark.parametrize(
+    "track",
+    [np.full(10, np.nan), np.full(10, np.inf), np.zeros(10),
+     [0.1, 0.5, 0.1, 0.4, 0.3, 0, 0, 0, 0, 0],  # somebody else, at the other side
+     [0.5, 0.55, 0.5, 0.4, 0.9, 0, 0, 0, 0, 0]],
+)  # fmt: skip
+def test_somebody_else_s_track_is_left(track):
+    assert np.array_equal(cropped(track=np.float32(track), elapsed=1 / 30)[4], cropped()[4])
+
+
+def test_whoever_is_not_there_is_not_made_up():
+    boxes, scores = seen()
+    with pytest.raises(NoPerson):
+        steady.live_crop(PHOTO, boxes, scores * 0, UPPER, cropped()[4], np.float32([1 / 30]))
+
+
+def test_one_step_is_the_papers():
+    """Casiez et al., 2012, algorithm 1, written out for one number."""
+    value, before, speed, dt = 0.4, 0.3, 0.2, 1 / 30
+    tau = 1 / (2 * np.pi * steady.SPEED_CUTOFF)
+    a = 1 / (1 + tau / dt)
+    dx = a * (value - before) / dt + (1 - a) * speed
+    cutoff = steady.MIN_CUTOFF + steady.BETA * abs(dx)
+    a = 1 / (1 + 1 / (2 * np.pi * cutoff) / dt)
+    expected = a * value + (1 - a) * before
+    one = (np.array([number]) for number in (value, before, speed))
+    found, found_speed = steady.one_euro(*one, dt)
+    assert found[0] == pytest.approx(expected) and found_speed[0] == pytest.approx(dx)

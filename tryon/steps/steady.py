@@ -1,0 +1,89 @@
+"""Step `live_crop`: the crop follows the person without trembling.
+
+The detector's points move by a pixel or two from frame to frame where nobody moves, the view with
+them, and the garment shimmers. They pass a One-Euro filter (Casiez et al., 2012): hardly any of it
+is left while somebody stands, and little is held back while somebody walks. What is held back costs
+no lag in the picture: only the view lags, the garment is laid onto the frame itself.
+
+The filter's state travels with the frames: any server can go on with any session.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tryon.steps.crop import Anchors, Cropped, anchors_in_photo, cut, find_person
+
+MIN_CUTOFF, BETA, SPEED_CUTOFF = 0.5, 0.5, 1.0
+"""Hz that pass where nothing moves; further Hz for a speed of one frame's side a second; Hz of the
+speed itself."""
+LONGEST_GAP = 1.0
+"""Seconds after which a session's last frame says nothing of this one."""
+FAR = 0.5
+"""Radii of the body that hips may have gone since then; more is somebody else."""
+
+
+def live_crop(
+    photo: np.ndarray, boxes: np.ndarray, scores: np.ndarray, condition: np.ndarray,
+    track: np.ndarray, elapsed: np.ndarray,
+) -> tuple[np.ndarray, ...]:  # fmt: skip
+    """`crop`, its place steadied by an earlier frame's.
+
+    Args:
+        photo, boxes, scores, condition: as for `crop`.
+        track: float32 (10,), that frame's `tracked`.
+        elapsed: float32 (1,), seconds from that frame to this one; not above 0: there was none,
+            and the answer is `crop`'s own.
+
+    Returns:
+        window, view, box and placement as `crop` answers them, and tracked, float32 (10,): hip and
+        shoulder centre and body radius in 0..1 of the photo's longer side, and their speeds in that
+        a second.
+
+    Raises:
+        NoPerson, SeveralPeople.
+    """
+    side = max(photo.shape[:2])
+    found = anchors_in_photo(find_person(boxes, scores), *photo.shape[:2])
+    now = np.array([*found.hips, *found.shoulders, found.radius]) / side
+    seconds, before = float(elapsed[0]), track.astype(np.float64)
+    if followed(now, before, seconds):
+        where, speed = one_euro(now, before[:5], before[5:], seconds)
+        anchors = Anchors(where[:2] * side, where[2:4] * side, float(where[4]) * side)
+    else:
+        where, speed, anchors = now, np.zeros(5), found
+    cropped: Cropped = cut(photo, anchors, condition)
+    return *cropped, np.concatenate([where, speed]).astype(np.float32)
+
+
+def followed(now: np.ndarray, track: np.ndarray, seconds: float) -> bool:
+    """Whether `track` (10,) can be the same person `seconds` before `now` (5,)."""
+    if not (0 < seconds <= LONGEST_GAP and np.isfinite(track).all()):
+        return False
+    if not 0.5 < track[4] / max(now[4], 1e-6) < 2:
+        return False
+    return bool(np.hypot(*(now[:2] - track[:2])) <= FAR * now[4])
+
+
+def one_euro(
+    value: np.ndarray, before: np.ndarray, speed: np.ndarray, seconds: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """One step of the One-Euro filter.
+
+    Args:
+        value: (N,), measured now.
+        before, speed: (N,), what the filter answered `seconds` ago, and its speed then.
+        seconds: above 0.
+
+    Returns:
+        The filtered value and its speed, (N,) each.
+    """
+    rate = (value - before) / seconds
+    speed = speed + _share(SPEED_CUTOFF, seconds) * (rate - speed)
+    cutoff = MIN_CUTOFF + BETA * np.abs(speed)
+    return before + _share(cutoff, seconds) * (value - before), speed
+
+
+def _share(cutoff: float | np.ndarray, seconds: float) -> float | np.ndarray:
+    """How much of a change a low pass of that cutoff (Hz) lets through in one step."""
+    return 1.0 / (1.0 + 1.0 / (2 * np.pi * cutoff * seconds))
