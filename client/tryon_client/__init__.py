@@ -15,25 +15,31 @@ from tryon_client.errors import (
     NoPersonFound,
     NotAnImage,
     NothingToWear,
+    OutdatedGarment,
     PromptTooLong,
     ServerNotReady,
     ServerUnavailable,
     SeveralPeople,
     TryOnError,
+    UnknownGarment,
+    WardrobeAway,
     WrongModelVersion,
 )
+from tryon_client.wardrobe import Garment, Wardrobe
 from tryon_client.wire import CONTRACT_VERSION
 
 __all__ = [
     "CONTRACT_VERSION",
     "AsyncTryOnClient",
     "DeadlineExceeded",
+    "Garment",
     "ImageTooLarge",
     "ImageTooSmall",
     "InvalidRequest",
     "NoPersonFound",
     "NotAnImage",
     "NothingToWear",
+    "OutdatedGarment",
     "PromptTooLong",
     "ServerNotReady",
     "ServerUnavailable",
@@ -41,5 +47,8 @@ __all__ = [
     "TryOnClient",
     "TryOnError",
     "TryOnResult",
+    "UnknownGarment",
+    "Wardrobe",
+    "WardrobeAway",
     "WrongModelVersion",
 ]

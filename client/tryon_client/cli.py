@@ -12,6 +12,7 @@ from typing import NoReturn
 
 from PIL import Image
 
+from tryon_client import cli_wardrobe
 from tryon_client.client import DEFAULT_TIMEOUT, DEFAULT_URL, TryOnClient
 from tryon_client.errors import InvalidRequest, TryOnError, one_line
 from tryon_client.wire import CATEGORIES
@@ -21,6 +22,7 @@ EXAMPLES = """examples:
   tryon try --person me.jpg --prompt "a blue striped t-shirt" --out out.png
   tryon try --person me.jpg --garment skirt.png --category lower --out out.jpg --mask mask.png
   tryon video walk.mp4 out.mp4 --garment shirt.jpg
+  tryon wardrobe add shop/shirts
 """
 
 _SAVE = {
@@ -69,14 +71,20 @@ def _parser() -> argparse.ArgumentParser:
     _add_wish(video)
     video.add_argument("--at-once", type=int, default=2, metavar="N",
                        help="frames with the server at the same time; default: 2")  # fmt: skip
+    cli_wardrobe.add_commands(commands, _add_server, formatter_class=layout)
     return parser
 
 
 def _add_wish(command: argparse.ArgumentParser) -> None:
-    """What to wear, and which server to ask."""
+    """What to wear, and the server."""
     command.add_argument("--garment", metavar="FILE", help="a photo of a garment")
     command.add_argument("--prompt", metavar="TEXT", help="words for the garment, or to style it")
     command.add_argument("--category", choices=CATEGORIES, default="upper", help="default: upper")
+    _add_server(command)
+
+
+def _add_server(command: argparse.ArgumentParser) -> None:
+    """Which server to ask, and for how long."""
     command.add_argument("--url", default=DEFAULT_URL, metavar="HOST:PORT",
                          help=f"the server's gRPC address; default: {DEFAULT_URL}")  # fmt: skip
     command.add_argument("--timeout", type=float, default=DEFAULT_TIMEOUT, metavar="S",

@@ -48,23 +48,29 @@ class TryOnResult:
 
 
 @dataclass(frozen=True)
-class _Job:
-    """A checked request, and what finishing it needs."""
+class Job:
+    """A person's picture that was checked and brought to the size that is sent: `own` and `small`,
+    uint8 (H, W, 3), the same array where nothing was scaled."""
 
     own: np.ndarray
     small: np.ndarray
     icc_profile: bytes | None
-    message: Any
 
 
-def _prepare(person: Picture, garment: Picture | None, prompt: str | None, category: str) -> _Job:
+def read_person(person: Picture) -> Job:
+    """Decodes and checks a person's picture. Raises as `TryOnClient.try_on` does."""
+    own = load_person(person)
+    return Job(own.array, shrink(own.array, "person"), own.icc_profile)
+
+
+def _prepare(
+    person: Picture, garment: Picture | None, prompt: str | None, category: str
+) -> tuple[Job, Any]:
     """Checks the arguments, decodes the pictures and builds the message."""
     words = check_wish(garment, prompt, category)
-    own = load_person(person)
-    small = shrink(own.array, "person")
+    job = read_person(person)
     cloth = None if garment is None else shrink(load_garment(garment), "garment")
-    message = wire.infer_request(small, cloth, words, category)
-    return _Job(own.array, small, own.icc_profile, message)
+    return job, wire.infer_request(job.small, cloth, words, category)
 
 
 def check_wish(garment: Picture | None, prompt: str | None, category: str) -> str:
@@ -94,8 +100,19 @@ def _check_prompt(prompt: str | None) -> str:
     return words
 
 
-def _finish(job: _Job, response: Any) -> tuple[Image.Image, np.ndarray, float]:
+def _finish(job: Job, response: Any) -> tuple[Image.Image, np.ndarray, float]:
     picture, mask, confidence = wire.parse_response(response, job.small.shape)
+    return *finish(job, picture, mask), confidence
+
+
+def finish(job: Job, picture: np.ndarray, mask: np.ndarray) -> tuple[Image.Image, np.ndarray]:
+    """An answer in the person's own size: RGB, and a writable mask uint8 (H, W).
+
+    Args:
+        job: of `read_person`.
+        picture: uint8 (h, w, 3), of `job.small`'s size.
+        mask: uint8 (h, w).
+    """
     if job.small is job.own:
         mask = mask.copy()  # off the message's buffer, and writable
     else:
@@ -103,10 +120,10 @@ def _finish(job: _Job, response: Any) -> tuple[Image.Image, np.ndarray, float]:
     image = Image.fromarray(picture)
     if job.icc_profile:
         image.info["icc_profile"] = job.icc_profile
-    return image, mask, confidence
+    return image, mask
 
 
-class _Deadline:
+class Deadline:
     """What is left of a call's timeout."""
 
     def __init__(self, timeout: float, url: str) -> None:
@@ -125,7 +142,7 @@ class _Deadline:
         return left
 
 
-class _Stopwatch:
+class Stopwatch:
     """Milliseconds of consecutive stages."""
 
     def __init__(self) -> None:
@@ -133,6 +150,7 @@ class _Stopwatch:
         self.timings: dict[str, float] = {}
 
     def lap(self, stage: str) -> None:
+        """The milliseconds since the last lap go by this name."""
         now = time.perf_counter()
         self.timings[stage] = (now - self._last) * 1e3
         self.timings.pop("total", None)  # stays the last
@@ -161,7 +179,7 @@ class TryOnClient:
 
     def __init__(self, url: str = DEFAULT_URL, timeout: float = DEFAULT_TIMEOUT) -> None:
         self.url = wire.check_url(url)
-        self.timeout = _Deadline(timeout, url).timeout
+        self.timeout = Deadline(timeout, url).timeout
         self._channel = grpc.insecure_channel(url, options=wire.channel_options(url))
         self._stub = wire.stub(self._channel)
         self._checked = threading.Event()
@@ -194,15 +212,15 @@ class TryOnClient:
         Raises:
             TryOnError: one of its subclasses, with a one-line text.
         """
-        watch = _Stopwatch()
-        job = _prepare(person, garment, prompt, category)
+        watch = Stopwatch()
+        job, message = _prepare(person, garment, prompt, category)
         watch.lap("prepare")
-        deadline = _Deadline(self.timeout if timeout is None else timeout, self.url)
+        deadline = Deadline(self.timeout if timeout is None else timeout, self.url)
         self._check_version(deadline)
         before = self._call(self._stub.ModelStatistics, wire.statistics_request(), deadline) \
             if stages else None  # fmt: skip
         watch.skip()
-        response = self._call(self._stub.ModelInfer, job.message, deadline)
+        response = self._call(self._stub.ModelInfer, message, deadline)
         watch.lap("request")
         image, mask, confidence = _finish(job, response)
         watch.lap("finish")
@@ -213,7 +231,7 @@ class TryOnClient:
 
     def server_stages(self) -> dict[str, float]:
         """Mean milliseconds of each served step since the server started."""
-        deadline = _Deadline(self.timeout, self.url)
+        deadline = Deadline(self.timeout, self.url)
         return wire.stage_means(
             self._call(self._stub.ModelStatistics, wire.statistics_request(), deadline)
         )
@@ -221,7 +239,12 @@ class TryOnClient:
     def check(self) -> None:
         """Raises unless a server answers that serves this client's contract version."""
         self._checked.clear()
-        self._check_version(_Deadline(self.timeout, self.url))
+        self._check_version(Deadline(self.timeout, self.url))
+
+    def infer(self, message: Any, deadline: Deadline) -> Any:
+        """Sends a ModelInferRequest; its ModelInferResponse. Raises TryOnError."""
+        self._check_version(deadline)
+        return self._call(self._stub.ModelInfer, message, deadline)
 
     def close(self) -> None:
         """Closes the channel; the client can't be used afterwards."""
@@ -233,14 +256,14 @@ class TryOnClient:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def _check_version(self, deadline: _Deadline) -> None:
+    def _check_version(self, deadline: Deadline) -> None:
         # Two threads may both ask at first; that costs one more call and does no harm.
         if not self._checked.is_set():
             response = self._call(self._stub.ModelConfig, wire.config_request(), deadline)
             wire.check_version(response, self.url)
             self._checked.set()
 
-    def _call(self, method: Any, message: Any, deadline: _Deadline) -> Any:
+    def _call(self, method: Any, message: Any, deadline: Deadline) -> Any:
         try:
             return method(message, timeout=deadline.left())
         except grpc.RpcError as error:
@@ -260,7 +283,7 @@ class AsyncTryOnClient:
 
     def __init__(self, url: str = DEFAULT_URL, timeout: float = DEFAULT_TIMEOUT) -> None:
         self.url = wire.check_url(url)
-        self.timeout = _Deadline(timeout, url).timeout
+        self.timeout = Deadline(timeout, url).timeout
         self._channel: Any = None
         self._stub: Any = None
         self._checked = False
@@ -276,15 +299,15 @@ class AsyncTryOnClient:
         stages: bool = False,
     ) -> TryOnResult:
         """The person in the garment; arguments, answer and errors as in `TryOnClient.try_on`."""
-        watch = _Stopwatch()
-        job = await asyncio.to_thread(_prepare, person, garment, prompt, category)
+        watch = Stopwatch()
+        job, message = await asyncio.to_thread(_prepare, person, garment, prompt, category)
         watch.lap("prepare")
-        deadline = _Deadline(self.timeout if timeout is None else timeout, self.url)
+        deadline = Deadline(self.timeout if timeout is None else timeout, self.url)
         await self._check_version(deadline)
         before = await self._call("ModelStatistics", wire.statistics_request(), deadline) \
             if stages else None  # fmt: skip
         watch.skip()
-        response = await self._call("ModelInfer", job.message, deadline)
+        response = await self._call("ModelInfer", message, deadline)
         watch.lap("request")
         image, mask, confidence = await asyncio.to_thread(_finish, job, response)
         watch.lap("finish")
@@ -295,7 +318,7 @@ class AsyncTryOnClient:
 
     async def server_stages(self) -> dict[str, float]:
         """Mean milliseconds of each served step since the server started."""
-        deadline = _Deadline(self.timeout, self.url)
+        deadline = Deadline(self.timeout, self.url)
         return wire.stage_means(
             await self._call("ModelStatistics", wire.statistics_request(), deadline)
         )
@@ -303,7 +326,7 @@ class AsyncTryOnClient:
     async def check(self) -> None:
         """Raises unless a server answers that serves this client's contract version."""
         self._checked = False
-        await self._check_version(_Deadline(self.timeout, self.url))
+        await self._check_version(Deadline(self.timeout, self.url))
 
     async def close(self) -> None:
         """Closes the channel; the next call opens another."""
@@ -317,13 +340,13 @@ class AsyncTryOnClient:
     async def __aexit__(self, *exception: object) -> None:
         await self.close()
 
-    async def _check_version(self, deadline: _Deadline) -> None:
+    async def _check_version(self, deadline: Deadline) -> None:
         if not self._checked:
             response = await self._call("ModelConfig", wire.config_request(), deadline)
             wire.check_version(response, self.url)
             self._checked = True
 
-    async def _call(self, method: str, message: Any, deadline: _Deadline) -> Any:
+    async def _call(self, method: str, message: Any, deadline: Deadline) -> Any:
         if self._channel is None:
             # An asyncio channel belongs to a loop, so it is opened inside one.
             options = wire.channel_options(self.url)

@@ -63,6 +63,18 @@ class WrongModelVersion(TryOnError):
     """The server speaks another version of the contract than this client."""
 
 
+class UnknownGarment(TryOnError):
+    """The server keeps nothing under this garment ID (any more) for frames of this size."""
+
+
+class OutdatedGarment(UnknownGarment):
+    """A garment ID that other networks than the server's gave."""
+
+
+class WardrobeAway(TryOnError):
+    """The server serves, but the store of its wardrobe can't be reached, read or written."""
+
+
 CODES: dict[str, type[TryOnError]] = {
     "NOT_AN_IMAGE": NotAnImage,
     "IMAGE_TOO_SMALL": ImageTooSmall,
@@ -74,6 +86,9 @@ CODES: dict[str, type[TryOnError]] = {
     "NOTHING_TO_WEAR": NothingToWear,
     "NO_PERSON": NoPersonFound,
     "SEVERAL_PEOPLE": SeveralPeople,
+    "UNKNOWN_GARMENT": UnknownGarment,
+    "OUTDATED_GARMENT": OutdatedGarment,
+    "WARDROBE_AWAY": WardrobeAway,
 }
 """The server's codes and the classes they become."""
 

@@ -11,11 +11,12 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from tryon_client.client import TryOnClient, check_wish
+from tryon_client.client import TryOnClient, TryOnResult
 from tryon_client.errors import (
     DeadlineExceeded,
     ImageTooLarge,
@@ -25,14 +26,19 @@ from tryon_client.errors import (
     NotAnImage,
     SeveralPeople,
     TryOnError,
+    WardrobeAway,
     one_line,
 )
-from tryon_client.images import Picture, load_garment, shrink
+from tryon_client.images import Picture
+from tryon_client.sameness import SAME_WITHIN, nearly_same, small
+from tryon_client.wardrobe import Garment, Track, Wardrobe
 
 _OF_THE_FRAME = (
     ImageTooLarge, ImageTooSmall, InvalidRequest, NoPersonFound, NotAnImage, SeveralPeople,
 )  # fmt: skip
 """What is wrong with a frame itself: it is shown as it was. All else is the server's."""
+_WITHOUT_WARDROBE = 1.0
+"""Seconds for which garments travel with the frames after the server's store was away."""
 
 
 @dataclass(frozen=True)
@@ -56,10 +62,12 @@ class Shown:
 
 @dataclass
 class Counts:
-    """What became of the frames: each ends in one of these."""
+    """What became of the frames: each ends in one of shown, dropped, late and lost."""
 
     submitted: int = 0
     shown: int = 0
+    repeated: int = 0
+    """Of those shown: so near the last answered frame that its answer was shown again."""
     dropped: int = 0
     """A newer one came before it was sent."""
     late: int = 0
@@ -69,17 +77,24 @@ class Counts:
 
 
 @dataclass(frozen=True)
-class _Wish:
-    garment: np.ndarray | None
-    prompt: str
-    category: str
+class _Answered:
+    """A dressed frame, for those that look like it: small, its picture, and what it wore."""
+
+    small: np.ndarray
+    picture: np.ndarray
+    wish: tuple[Garment, ...]
+    number: int
 
 
 @dataclass
 class _State:
     newest: tuple[int, float, np.ndarray] | None = None
-    wish: _Wish | None = None
+    wish: tuple[Garment, ...] = ()
     shown: Shown | None = None
+    answered: _Answered | None = None
+    track: Track | None = None
+    without_wardrobe: float = -math.inf
+    """Until then (`time.monotonic()`) the server's store is not asked."""
     closed: bool = False
     busy: int = 0
     latency: float = 0.1
@@ -98,25 +113,38 @@ class LiveSession:
     its deadline, is counted and thrown away. While the server is away, frames are lost and counted,
     and it is asked again a few times a second: a session lives through a restart.
 
+    The server encodes what is worn once and keeps it (`Wardrobe`); frames then travel alone, and
+    where the person was in the last answered frame steadies the next one. While the server's store
+    is away, garments travel with the frames. A frame in which next to nothing has changed since one
+    that was dressed is not sent: that one's picture is shown again.
+
     Args:
         client: the server; it may be shared.
         garment, prompt, category: as for `TryOnClient.try_on`; `wear` changes them.
+        layers: garments in the order in which they are put on, instead of those three.
         deadline: seconds from a frame's capture after which its answer is of no use.
         most_at_once: frames with the server at the same time, at most.
+        same_within: levels (0..255) by which no part of a frame may differ from a dressed one to be
+            shown as that (`sameness.nearly_same`); 0 sends every frame.
     """
 
     def __init__(
         self, client: TryOnClient, garment: Picture | None = None, prompt: str | None = None,
-        category: str = "upper", *, deadline: float = 1.0, most_at_once: int = 2,
+        category: str = "upper", *, layers: Sequence[Garment] = (), deadline: float = 1.0,
+        most_at_once: int = 2, same_within: float = SAME_WITHIN,
     ) -> None:  # fmt: skip
         if not 0 < deadline < math.inf:
             raise InvalidRequest(f"deadline {deadline!r}: give seconds above 0")
         if most_at_once < 1:
             raise InvalidRequest(f"most_at_once {most_at_once}: give at least 1")
+        if not 0 <= same_within <= 255:
+            raise InvalidRequest(f"same_within {same_within!r}: give levels from 0 to 255")
         self._client, self._deadline, self._most = client, deadline, most_at_once
+        self._same_within = same_within
+        self._wardrobe = Wardrobe(client)
         self._state = _State()
         self._change = threading.Condition()
-        self.wear(garment, prompt, category)
+        self.wear(garment, prompt, category, layers=layers)
         self._threads = [
             threading.Thread(target=self._work, name=f"tryon-live-{k}", daemon=True)
             for k in range(most_at_once)
@@ -125,13 +153,21 @@ class LiveSession:
             thread.start()
 
     def wear(
-        self, garment: Picture | None = None, prompt: str | None = None, category: str = "upper"
-    ) -> None:
-        """What to wear from the next frame on; raises as `TryOnClient.try_on` does."""
-        words = check_wish(garment, prompt, category)
-        cloth = None if garment is None else shrink(load_garment(garment), "garment")
+        self, garment: Picture | None = None, prompt: str | None = None, category: str = "upper",
+        *, layers: Sequence[Garment] = (),
+    ) -> None:  # fmt: skip
+        """What to wear from the next frame on; raises as `TryOnClient.try_on` does.
+
+        Args:
+            garment, prompt, category: of one garment.
+            layers: several, in the order in which they are put on, instead. A `Garment` that was
+                worn before needs no encoding again.
+        """
+        if layers and (garment is not None or prompt):
+            raise InvalidRequest("layers: give them alone, without garment and prompt")
+        wish = tuple(layers) if layers else (Garment(garment, prompt, category),)
         with self._change:
-            self._state.wish = _Wish(cloth, words, category)
+            self._state.wish = wish
 
     def submit(self, frame: np.ndarray, captured: float | None = None) -> int:
         """Hands over a copy of a frame, uint8 (H, W, 3); its number. `captured`: seconds of
@@ -213,18 +249,43 @@ class LiveSession:
                 s = self._state
                 if s.closed:
                     return
-                assert s.newest is not None and s.wish is not None
+                assert s.newest is not None and s.wish
                 (number, captured, frame), wish = s.newest, s.wish
                 s.newest = None
                 s.busy += 1
-            picture, dressed, problem = self._ask(frame, wish, captured)
+            seen = small(frame) if self._same_within and frame.ndim == 3 else None
+            known = self._alike(seen, wish)
+            picture: np.ndarray | None
+            problem: TryOnError | None
+            if known is not None:
+                picture, dressed, problem = known.picture, True, None
+            else:
+                picture, dressed, problem = self._ask(frame, wish, captured)
             with self._change:
                 s.busy -= 1
+                before = s.counts.shown
                 self._take(number, captured, picture, dressed, problem)
+                if known is not None:
+                    s.counts.repeated += s.counts.shown - before
+                elif dressed and picture is not None and seen is not None:
+                    self._note(_Answered(seen, picture, wish, number))
                 self._change.notify_all()
 
+    def _alike(self, seen: np.ndarray | None, wish: tuple[Garment, ...]) -> _Answered | None:
+        """The last dressed frame, where this one (as `small` has it) looks the same."""
+        with self._change:
+            known = self._state.answered
+        if seen is None or known is None or known.wish is not wish:
+            return None
+        return known if nearly_same(known.small, seen, self._same_within) else None
+
+    def _note(self, answered: _Answered) -> None:
+        known = self._state.answered
+        if known is None or known.number < answered.number:
+            self._state.answered = answered
+
     def _ask(
-        self, frame: np.ndarray, wish: _Wish, captured: float
+        self, frame: np.ndarray, wish: tuple[Garment, ...], captured: float
     ) -> tuple[np.ndarray | None, bool, TryOnError | None]:
         """The picture (None: lost), whether it is dressed, and what was wrong."""
         began = time.monotonic()
@@ -232,13 +293,13 @@ class LiveSession:
         if left <= 0:
             return frame, False, DeadlineExceeded("the frame was too old to send")
         try:
-            result = self._client.try_on(
-                frame, wish.garment, wish.prompt, wish.category, timeout=left
-            )
+            result = self._dressed(frame, wish, captured, left)
         except DeadlineExceeded as error:
             self._learn(time.monotonic() - began)
             return frame, False, error
         except _OF_THE_FRAME as error:
+            with self._change:
+                self._state.track = None  # whoever comes next is somebody else
             return frame, False, error
         except TryOnError as error:
             self._pause()
@@ -248,6 +309,35 @@ class LiveSession:
             return None, False, TryOnError(one_line(f"{type(error).__name__}: {error}"))
         self._learn(time.monotonic() - began)
         return np.asarray(result.image), True, None
+
+    def _dressed(
+        self, frame: np.ndarray, wish: tuple[Garment, ...], captured: float, left: float
+    ) -> TryOnResult:
+        """The frame in what is worn, by the wardrobe or, where that is away, without."""
+        end = time.monotonic() + left
+        with self._change:
+            track, away = self._state.track, self._state.without_wardrobe > time.monotonic()
+        if not away:
+            try:
+                worn = self._wardrobe.wear(frame, wish, captured=captured, before=track,
+                                           timeout=left)  # fmt: skip
+            except WardrobeAway:
+                with self._change:
+                    self._state.without_wardrobe = time.monotonic() + _WITHOUT_WARDROBE
+            else:
+                with self._change:
+                    newest = self._state.track
+                    if newest is None or newest.captured < captured:
+                        self._state.track = worn.track
+                return worn.result
+        picture: Picture = frame
+        for garment in wish:
+            result = self._client.try_on(
+                picture, garment.pixels, garment.prompt, garment.category,
+                timeout=max(end - time.monotonic(), 1e-3),
+            )  # fmt: skip
+            picture = result.image
+        return result
 
     def _learn(self, seconds: float) -> None:
         with self._change:

@@ -7,6 +7,7 @@ messages are built here from tritonclient's protobuf and sent over a plain chann
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,14 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 from tryon_client.errors import InvalidRequest, TryOnError, WrongModelVersion
 
 MODEL = "tryon"
+ADD_MODEL, LIVE_MODEL, WARDROBE_MODEL = "wardrobe_add", "tryon_live", "wardrobe"
 CONTRACT_VERSION = "4"
 """The version of the contract that this client speaks."""
 CATEGORIES = ("upper", "lower", "dress")
 MAX_PROMPT_CHARACTERS = 512
 _NO_GARMENT = np.zeros((1, 1, 1), np.uint8)
+TRACK = np.zeros(10, np.float32)
+"""The `track` of a frame before which there was none."""
 _OUTPUTS = (("picture", np.uint8), ("mask", np.uint8), ("confidence", np.float32))
 
 
@@ -64,16 +68,60 @@ def infer_request(
         prompt: may be empty.
         category: one of CATEGORIES.
     """
-    request = service_pb2.ModelInferRequest(model_name=MODEL)
-    for name, array in (("person", person), ("garment", garment)):
-        pixels = _NO_GARMENT if array is None else array
-        request.inputs.add(name=name, datatype="UINT8", shape=(1, *pixels.shape))
-        request.raw_input_contents.append(pixels.tobytes())
-    for name, text in (("prompt", prompt), ("category", category)):
-        data = text.encode()
-        request.inputs.add(name=name, datatype="BYTES", shape=(1, 1))
-        request.raw_input_contents.append(struct.pack("<I", len(data)) + data)
-    for name, _ in _OUTPUTS:
+    cloth = _NO_GARMENT if garment is None else garment
+    given: dict[str, np.ndarray | str]
+    given = {"person": person, "garment": cloth, "prompt": prompt, "category": category}
+    return _request(MODEL, given, [name for name, _ in _OUTPUTS])
+
+
+def add_request(
+    garment: np.ndarray | None, prompt: str, category: str, frame_size: tuple[int, int]
+) -> Any:
+    """ModelInferRequest that keeps a garment; the arguments as for `infer_request`, and height and
+    width of the frames to come."""
+    cloth = _NO_GARMENT if garment is None else garment
+    given: dict[str, np.ndarray | str]
+    given = {"garment": cloth, "prompt": prompt, "category": category,
+             "frame_size": np.array(frame_size, np.int32)}  # fmt: skip
+    return _request(ADD_MODEL, given, ["garment_id"])
+
+
+def live_request(person: np.ndarray, garment_id: str, track: np.ndarray, elapsed: float) -> Any:
+    """ModelInferRequest for one frame in a kept garment.
+
+    Args:
+        person: uint8 (H, W, 3).
+        garment_id: that `add_request` was answered.
+        track: float32 (10,), the `tracked` of an earlier frame's answer.
+        elapsed: seconds since that frame; 0 where there was none.
+    """
+    given: dict[str, np.ndarray | str]
+    given = {"person": person, "garment_id": garment_id, "track": track.astype(np.float32),
+             "elapsed": np.array([elapsed], np.float32)}  # fmt: skip
+    return _request(LIVE_MODEL, given, [*(name for name, _ in _OUTPUTS), "tracked"])
+
+
+def wardrobe_request(action: str, garment_id: str = "") -> Any:
+    """ModelInferRequest that lists what is kept (list), or forgets a garment (remove)."""
+    given: dict[str, np.ndarray | str] = {"action": action, "garment_id": garment_id}
+    return _request(WARDROBE_MODEL, given, ["entries"])
+
+
+_DATATYPES = {"uint8": "UINT8", "int32": "INT32", "float32": "FP32"}
+
+
+def _request(model: str, given: Mapping[str, np.ndarray | str], wanted: Sequence[str]) -> Any:
+    request = service_pb2.ModelInferRequest(model_name=model)
+    for name, value in given.items():
+        if isinstance(value, str):
+            data = value.encode()
+            request.inputs.add(name=name, datatype="BYTES", shape=(1, 1))
+            request.raw_input_contents.append(struct.pack("<I", len(data)) + data)
+        else:
+            datatype = _DATATYPES[value.dtype.name]
+            request.inputs.add(name=name, datatype=datatype, shape=(1, *value.shape))
+            request.raw_input_contents.append(value.tobytes())
+    for name in wanted:
         request.outputs.add(name=name)
     return request
 
@@ -102,6 +150,34 @@ def parse_response(response: Any, shape: tuple[int, ...]) -> tuple[np.ndarray, n
         arrays.append(np.frombuffer(raw, dtype).reshape(expected[name])[0])
     confidence = min(max(float(arrays[2][0]), 0.0), 1.0)
     return arrays[0], arrays[1], confidence
+
+
+def parse_tracked(response: Any) -> np.ndarray:
+    """`tracked`, float32 (10,), of a `live_request`'s answer. Raises TryOnError."""
+    raw = _raw(response, "tracked")
+    if len(raw) != TRACK.nbytes:
+        raise TryOnError(f"the server's output 'tracked' has {len(raw)} bytes, not {TRACK.nbytes}")
+    return np.frombuffer(raw, np.float32)
+
+
+def parse_texts(response: Any, name: str) -> list[str]:
+    """The texts of an output of bytes. Raises TryOnError where it is cut off."""
+    raw, texts, at = _raw(response, name), [], 0
+    while at < len(raw):
+        size = int.from_bytes(raw[at : at + 4], "little")
+        text = raw[at + 4 : at + 4 + size]
+        if len(text) != size:
+            raise TryOnError(f"the server's output {name!r} is cut off")
+        texts.append(text.decode("utf-8", "replace"))
+        at += 4 + size
+    return texts
+
+
+def _raw(response: Any, name: str) -> bytes:
+    for output, raw in zip(response.outputs, response.raw_output_contents, strict=False):
+        if output.name == name:
+            return bytes(raw)
+    raise TryOnError(f"the server's answer has no output {name!r}")
 
 
 def config_request() -> Any:

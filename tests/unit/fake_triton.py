@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,9 +17,15 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from tryon_client import wire
 
+NUMBERS = {"UINT8": np.uint8, "INT32": np.int32, "FP32": np.float32}
+
 
 class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
-    """Paints the middle of the person red and answers as the ensemble does."""
+    """Paints the middle of the person red and answers as the ensembles do.
+
+    `kept` holds the garments of its wardrobe by ID, for frames of any size; `tracked` is what it
+    answers of where the person was.
+    """
 
     def __init__(self) -> None:
         self.version: str | None = wire.CONTRACT_VERSION
@@ -28,6 +36,9 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
         self.requests: list[SimpleNamespace] = []
         self.config_calls = 0
         self.served = 0
+        self.kept: dict[str, SimpleNamespace] = {}
+        self.wardrobe_away = False
+        self.tracked = np.arange(10, dtype=np.float32)
 
     def ModelConfig(self, request: Any, context: Any) -> Any:
         self.config_calls += 1
@@ -53,13 +64,23 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
     def ModelInfer(self, request: Any, context: Any) -> Any:
         tensors = {}
         for tensor, raw in zip(request.inputs, request.raw_input_contents, strict=True):
-            if tensor.datatype == "UINT8":
-                tensors[tensor.name] = np.frombuffer(raw, np.uint8).reshape(tensor.shape)
+            if tensor.datatype in NUMBERS:
+                array = np.frombuffer(raw, NUMBERS[tensor.datatype]).reshape(tensor.shape)
+                tensors[tensor.name] = array
             else:
                 assert tensor.datatype == "BYTES" and list(tensor.shape) == [1, 1]
                 assert int.from_bytes(raw[:4], "little") == len(raw) - 4
                 tensors[tensor.name] = raw[4:].decode()
-        self.requests.append(SimpleNamespace(model=request.model_name, **tensors))
+        asked = SimpleNamespace(model=request.model_name, **tensors)
+        self.requests.append(asked)
+        if request.model_name != "tryon" and self.wardrobe_away:
+            context.abort(grpc.StatusCode.INTERNAL, "x: [WARDROBE_AWAY] the wardrobe is away")
+        if request.model_name == "wardrobe_add":
+            return self._add(asked)
+        if request.model_name == "wardrobe":
+            return self._wardrobe(asked)
+        if request.model_name == "tryon_live" and asked.garment_id not in self.kept:
+            context.abort(grpc.StatusCode.INTERNAL, "x: [UNKNOWN_GARMENT] garment_id: not kept")
         time.sleep(self.delay)
         if self.fail:
             context.abort(*self.fail)
@@ -77,7 +98,46 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
             datatype = "FP32" if name == "confidence" else "UINT8"
             response.outputs.add(name=name, datatype=datatype, shape=array.shape)
             response.raw_output_contents.append(array.tobytes())
+        if request.model_name == "tryon_live":
+            response.outputs.add(name="tracked", datatype="FP32", shape=(1, 10))
+            response.raw_output_contents.append(self.tracked.tobytes())
         return response
+
+    def _add(self, asked: SimpleNamespace) -> Any:
+        told = repr((asked.garment.tobytes(), asked.garment.shape, asked.prompt, asked.category))
+        name = f"0123abcd-{hashlib.md5(told.encode()).hexdigest()}"
+        self.kept[name] = asked
+        return texts("garment_id", [name])
+
+    def _wardrobe(self, asked: SimpleNamespace) -> Any:
+        names = list(self.kept) if asked.action == "list" else [asked.garment_id]
+        found = {name: self.kept[name] for name in names if name in self.kept}
+        if asked.action == "remove":
+            self.kept.pop(asked.garment_id, None)
+        return texts("entries", [
+            json.dumps({"id": name, "category": one.category, "prompt": one.prompt,
+                        "canvas": [384, 288], "bytes": 1034336, "added": 1.8e9})
+            for name, one in found.items()
+        ])  # fmt: skip
+
+    def worn(self) -> list[SimpleNamespace]:
+        """Of each frame that was sent: model, prompt, category and garment."""
+        found = []
+        for asked in self.requests:
+            if asked.model == "tryon":
+                found.append(asked)
+            elif asked.model == "tryon_live" and asked.garment_id in self.kept:
+                found.append(self.kept[asked.garment_id])
+        return found
+
+
+def texts(name: str, values: list[str]) -> Any:
+    """An answer with one output of bytes."""
+    response = service_pb2.ModelInferResponse()
+    response.outputs.add(name=name, datatype="BYTES", shape=(1, len(values)))
+    raw = [value.encode() for value in values]
+    response.raw_output_contents.append(b"".join(len(r).to_bytes(4, "little") + r for r in raw))
+    return response
 
 
 def answer(person: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -73,21 +73,33 @@ def free_port() -> int:
 def test_constants_are_the_contract_s():
     assert wire.CONTRACT_VERSION == contract.CONTRACT_VERSION
     assert wire.MODEL == contract.ENSEMBLE
+    assert (wire.ADD_MODEL, wire.LIVE_MODEL) == (contract.WARDROBE_ADD, contract.LIVE)
+    assert wire.WARDROBE_MODEL == contract.WARDROBE
     assert wire.CATEGORIES == contract.CATEGORIES
     assert wire.MAX_PROMPT_CHARACTERS == contract.MAX_PROMPT_CHARACTERS
     assert (images.MIN_SIDE, images.MAX_SIDE) == (contract.MIN_SIDE, contract.MAX_SIDE)
 
 
-def test_message_is_the_contract_s():
-    message = wire.infer_request(noise(70, 80), noise(64, 66, 4), "röd", "lower")
-    names = {"uint8": "UINT8", "bytes": "BYTES", "float32": "FP32"}
-    assert len(message.inputs) == len(contract.ENSEMBLE_INPUTS)
-    for sent, tensor in zip(message.inputs, contract.ENSEMBLE_INPUTS, strict=True):
+MESSAGES = {
+    contract.ENSEMBLE: wire.infer_request(noise(70, 80), noise(64, 66, 4), "röd", "lower"),
+    contract.WARDROBE_ADD: wire.add_request(noise(64, 66, 4), "röd", "lower", (512, 384)),
+    contract.LIVE: wire.live_request(noise(70, 80), "0123abcd-00", wire.TRACK, 0.5),
+    contract.WARDROBE: wire.wardrobe_request("list"),
+}
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+def test_messages_are_the_contract_s(name):
+    message = MESSAGES[name]
+    served = {e.name: e for e in (*contract.ENSEMBLES, *contract.WARDROBE_MODELS)}[name]
+    names = {"uint8": "UINT8", "bytes": "BYTES", "float32": "FP32", "int32": "INT32"}
+    assert message.model_name == name and len(message.inputs) == len(served.inputs)
+    for sent, tensor in zip(message.inputs, served.inputs, strict=True):
         assert sent.name == tensor.name and sent.datatype == names[tensor.dtype]
         assert len(sent.shape) == len(tensor.shape) + 1
         for size, wanted in zip(sent.shape[1:], tensor.shape, strict=True):
             assert wanted in (-1, size)
-    assert {o.name for o in message.outputs} == {t.name for t in contract.ENSEMBLE_OUTPUTS}
+    assert {o.name for o in message.outputs} == {t.name for t in served.outputs}
 
 
 def test_round_trip(client, fake):
@@ -407,7 +419,7 @@ def test_server_codes(client, fake, code):
 
 def test_every_code_has_its_class():
     assert set(errors.CODES.values()) == {
-        c for c in errors.TryOnError.__subclasses__()
+        c for c in (*errors.TryOnError.__subclasses__(), *errors.UnknownGarment.__subclasses__())
         if c not in (errors.ServerUnavailable, errors.ServerNotReady, errors.DeadlineExceeded,
                      errors.WrongModelVersion)
     }  # fmt: skip

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from fake_triton import FakeTriton, answer, serve
 
-from tryon_client import TryOnClient, errors
+from tryon_client import Garment, TryOnClient, errors
 from tryon_client.live import LiveSession
 
 SIZE = (64, 72, 3)
@@ -81,7 +81,7 @@ def test_a_frame_waits_for_no_other_where_the_server_is_quick(client, fake):
 
 @pytest.mark.parametrize("allowed", [1, 3])
 def test_as_many_frames_are_sent_as_the_latency_spans(client, monkeypatch, allowed):
-    at_once, most, lock, real = 0, 0, threading.Lock(), client.try_on
+    at_once, most, lock, real = 0, 0, threading.Lock(), client.infer
 
     def slow(*arguments, **named):
         nonlocal at_once, most
@@ -95,7 +95,7 @@ def test_as_many_frames_are_sent_as_the_latency_spans(client, monkeypatch, allow
             with lock:
                 at_once -= 1
 
-    monkeypatch.setattr(client, "try_on", slow)
+    monkeypatch.setattr(client, "infer", slow)
     with LiveSession(client, prompt="red", most_at_once=allowed) as live:
         for k in range(40):
             live.submit(frame(k))
@@ -111,7 +111,7 @@ def test_another_garment_is_worn_from_the_next_frame_on(client, fake):
         live.wear(frame(200), "blue", "dress")
         number = live.submit(frame(9))
         assert live.wait(after=number - 1, timeout=5) is not None
-    worn = [(r.prompt, r.category, r.garment.shape[1]) for r in fake.requests]
+    worn = [(r.prompt, r.category, r.garment.shape[1]) for r in fake.worn()]
     assert worn == 3 * [("red", "upper", 1)] + [("blue", "dress", SIZE[0])]
     with LiveSession(client, prompt="red") as live, pytest.raises(errors.NothingToWear):
         live.wear()
@@ -166,7 +166,7 @@ def test_a_session_lives_through_a_restart():
         assert live.wait(timeout=5) is not None
     with client, live:
         for k in range(10):
-            live.submit(frame(k))
+            live.submit(frame(10 + k))
             time.sleep(0.05)
         assert isinstance(live.problem, errors.ServerUnavailable)
         assert live.counts.lost >= 1 and live.latest().number == 0
@@ -195,7 +195,7 @@ def test_a_closed_client_hangs_nobody(client):
         live.submit(frame(1))
         assert live.wait(timeout=5) is not None
         client.close()
-        live.submit(frame(2))
+        live.submit(frame(3))
         assert live.wait(after=0, timeout=1.0) is None
         assert live.counts.lost == 1 and "closed" in str(live.problem)
 
@@ -222,8 +222,126 @@ def test_closing_leaves_no_thread(client):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"deadline": 0}, {"deadline": float("nan")}, {"most_at_once": 0}]
-)
+    "wrong",
+    [{"deadline": 0}, {"deadline": float("nan")}, {"most_at_once": 0}, {"same_within": -1},
+     {"same_within": float("nan")}],
+)  # fmt: skip
 def test_settings_are_checked(client, wrong):
     with pytest.raises(errors.InvalidRequest):
         LiveSession(client, prompt="red", **wrong)
+
+
+def test_what_is_worn_is_sent_once(client, fake):
+    with LiveSession(client, frame(200), "blue", same_within=0) as live:
+        for k in range(6):
+            live.submit(frame(k))
+            assert live.wait(after=k - 1, timeout=5) is not None
+    models = [r.model for r in fake.requests]
+    assert models == ["wardrobe_add"] + 6 * ["tryon_live"]
+
+
+def test_a_garment_that_the_server_forgot_is_added_again(client, fake):
+    with LiveSession(client, prompt="blue", same_within=0) as live:
+        for k in range(2):
+            live.submit(frame(k))
+            assert live.wait(after=k - 1, timeout=5) is not None
+            fake.kept.clear()
+        assert live.counts.lost == 0 and live.problem is None
+    assert [r.model for r in fake.requests].count("wardrobe_add") == 2
+
+
+def test_garments_travel_along_while_the_wardrobe_is_away(client, fake, monkeypatch):
+    monkeypatch.setattr("tryon_client.live._WITHOUT_WARDROBE", 2.0)
+    fake.wardrobe_away = True
+    layers = [Garment(prompt="jeans", category="lower"), Garment(frame(9), category="upper")]
+    with LiveSession(client, layers=layers, same_within=0) as live:
+        for k in range(2):
+            live.submit(frame(50 + k))
+            assert live.wait(after=k - 1, timeout=5).dressed
+        assert [r.category for r in fake.worn()] == 2 * ["lower", "upper"]
+        assert [r.model for r in fake.requests].count("wardrobe_add") == 1, "not asked every time"
+        fake.wardrobe_away = False
+        began = time.monotonic()
+        while len(fake.kept) < 2 and time.monotonic() - began < 20:
+            number = live.submit(frame(60))
+            assert live.wait(after=number - 1, timeout=5).dressed
+            time.sleep(0.02)
+        assert live.counts.lost == 0
+    assert fake.requests[-1].model == "tryon_live"
+
+
+def test_layers_are_put_on_in_their_order(client, fake):
+    jeans, top = Garment(prompt="jeans", category="lower"), Garment(prompt="a red top")
+    with LiveSession(client, layers=[jeans, top], same_within=0) as live:
+        live.submit(frame(50))
+        assert live.wait(timeout=5).dressed
+        live.wear(layers=[top, jeans])
+        live.submit(frame(60))
+        assert live.wait(after=0, timeout=5).dressed
+        with pytest.raises(errors.InvalidRequest, match="layers"):
+            live.wear(prompt="red", layers=[top])
+    assert [r.prompt for r in fake.worn()] == ["jeans", "a red top", "a red top", "jeans"]
+    assert len(fake.kept) == 2 and [r.model for r in fake.requests].count("wardrobe_add") == 2
+
+
+def test_the_last_frame_steadies_the_next(client, fake):
+    with LiveSession(client, prompt="red", same_within=0) as live:
+        began = time.monotonic()
+        for k, at in enumerate((0.0, 0.1, 0.15)):
+            fake.tracked = np.full(10, k + 1, np.float32)
+            live.submit(frame(k), captured=began + at)
+            assert live.wait(after=k - 1, timeout=5) is not None
+        fake.fail = (grpc.StatusCode.INTERNAL, "message: [NO_PERSON] person: nobody")
+        live.submit(frame(9))
+        assert live.wait(after=2, timeout=5) is not None
+        fake.fail = None
+        live.submit(frame(20))
+        assert live.wait(after=3, timeout=5).dressed
+    sent = [r for r in fake.requests if r.model == "tryon_live"]
+    states = [float(r.track[0, 0]) for r in sent]
+    assert states == [0, 1, 2, 3, 0], "whoever comes after nobody is somebody else"
+    assert np.allclose([r.elapsed[0, 0] for r in sent[:3]], [0, 0.1, 0.05], atol=1e-4)
+    assert sent[4].elapsed[0, 0] == 0
+
+
+def test_a_frame_like_the_last_is_answered_from_it(client, fake):
+    noise = np.random.default_rng(0)
+
+    def still(level: int) -> np.ndarray:
+        return np.clip(noise.normal(level, 2, (64, 64, 3)), 0, 255).astype(np.uint8)
+
+    with LiveSession(client, prompt="red") as live:
+        live.submit(still(100))
+        first = live.wait(timeout=5)
+        for k in range(1, 5):
+            live.submit(still(100))
+            shown = live.wait(after=k - 1, timeout=5)
+            assert shown.number == k and shown.dressed and shown.picture is first.picture
+        moved = still(100)
+        moved[16:32, 16:32] += 4  # one block, by little
+        live.submit(moved)
+        assert live.wait(after=4, timeout=5).picture is not first.picture
+        live.wear(prompt="blue")
+        live.submit(moved)
+        assert live.wait(after=5, timeout=5) is not None
+        counts = live.counts
+    assert counts.repeated == 4 and counts.shown == 7 == ended(live)
+    assert [r.prompt for r in fake.worn()] == ["red", "red", "blue"]
+
+
+def test_slow_change_does_not_creep_by(client, fake):
+    with LiveSession(client, prompt="red", same_within=3.5) as live:
+        for k in range(12):
+            live.submit(frame(50 + k))
+            shown = live.wait(after=k - 1, timeout=5)
+            assert abs(int(shown.picture[0, 0, 0]) - (50 + k)) <= 3
+        assert live.counts.repeated == 9, "each fourth frame is sent"
+
+
+def test_every_frame_is_sent_where_none_may_be_repeated(client, fake):
+    with LiveSession(client, prompt="red", same_within=0) as live:
+        for k in range(3):
+            live.submit(frame(50))
+            assert live.wait(after=k - 1, timeout=5) is not None
+        assert live.counts.repeated == 0
+    assert len(fake.worn()) == 3

@@ -221,7 +221,7 @@ def test_a_picture_is_hung_up_first_and_worn(browser, fake):
     with before(browser) as mirror:
         assert mirror.wear(brought["id"])["category"] == "upper", "as it was brought the last time"
         mirror.dressed(1.0)
-    assert max(fake.requests[-1].garment.shape[1:3]) == mirror_rail.LONGEST
+    assert max(fake.worn()[-1].garment.shape[1:3]) == mirror_rail.LONGEST
 
 
 @pytest.mark.parametrize(
@@ -289,7 +289,7 @@ def test_a_frame_comes_back_dressed_with_its_own_clock(browser, fake, rail):
         }  # fmt: skip
         mirror.wear(rail.listed()[0]["id"])
         mirror.dressed(2.0)
-    worn = [(r.prompt, r.category) for r in fake.requests]
+    worn = [(r.prompt, r.category) for r in fake.worn()]
     assert worn[0] == ("make it red", "upper") and worn[-1] == ("", "lower")
 
 
@@ -415,7 +415,7 @@ def test_visitors_wear_what_each_of_them_chose(browser, fake, rail):
         first.send(frame(3.0))
         assert first.answer() == (3.0, UNDRESSED, b"")
         second.dressed(4.0)
-    worn = {(r.prompt, r.category, r.garment.shape[1] > 1) for r in fake.requests}
+    worn = {(r.prompt, r.category, r.garment.shape[1] > 1) for r in fake.worn()}
     assert worn == {("mine", "lower", True), ("yours", "upper", False)}
 
 
