@@ -15,7 +15,7 @@ from PIL import Image
 from tritonclient.grpc import service_pb2
 
 from export.samples import samples
-from tryon.contract import MODELS
+from tryon.contract import ENSEMBLES, KEPT, SERVED
 from tryon_client import wire
 
 GOOD = next(iter(samples()))
@@ -275,7 +275,7 @@ def test_hostile(server, call, good, group):
 
 def test_the_steps_own_doors_hold_too(call, good):
     """The models inside the ensemble can be called by name; nonsense must not end them."""
-    for name in (m.name for m in MODELS):
+    for name in (m.name for m in (*SERVED, *ENSEMBLES)):
         with pytest.raises(grpc.RpcError):
             call(service_pb2.ModelInferRequest(model_name=name))
     message = service_pb2.ModelInferRequest(model_name="paste")
@@ -302,5 +302,43 @@ def test_the_steps_own_doors_hold_too(call, good):
         sides = np.array(size, np.int32).tobytes()
         message.raw_input_contents.extend([bytes(3), sides, bytes(4)])
         with pytest.raises(grpc.RpcError, match=said):
+            call(message)
+    good()
+
+
+def text_input(message, name: str, value: bytes) -> None:
+    message.inputs.add(name=name, datatype="BYTES", shape=(1, 1))
+    message.raw_input_contents.append(len(value).to_bytes(4, "little") + value)
+
+
+@pytest.mark.parametrize(
+    "name", [b"", b"x", b"../../../etc/passwd", b"\xff\xfe", b"0" * 100_000,
+             b"0123abcd-" + b"0" * 31 + b"\n"],
+)  # fmt: skip
+def test_names_that_are_none_are_refused(call, good, name):
+    """The wardrobe's doors: nothing is kept, found or removed under what is no ID."""
+    for model, text in (("tryon_live", "UNKNOWN_GARMENT"), ("wardrobe", "UNKNOWN_GARMENT"),
+                        ("wardrobe_keep", "UNKNOWN_GARMENT")):  # fmt: skip
+        message = service_pb2.ModelInferRequest(model_name=model)
+        if model == "wardrobe":
+            text_input(message, "action", b"remove")
+            text_input(message, "garment_id", name)
+        elif model == "wardrobe_keep":
+            text_input(message, "new_id", name)
+            text_input(message, "prompt", b"red")
+            for tensor in KEPT:
+                shape = (1, *((4, 384, 288) if tensor.name == "canvas" else tensor.shape))
+                array = np.zeros(shape, tensor.dtype)
+                datatype = {"float32": "FP32", "float16": "FP16", "uint8": "UINT8"}[tensor.dtype]
+                message.inputs.add(name=tensor.name, datatype=datatype, shape=shape)
+                message.raw_input_contents.append(array.tobytes())
+        else:
+            message.inputs.add(name="person", datatype="UINT8", shape=(1, 100, 80, 3))
+            message.raw_input_contents.append(bytes(100 * 80 * 3))
+            text_input(message, "garment_id", name)
+            for tensor, size in (("track", 10), ("elapsed", 1)):
+                message.inputs.add(name=tensor, datatype="FP32", shape=(1, size))
+                message.raw_input_contents.append(np.full(size, np.nan, np.float32).tobytes())
+        with pytest.raises(grpc.RpcError, match=text):
             call(message)
     good()
