@@ -3,11 +3,14 @@
     python -m training.data.sequence --out .cache/sequences --sequences 6
     python -m training.steadiness .cache/sequences --json out/steadiness.json
 
-Each frame is answered by itself. What was drawn a frame before is brought along by the true motion
-of the new garment and compared, where both were seen: "flicker" is the mean absolute difference in
-levels (Lai et al., 2018, "Learning Blind Video Temporal Consistency", call it warping error); that
-of the rendered truth, whose shading moves over the cloth, too, stands beside it. "mask flips" is
-the share of those pixels that are garment in one of the two answers and not in the other.
+Each frame is answered by itself, and then ("live") as a session's frames are, whose crop is
+steadied by the frame before (`tryon.steps.steady`). What was drawn a frame before is brought along
+by the true motion of the new garment and compared, where both were seen: "flicker" is the mean
+absolute difference in levels (Lai et al., 2018, "Learning Blind Video Temporal Consistency", call
+it warping error); that of the rendered truth, whose shading moves over the cloth, too, stands
+beside it. "mask flips" is the share of those pixels that are garment in one of the two answers and
+not in the other. "off" is the mean absolute difference from the rendered truth, in levels, where
+the change of garment shows: what lags behind the person, or is smoothed away, is off.
 """
 
 from __future__ import annotations
@@ -28,6 +31,8 @@ from tryon.models.system import WeightsError
 from tryon.pipeline import TryOnPipeline
 
 Figures = dict[str, float]
+FRAMES_A_SECOND = 30
+"""Of a sequence (`training.data.sequence`)."""
 
 
 def brought_along(picture: np.ndarray, motion: np.ndarray) -> np.ndarray:
@@ -59,16 +64,46 @@ def flips(masks: np.ndarray, sequence: Sequence) -> float:
     return float(np.mean(shares))
 
 
+def off(pictures: np.ndarray, sequence: Sequence) -> float:
+    """Mean absolute difference from the truth, in levels, where that differs from the frame."""
+    changed = (sequence.after != sequence.before).any(axis=3)
+    apart = np.abs(pictures.astype(np.int16) - sequence.after)
+    return float(apart[changed].mean())
+
+
+def answers(
+    pipeline: TryOnPipeline, sequence: Sequence, live: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pictures uint8 (T, H, W, 3) and masks (T, H, W). Raises RequestError if a frame is refused.
+
+    Args:
+        pipeline: that answers.
+        sequence: whose frames are dressed.
+        live: each frame's crop is steadied by the one before.
+    """
+    pictures, masks = [], []
+    track = np.zeros(10, np.float32) if live else None
+    for t, frame in enumerate(sequence.before):
+        answer = pipeline(frame, sequence.shop, "", "upper", track=track,
+                          elapsed=min(t, 1) / FRAMES_A_SECOND)  # fmt: skip
+        if live:
+            track = answer.tensors["tracked"][0]
+        pictures.append(answer.picture)
+        masks.append(answer.mask)
+    return np.stack(pictures), np.stack(masks)
+
+
 def measure(pipeline: TryOnPipeline, sequence: Sequence) -> Figures:
     """Figures of one sequence. Raises RequestError if a frame is refused."""
-    answers = [pipeline(frame, sequence.shop, "", "upper") for frame in sequence.before]
-    pictures = np.stack([answer.picture for answer in answers])
-    masks = np.stack([answer.mask for answer in answers])
-    return {
-        "flicker_levels": flicker(pictures, sequence),
-        "truth_flicker_levels": flicker(sequence.after, sequence),
-        "mask_flips": flips(masks, sequence),
-    }
+    found: Figures = {}
+    for name, live in (("", False), ("live_", True)):
+        pictures, masks = answers(pipeline, sequence, live)
+        found |= {
+            f"{name}flicker_levels": flicker(pictures, sequence),
+            f"{name}mask_flips": flips(masks, sequence),
+            f"{name}off_levels": off(pictures, sequence),
+        }
+    return found | {"truth_flicker_levels": flicker(sequence.after, sequence)}
 
 
 def main(arguments: list[str] | None = None) -> int:

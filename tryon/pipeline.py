@@ -16,6 +16,7 @@ from tryon.steps.crop import crop
 from tryon.steps.decode import decode
 from tryon.steps.garment import cutout
 from tryon.steps.paste import paste
+from tryon.steps.steady import live_crop
 from tryon.steps.tokenizer import Tokenizer
 
 NO_GARMENT = np.zeros((1, 1, 1), np.uint8)
@@ -56,7 +57,7 @@ class TryOnPipeline:
 
     def __call__(
         self, person: np.ndarray, garment: np.ndarray | None = None, prompt: str = "",
-        category: str = "upper",
+        category: str = "upper", *, track: np.ndarray | None = None, elapsed: float = 0.0,
     ) -> TryOn:  # fmt: skip
         """Dresses a person.
 
@@ -65,6 +66,9 @@ class TryOnPipeline:
             garment: the same, or None.
             prompt: empty for none.
             category: "upper", "lower" or "dress".
+            track: float32 (10,), of a live session's earlier frame (its `tensors["tracked"][0]`),
+                which steadies this one as in `tryon_live`; its zeros begin a session.
+            elapsed: seconds since that frame; 0 where there was none.
 
         Raises:
             tryon.errors.RequestError: what is wrong with the request.
@@ -87,10 +91,17 @@ class TryOnPipeline:
         done("decode")
         tensors |= self._network("detector", tensors)
         done("detector")
-        cut = crop(
-            tensors["photo"][0], tensors["boxes"][0], tensors["scores"][0], tensors["condition"][0]
+        photo, boxes, scores, condition = (
+            tensors[name][0] for name in ("photo", "boxes", "scores", "condition")
         )
-        tensors.update({k: v[None] for k, v in cut._asdict().items()})
+        cut: tuple[np.ndarray, ...]
+        if track is None:
+            cut, made = crop(photo, boxes, scores, condition), model("crop").outputs
+        else:
+            since = np.array([elapsed], np.float32)
+            cut = live_crop(photo, boxes, scores, condition, track, since)
+            made = model("live_crop").outputs
+        tensors.update({t.name: v[None] for t, v in zip(made, cut, strict=True)})
         done("crop")
         tensors |= self._network("text_encoder", tensors)
         done("text_encoder")

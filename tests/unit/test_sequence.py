@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,15 @@ def test_a_folder_is_measured(walk: Path, tmp_path: Path, capsys) -> None:
     assert steadiness.main([str(walk.parent), "--json", str(out)]) == 0
     said = capsys.readouterr().out
     assert "flicker_levels" in said and "mask_flips" in out.read_text()
+    figures = json.loads(out.read_text())
+    names = ("flicker_levels", "mask_flips", "off_levels")
+    assert {*names, *(f"live_{name}" for name in names)} < set(figures)
+
+
+def test_what_lags_behind_is_off(walked: Sequence) -> None:
+    assert steadiness.off(walked.after, walked) == 0
+    late = np.concatenate([walked.after[:1], walked.after[:-1]])
+    assert 0 < steadiness.off(late, walked) < steadiness.off(walked.before, walked)
 
 
 def test_what_is_missing_or_no_sequence_is_told(tmp_path: Path, capsys) -> None:
