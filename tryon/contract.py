@@ -312,3 +312,11 @@ def model(name: str) -> Model:
         if candidate.name == name:
             return candidate
     raise KeyError(f"no served model {name!r}; there are {', '.join(m.name for m in SERVED)}")
+
+
+def ensemble(name: str) -> Ensemble:
+    """The ensemble of that name. Raises KeyError naming those there are."""
+    for candidate in ENSEMBLES:
+        if candidate.name == name:
+            return candidate
+    raise KeyError(f"no ensemble {name!r}; there are {', '.join(e.name for e in ENSEMBLES)}")
