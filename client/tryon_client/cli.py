@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from PIL import Image
 
-from tryon_client import cli_wardrobe
+from tryon_client import cli_trace, cli_wardrobe
 from tryon_client.client import DEFAULT_TIMEOUT, DEFAULT_URL, TryOnClient
 from tryon_client.errors import InvalidRequest, TryOnError, one_line
 from tryon_client.wire import CATEGORIES
@@ -23,6 +23,7 @@ EXAMPLES = """examples:
   tryon try --person me.jpg --garment skirt.png --category lower --out out.jpg --mask mask.png
   tryon video walk.mp4 out.mp4 --garment shirt.jpg
   tryon wardrobe add shop/shirts
+  tryon trace walk.mp4 --garment shirt.jpg --out trace.png
 """
 
 _SAVE = {
@@ -71,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_wish(video)
     video.add_argument("--at-once", type=int, default=2, metavar="N",
                        help="frames with the server at the same time; default: 2")  # fmt: skip
+    cli_trace.add_command(commands, _add_wish, _check_target, write_whole, formatter_class=layout)
     cli_wardrobe.add_commands(commands, _add_server, formatter_class=layout)
     return parser
 

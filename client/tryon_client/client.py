@@ -241,6 +241,16 @@ class TryOnClient:
         self._checked.clear()
         self._check_version(Deadline(self.timeout, self.url))
 
+    def statistics(self) -> Any:
+        """The server's ModelStatisticsResponse of all models. Raises TryOnError."""
+        deadline = Deadline(self.timeout, self.url)
+        return self._call(self._stub.ModelStatistics, wire.statistics_request(), deadline)
+
+    def config(self, model: str) -> Any:
+        """The ModelConfig of a served model. Raises TryOnError."""
+        deadline = Deadline(self.timeout, self.url)
+        return self._call(self._stub.ModelConfig, wire.config_request(model), deadline).config
+
     def infer(self, message: Any, deadline: Deadline) -> Any:
         """Sends a ModelInferRequest; its ModelInferResponse. Raises TryOnError."""
         self._check_version(deadline)

@@ -8,10 +8,11 @@ with TryOnClient("localhost:8001") as client, LiveSession(client, garment="shirt
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -30,6 +31,16 @@ from tryon_client.errors import (
     one_line,
 )
 from tryon_client.images import Picture
+from tryon_client.ledger import (
+    LATE,
+    LOST,
+    REPEATED,
+    SHOWN,
+    UNDRESSED,
+    FrameWay,
+    Span,
+    stages,
+)
 from tryon_client.sameness import SAME_WITHIN, nearly_same, small
 from tryon_client.wardrobe import Garment, Track, Wardrobe
 
@@ -39,6 +50,8 @@ _OF_THE_FRAME = (
 """What is wrong with a frame itself: it is shown as it was. All else is the server's."""
 _WITHOUT_WARDROBE = 1.0
 """Seconds for which garments travel with the frames after the server's store was away."""
+_STAGES = {"prepare": "encode", "request": "request", "finish": "finish"}
+"""Of a try-on's timings, and what they go by in the ledger."""
 
 
 @dataclass(frozen=True)
@@ -86,9 +99,19 @@ class _Answered:
     number: int
 
 
+@dataclass(frozen=True)
+class _Waiting:
+    """A frame that waits to be sent; `captured` and `submitted`, seconds of `time.monotonic()`."""
+
+    number: int
+    captured: float
+    submitted: float
+    frame: np.ndarray
+
+
 @dataclass
 class _State:
-    newest: tuple[int, float, np.ndarray] | None = None
+    newest: _Waiting | None = None
     wish: tuple[Garment, ...] = ()
     shown: Shown | None = None
     answered: _Answered | None = None
@@ -126,12 +149,15 @@ class LiveSession:
         most_at_once: frames with the server at the same time, at most.
         same_within: levels (0..255) by which no part of a frame may differ from a dressed one to be
             shown as that (`sameness.nearly_same`); 0 sends every frame.
+        on_frame: called with the ledger of every frame that was not dropped, in a thread of the
+            session; what it raises is logged.
     """
 
     def __init__(
         self, client: TryOnClient, garment: Picture | None = None, prompt: str | None = None,
         category: str = "upper", *, layers: Sequence[Garment] = (), deadline: float = 1.0,
         most_at_once: int = 2, same_within: float = SAME_WITHIN,
+        on_frame: Callable[[FrameWay], None] | None = None,
     ) -> None:  # fmt: skip
         if not 0 < deadline < math.inf:
             raise InvalidRequest(f"deadline {deadline!r}: give seconds above 0")
@@ -140,7 +166,7 @@ class LiveSession:
         if not 0 <= same_within <= 255:
             raise InvalidRequest(f"same_within {same_within!r}: give levels from 0 to 255")
         self._client, self._deadline, self._most = client, deadline, most_at_once
-        self._same_within = same_within
+        self._same_within, self._on_frame = same_within, on_frame
         self._wardrobe = Wardrobe(client)
         self._state = _State()
         self._change = threading.Condition()
@@ -183,7 +209,7 @@ class LiveSession:
             number = s.counts.submitted
             s.counts.submitted += 1
             s.counts.dropped += s.newest is not None
-            s.newest = (number, now if captured is None else captured, frame)
+            s.newest = _Waiting(number, now if captured is None else captured, now, frame)
             self._change.notify_all()
         return number
 
@@ -250,26 +276,40 @@ class LiveSession:
                 if s.closed:
                     return
                 assert s.newest is not None and s.wish
-                (number, captured, frame), wish = s.newest, s.wish
+                taken, wish = s.newest, s.wish
                 s.newest = None
                 s.busy += 1
+            frame, picked = taken.frame, time.monotonic()
+            way = [Span("capture", taken.captured, taken.submitted),
+                   Span("wait", taken.submitted, picked)]  # fmt: skip
             seen = small(frame) if self._same_within and frame.ndim == 3 else None
             known = self._alike(seen, wish)
+            if seen is not None:
+                way.append(Span("same", picked, time.monotonic()))
             picture: np.ndarray | None
             problem: TryOnError | None
             if known is not None:
                 picture, dressed, problem = known.picture, True, None
             else:
-                picture, dressed, problem = self._ask(frame, wish, captured)
+                picture, dressed, problem = self._ask(frame, wish, taken.captured, way)
             with self._change:
                 s.busy -= 1
-                before = s.counts.shown
-                self._take(number, captured, picture, dressed, problem)
-                if known is not None:
-                    s.counts.repeated += s.counts.shown - before
+                outcome = self._take(taken, picture, dressed, problem)
+                if known is not None and outcome == SHOWN:
+                    outcome = REPEATED
+                    s.counts.repeated += 1
                 elif dressed and picture is not None and seen is not None:
-                    self._note(_Answered(seen, picture, wish, number))
+                    self._note(_Answered(seen, picture, wish, taken.number))
                 self._change.notify_all()
+            self._tell(FrameWay(taken.number, outcome, tuple(way)))
+
+    def _tell(self, way: FrameWay) -> None:
+        if self._on_frame is None:
+            return
+        try:
+            self._on_frame(way)
+        except Exception:  # a worker that dies would hang whoever waits
+            logging.getLogger(__name__).exception("on_frame failed")
 
     def _alike(self, seen: np.ndarray | None, wish: tuple[Garment, ...]) -> _Answered | None:
         """The last dressed frame, where this one (as `small` has it) looks the same."""
@@ -285,15 +325,16 @@ class LiveSession:
             self._state.answered = answered
 
     def _ask(
-        self, frame: np.ndarray, wish: tuple[Garment, ...], captured: float
+        self, frame: np.ndarray, wish: tuple[Garment, ...], captured: float, way: list[Span]
     ) -> tuple[np.ndarray | None, bool, TryOnError | None]:
-        """The picture (None: lost), whether it is dressed, and what was wrong."""
+        """The picture (None: lost), whether it is dressed, and what was wrong; adds to its way."""
         began = time.monotonic()
         left = captured + self._deadline - began
         if left <= 0:
             return frame, False, DeadlineExceeded("the frame was too old to send")
         try:
             result = self._dressed(frame, wish, captured, left)
+            way += stages(result.timings, began, _STAGES)
         except DeadlineExceeded as error:
             self._learn(time.monotonic() - began)
             return frame, False, error
@@ -349,23 +390,25 @@ class LiveSession:
             self._change.wait_for(lambda: self._state.closed, timeout=0.25)
 
     def _take(
-        self, number: int, captured: float, picture: np.ndarray | None, dressed: bool,
+        self, taken: _Waiting, picture: np.ndarray | None, dressed: bool,
         problem: TryOnError | None,
-    ) -> None:  # fmt: skip
+    ) -> str:  # fmt: skip
+        """Shows an answer, or counts why not; what became of it."""
         s, now = self._state, time.monotonic()
         if picture is None:
             s.counts.lost += 1
             s.problem = problem
-            return
-        if isinstance(problem, DeadlineExceeded) or now - captured > self._deadline:
+            return LOST
+        if isinstance(problem, DeadlineExceeded) or now - taken.captured > self._deadline:
             s.counts.late += 1
-            return
+            return LATE
         s.problem = None
-        if self._newer(number):
+        if self._newer(taken.number):
             s.counts.late += 1
-            return
+            return LATE
         s.counts.shown += 1
-        s.shown = Shown(number, captured, now, picture, dressed, problem)
+        s.shown = Shown(taken.number, taken.captured, now, picture, dressed, problem)
+        return SHOWN if dressed else UNDRESSED
 
 
 __all__ = ["Counts", "LiveSession", "Shown"]

@@ -249,6 +249,21 @@ def _ahead(
         yield (first, *future.result())
 
 
+def frames(source: str | os.PathLike[str]) -> Iterator[np.ndarray]:
+    """The frames of a video, uint8 (H, W, 3), upright. Raises InvalidRequest or TryOnError."""
+    av, path = _pyav(), Path(source)
+    if not path.is_file():
+        raise InvalidRequest(f"no such file: {str(path)!r}")
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise InvalidRequest(f"{path.name!r} holds no video")
+            for frame in container.decode(video=0):
+                yield upright(frame)
+    except av.FFmpegError as error:
+        raise InvalidRequest(f"{path.name!r} can't be read as a video: {error}") from None
+
+
 def upright(frame: Any) -> np.ndarray:
     """A decoded frame as uint8 (H, W, 3), turned as its display matrix says."""
     picture = frame.reformat(format="rgb24", src_colorspace=_matrix(frame)).to_ndarray()

@@ -180,9 +180,9 @@ def _raw(response: Any, name: str) -> bytes:
     raise TryOnError(f"the server's answer has no output {name!r}")
 
 
-def config_request() -> Any:
-    """Asks for the ensemble's configuration."""
-    return service_pb2.ModelConfigRequest(name=MODEL)
+def config_request(model: str = MODEL) -> Any:
+    """Asks for a model's configuration; `tryon`'s, unless another is named."""
+    return service_pb2.ModelConfigRequest(name=model)
 
 
 def check_version(response: Any, url: str) -> None:

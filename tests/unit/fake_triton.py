@@ -15,6 +15,7 @@ import grpc
 import numpy as np
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
+from tryon.contract import ENSEMBLES, Ensemble, model
 from tryon_client import wire
 
 NUMBERS = {"UINT8": np.uint8, "INT32": np.int32, "FP32": np.float32}
@@ -39,11 +40,15 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
         self.kept: dict[str, SimpleNamespace] = {}
         self.wardrobe_away = False
         self.tracked = np.arange(10, dtype=np.float32)
+        self.others = 0
 
     def ModelConfig(self, request: Any, context: Any) -> Any:
         self.config_calls += 1
         response = service_pb2.ModelConfigResponse()
         response.config.name = request.name
+        for ensemble in ENSEMBLES:
+            if ensemble.name == request.name:
+                _plan(response.config, ensemble)
         if self.version is not None:
             response.config.parameters["contract_version"].string_value = self.version
         return response
@@ -54,11 +59,20 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
     def ModelStatistics(self, request: Any, context: Any) -> Any:
         response = service_pb2.ModelStatisticsResponse()
         for name, ms in (("tryon", 50), ("decode", 7)):
-            model = response.model_stats.add(name=name)
+            stats = response.model_stats.add(name=name).inference_stats
             # An earlier, slow call: must not weigh on the difference.
-            model.inference_stats.success.count = 1 + self.served
-            model.inference_stats.success.ns = 900_000_000 + self.served * ms * 1_000_000
+            stats.success.count = 1 + self.served
+            stats.success.ns = 900_000_000 + self.served * ms * 1_000_000
         response.model_stats.add(name="idle")
+        for ensemble in ENSEMBLES[1:]:
+            calls = sum(asked.model == ensemble.name for asked in self.requests)
+            calls *= 1 + self.others
+            for name, ms in ((ensemble.name, 40), *((s.model, 5) for s in ensemble.steps)):
+                if calls > 0:
+                    stats = response.model_stats.add(name=name).inference_stats
+                    stats.success.count = calls
+                    stats.success.ns = calls * ms * 1_000_000
+                    stats.queue.ns = calls * 1_000_000
         return response
 
     def ModelInfer(self, request: Any, context: Any) -> Any:
@@ -76,6 +90,7 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
         if request.model_name != "tryon" and self.wardrobe_away:
             context.abort(grpc.StatusCode.INTERNAL, "x: [WARDROBE_AWAY] the wardrobe is away")
         if request.model_name == "wardrobe_add":
+            time.sleep(self.delay)
             return self._add(asked)
         if request.model_name == "wardrobe":
             return self._wardrobe(asked)
@@ -129,6 +144,16 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
             elif asked.model == "tryon_live" and asked.garment_id in self.kept:
                 found.append(self.kept[asked.garment_id])
         return found
+
+
+def _plan(config: Any, ensemble: Ensemble) -> None:
+    for step in ensemble.steps:
+        added = config.ensemble_scheduling.step.add(model_name=step.model)
+        served = model(step.model)
+        for tensor in served.inputs:
+            added.input_map[tensor.name] = tensor.name
+        for tensor in served.outputs:
+            added.output_map[tensor.name] = tensor.name
 
 
 def texts(name: str, values: list[str]) -> Any:

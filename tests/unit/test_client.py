@@ -620,8 +620,10 @@ def test_module_is_the_command(folder):
 def test_help_examples_run(running, fake, folder, capsys):
     Image.fromarray(RGB).save("skirt.png")
     film(Path("walk.mp4"))
+    Path("shop/shirts").mkdir(parents=True)
+    Image.fromarray(RGB).save("shop/shirts/oxford.jpg")
     lines = [line.strip() for line in cli.EXAMPLES.splitlines() if line.strip().startswith("tryon")]
-    assert len(lines) == 4
+    assert len(lines) == 6
     for line in lines:
         assert cli.main([*shlex.split(line)[1:], "--url", running[1]]) == 0
     with pytest.raises(SystemExit) as stop:
@@ -636,6 +638,9 @@ BLOCKS = re.findall(r"```(python|bash)\n(.*?)```", README, re.S)
 @pytest.mark.parametrize("language,block", BLOCKS)
 def test_readme(running, fake, folder, language, block):
     film(Path("walk.mp4"))
+    Image.fromarray(RGB).save("jeans.jpg")
+    Path("shop/shirts").mkdir(parents=True)
+    Image.fromarray(RGB).save("shop/shirts/oxford.jpg")
     if language == "python":
         exec(compile(block.replace("localhost:8001", running[1]), "README.md", "exec"), {})
     else:

@@ -345,3 +345,44 @@ def test_every_frame_is_sent_where_none_may_be_repeated(client, fake):
             assert live.wait(after=k - 1, timeout=5) is not None
         assert live.counts.repeated == 0
     assert len(fake.worn()) == 3
+
+
+def test_each_frame_s_way_is_told(client, fake):
+    ways = []
+    began = time.monotonic()
+    with LiveSession(client, prompt="red", on_frame=ways.append) as live:
+        live.submit(frame(50), captured=began - 0.02)
+        assert live.wait(timeout=5) is not None
+        live.submit(frame(50))
+        assert live.wait(after=0, timeout=5) is not None
+        fake.fail = (grpc.StatusCode.INTERNAL, "message: [NO_PERSON] person: nobody")
+        live.submit(frame(90))
+        assert live.wait(after=1, timeout=5) is not None
+        fake.fail = None
+        live.submit(frame(130), captured=began - 10)
+        end = time.monotonic() + 5
+        while len(ways) < 4 and time.monotonic() < end:
+            time.sleep(0.01)
+    ways.sort(key=lambda way: way.number)
+    assert [way.outcome for way in ways] == ["shown", "repeated", "undressed", "late"]
+    assert [way.number for way in ways] == [0, 1, 2, 3]
+    first = ways[0]
+    assert [span.name for span in first.spans] == [
+        "capture", "wait", "same", "encode", "request", "finish",
+    ]  # fmt: skip
+    assert first.start == began - 0.02 and first.find("capture").milliseconds >= 20
+    for before, after in zip(first.spans, first.spans[1:], strict=False):
+        assert before.end <= after.start + 2e-3, "one after the other"
+    assert first.end <= time.monotonic() and first.milliseconds > 20
+    assert [span.name for span in ways[1].spans] == ["capture", "wait", "same"]
+
+
+def test_who_listens_and_fails_stops_no_session(client, caplog):
+    def fails(way):
+        raise ValueError("a bug of theirs")
+
+    with LiveSession(client, prompt="red", on_frame=fails) as live:
+        for k in range(2):
+            live.submit(frame(50 * k))
+            assert live.wait(after=k - 1, timeout=5) is not None
+    assert "a bug of theirs" in caplog.text
