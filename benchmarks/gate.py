@@ -221,7 +221,8 @@ def subjects(repository: Path, person: Path, garment: Path) -> Iterator[dict[str
         stack.callback(server.close)
         client = stack.enter_context(TryOnClient(embedded.grpc_url))
         session = stack.enter_context(
-            LiveSession(client, small.garment, small.prompt, small.category, deadline=30.0)
+            LiveSession(client, small.garment, small.prompt, small.category, deadline=30.0,
+                        same_within=0)
         )
         turns = itertools.count()
 

@@ -235,7 +235,9 @@ def live(
         shown = -1
         with (
             TryOnClient(url) as client,
-            LiveSession(client, inputs.garment, inputs.prompt, inputs.category) as session,
+            LiveSession(
+                client, inputs.garment, inputs.prompt, inputs.category, same_within=0
+            ) as session,
         ):
             start = time.monotonic()
             for number in range(max(2, round(scenario.seconds * scenario.frames_per_second))):

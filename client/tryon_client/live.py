@@ -147,8 +147,8 @@ class LiveSession:
         layers: garments in the order in which they are put on, instead of those three.
         deadline: seconds from a frame's capture after which its answer is of no use.
         most_at_once: frames with the server at the same time, at most.
-        same_within: levels (0..255) by which no part of a frame may differ from a dressed one to be
-            shown as that (`sameness.nearly_same`); 0 sends every frame.
+        same_within: levels of brightness (0..255) by which no part of a frame may differ from a
+            dressed one to be shown as that (`sameness.nearly_same`); 0 sends every frame.
         on_frame: called with the ledger of every frame that was not dropped, in a thread of the
             session; what it raises is logged.
     """

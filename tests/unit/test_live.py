@@ -53,7 +53,7 @@ def test_an_answer_is_the_frame_dressed(client):
 def test_the_newest_frame_is_worked_on_and_older_ones_are_dropped(client, fake):
     fake.delay = 0.04
     numbers, ages = [], []
-    with LiveSession(client, prompt="red", most_at_once=1) as live:
+    with LiveSession(client, prompt="red", same_within=0, most_at_once=1) as live:
         for k in range(60):
             live.submit(frame(k))
             time.sleep(0.008)
@@ -72,7 +72,7 @@ def test_the_newest_frame_is_worked_on_and_older_ones_are_dropped(client, fake):
 
 
 def test_a_frame_waits_for_no_other_where_the_server_is_quick(client, fake):
-    with LiveSession(client, prompt="red") as live:
+    with LiveSession(client, prompt="red", same_within=0) as live:
         for k in range(10):
             live.submit(frame(k))
             assert live.wait(after=k - 1, timeout=5) is not None
@@ -96,7 +96,7 @@ def test_as_many_frames_are_sent_as_the_latency_spans(client, monkeypatch, allow
                 at_once -= 1
 
     monkeypatch.setattr(client, "infer", slow)
-    with LiveSession(client, prompt="red", most_at_once=allowed) as live:
+    with LiveSession(client, prompt="red", same_within=0, most_at_once=allowed) as live:
         for k in range(40):
             live.submit(frame(k))
             time.sleep(0.01)
@@ -104,7 +104,7 @@ def test_as_many_frames_are_sent_as_the_latency_spans(client, monkeypatch, allow
 
 
 def test_another_garment_is_worn_from_the_next_frame_on(client, fake):
-    with LiveSession(client, prompt="red") as live:
+    with LiveSession(client, prompt="red", same_within=0) as live:
         for k in range(3):
             live.submit(frame(k))
             live.wait(after=k - 1, timeout=5)
@@ -119,7 +119,7 @@ def test_another_garment_is_worn_from_the_next_frame_on(client, fake):
 
 def test_a_frame_without_a_person_is_shown_as_it_was(client, fake):
     fake.fail = (grpc.StatusCode.INTERNAL, "message: [NO_PERSON] person: nobody")
-    with LiveSession(client, prompt="red") as live:
+    with LiveSession(client, prompt="red", same_within=0) as live:
         live.submit(frame(7))
         shown = live.wait(timeout=5)
         assert shown is not None and not shown.dressed
@@ -133,7 +133,7 @@ def test_a_frame_without_a_person_is_shown_as_it_was(client, fake):
 
 def test_late_answers_are_thrown_away(client, fake):
     client.check()
-    with LiveSession(client, prompt="red", deadline=0.8) as live:
+    with LiveSession(client, prompt="red", same_within=0, deadline=0.8) as live:
         live.submit(frame(1))
         assert live.wait(timeout=5) is not None
         fake.delay = 1.5
@@ -161,7 +161,7 @@ def workers() -> int:
 def test_a_session_lives_through_a_restart():
     with serve(FakeTriton()) as (_, url):
         client = TryOnClient(url)
-        live = LiveSession(client, prompt="red")
+        live = LiveSession(client, prompt="red", same_within=0)
         live.submit(frame(1))
         assert live.wait(timeout=5) is not None
     with client, live:
@@ -181,7 +181,7 @@ def test_a_session_lives_through_a_restart():
 
 def test_a_server_that_fails_is_no_frame_shown(client, fake):
     fake.fail = (grpc.StatusCode.INTERNAL, "out of memory")
-    with LiveSession(client, prompt="red", most_at_once=1) as live:
+    with LiveSession(client, prompt="red", same_within=0, most_at_once=1) as live:
         live.submit(frame(1))
         assert live.wait(timeout=0.5) is None
         assert live.counts.lost == 1 and live.problem is not None
@@ -191,7 +191,7 @@ def test_a_server_that_fails_is_no_frame_shown(client, fake):
 
 
 def test_a_closed_client_hangs_nobody(client):
-    with LiveSession(client, prompt="red", most_at_once=1) as live:
+    with LiveSession(client, prompt="red", same_within=0, most_at_once=1) as live:
         live.submit(frame(1))
         assert live.wait(timeout=5) is not None
         client.close()
@@ -202,7 +202,7 @@ def test_a_closed_client_hangs_nobody(client):
 
 def test_a_frame_may_be_overwritten_after_it_was_handed_over(client, fake):
     fake.delay = 0.1
-    with LiveSession(client, prompt="red", most_at_once=1) as live:
+    with LiveSession(client, prompt="red", same_within=0, most_at_once=1) as live:
         buffer = frame(50)
         for level in (50, 60):
             buffer[:] = level
