@@ -28,9 +28,9 @@ from PIL import Image
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from mirror.errors import BadMessage, told
+from mirror.rail import Garment as Hung
 from mirror.rail import Rail, check_category
-from tryon_client import TryOnClient
-from tryon_client.client import check_wish
+from tryon_client import Garment, TryOnClient
 from tryon_client.errors import ImageTooLarge, NotAnImage, TryOnError
 from tryon_client.images import MAX_SIDE, load_person
 from tryon_client.live import Counts, LiveSession, Shown
@@ -44,6 +44,8 @@ DEADLINE = 2.0
 STATE_EVERY, WAIT = 0.5, 0.1
 """Seconds between states, and between looks at what became of frames that are not shown."""
 QUALITY = 88
+MOST_WORN = 16
+"""Garments with their words that a visitor wore last: these are kept ready to be worn again."""
 
 
 def decode_frame(data: bytes) -> np.ndarray:
@@ -85,6 +87,7 @@ class Viewer:
         self._socket, self._client, self._rail = socket, client, rail
         self._live: LiveSession | None = None
         self._wearing = False
+        self._worn: dict[tuple[str | None, str, str], Garment] = {}
         self._newest: tuple[bytes, bytes, float] | None = None  # clock, JPEG, when it came
         self._came, self._dressing = anyio.Event(), anyio.Event()
         self._pending: dict[int, bytes] = {}
@@ -141,21 +144,30 @@ class Viewer:
         key, prompt, category = wish["garment"], wish["prompt"], wish["category"]
         wearing = key is not None or bool(prompt.strip())
         if wearing:
-            picture = None
-            if key is not None:
-                garment = self._rail.get(key)
-                category = category or garment.category
-                picture = await anyio.to_thread.run_sync(garment.load, limiter=self._threads)
-            category = category or "upper"
-            check_wish(picture, prompt, category)
+            hung = None if key is None else self._rail.get(key)
+            category = category or (hung.category if hung else "upper")
+            worn = await anyio.to_thread.run_sync(
+                self._garment, hung, prompt.strip(), category, limiter=self._threads
+            )
             if self._live is None:
-                self._live = LiveSession(self._client, picture, prompt, category,
-                                         deadline=DEADLINE)  # fmt: skip
+                self._live = LiveSession(self._client, layers=[worn], deadline=DEADLINE)
             else:
-                self._live.wear(picture, prompt, category)
+                self._live.wear(layers=[worn])
             self._dressing.set()
         self._wearing = wearing
         await self._say({"type": "wearing", "garment": key, "prompt": prompt, "category": category})
+
+    def _garment(self, hung: Hung | None, words: str, category: str) -> Garment:
+        """What is worn; the same object again where it was worn before, so that the server, which
+        keeps it, need not be sent it."""
+        name = (hung.id if hung else None, words, category)
+        found = self._worn.pop(name, None)
+        if found is None:
+            found = Garment(hung.load() if hung else None, words, category)
+        self._worn[name] = found  # the newest
+        while len(self._worn) > MOST_WORN:
+            del self._worn[next(iter(self._worn))]
+        return found
 
     async def _submit(self) -> None:
         """Decodes the newest frame and hands it over, again and again."""

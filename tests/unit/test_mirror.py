@@ -293,6 +293,22 @@ def test_a_frame_comes_back_dressed_with_its_own_clock(browser, fake, rail):
     assert worn[0] == ("make it red", "upper") and worn[-1] == ("", "lower")
 
 
+def test_what_was_worn_before_is_not_sent_again(browser, fake, rail, monkeypatch):
+    monkeypatch.setattr(mirror_live, "MOST_WORN", 2)
+    first, second = (listed["id"] for listed in rail.listed()[:2])
+    with before(browser) as mirror:
+        for clock, key in enumerate((first, second, first, second, first)):
+            mirror.wear(key)
+            mirror.dressed(float(clock))
+        added = [r for r in fake.requests if r.model == "wardrobe_add"]
+        assert len(added) == 2
+        mirror.wear(first, "in red")
+        mirror.dressed(9.0)
+        mirror.wear(second)  # worn before the last two
+        mirror.dressed(10.0)
+    assert len([r for r in fake.requests if r.model == "wardrobe_add"]) == 4
+
+
 def test_words_alone_are_worn_too(browser, fake):
     with before(browser) as mirror:
         mirror.wear(None, "a red t-shirt", category="dress")
