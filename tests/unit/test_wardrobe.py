@@ -194,7 +194,8 @@ def test_a_redis_that_is_away_is_told_without_its_password():
 
 
 @pytest.mark.skipif(PROGRAM is None, reason=MISSING)
-def test_a_redis_that_comes_back_is_used_again(tmp_path):
+def test_a_redis_that_comes_back_is_used_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(shared, "PAUSE", 60.0)
     with redis_server(tmp_path) as server:
         store = open_store(server.url, 10 * PAGE)
         store.put("a", b"kept", "a")
@@ -202,8 +203,26 @@ def test_a_redis_that_comes_back_is_used_again(tmp_path):
         with pytest.raises(StoreError, match="can't be used"):
             store.get("a")
         server.start()
+        with pytest.raises(StoreError, match="can't be used"):
+            store.get("a")  # not asked again at once
+        monkeypatch.setattr(store, "_until", 0.0)  # after the pause
         assert store.get("a") == b"kept", "it had been told to save"
         store.close()
+
+
+def test_who_can_not_be_reached_holds_up_one_frame_alone(monkeypatch):
+    asked = []
+    store = open_store("redis://127.0.0.1:9/0", PAGE)
+    real = store._redis.get
+    monkeypatch.setattr(store._redis, "get", lambda name: asked.append(name) or real(name))
+    monkeypatch.setattr(shared, "PAUSE", 60.0)
+    said = set()
+    for _ in range(5):
+        with pytest.raises(StoreError) as caught:
+            store.get("a")
+        said.add(str(caught.value))
+    assert len(asked) == 1 and len(said) == 1
+    store.close()
 
 
 def test_a_process_keeps_no_more_of_a_redis_than_it_may(redis_url, monkeypatch):

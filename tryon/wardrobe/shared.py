@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import collections
 import json
+import time
 from typing import Any
 
 import redis
@@ -15,8 +16,11 @@ from redis.retry import Retry
 
 from tryon.wardrobe.store import ADDRESS, Entry, StoreError, without_password
 
-TIMEOUT = 2.0
+TIMEOUT = 1.0
 """Seconds for Redis to answer, and to be reached."""
+PAUSE = 0.5
+"""Seconds after a failure in which it is not asked again: who can't be reached would hold up every
+session's frames by the timeout, one after the other."""
 REMEMBERED = 64 * 2**20
 """Bytes of values that a process keeps for itself, so that a live session's garment does not travel
 with every frame; Redis is asked each time whether it is still there."""
@@ -74,6 +78,7 @@ class RedisStore:
             )  # fmt: skip
         except ValueError as error:
             raise StoreError(f"{ADDRESS}: {self._shown}: {error}") from None
+        self._away, self._until = "", 0.0
         self._mine: collections.OrderedDict[str, bytes] = collections.OrderedDict()
         self._size = 0
 
@@ -89,6 +94,7 @@ class RedisStore:
         """See `Store.get`."""
         name = f"{{tryon}}:value:{key}"
         try:
+            self._check()
             if key in self._mine and self._redis.exists(name):
                 self._mine.move_to_end(key)
                 return self._mine[key]
@@ -112,6 +118,7 @@ class RedisStore:
     def entries(self) -> list[Entry]:
         """See `Store.entries`."""
         try:
+            self._check()
             pipe = self._redis.pipeline()
             pipe.zrange(_ORDER, 0, -1)
             pipe.hgetall(_ENTRIES)
@@ -130,13 +137,22 @@ class RedisStore:
     def _run(self, script: str, *arguments: Any) -> Any:
         """A script in Redis: all of it, with nobody else's command between."""
         try:
+            self._check()
             return self._redis.eval(script, 3, _ENTRIES, _ORDER, _COUNT, *arguments)
         except redis.RedisError as error:
             raise self._trouble(error) from None
 
+    def _check(self) -> None:
+        """Raises what was wrong a moment ago, without asking again."""
+        if time.monotonic() < self._until:
+            raise StoreError(self._away)
+
     def _trouble(self, error: Exception) -> StoreError:
-        return StoreError(f"the wardrobe at {self._shown} can't be used ({error}): start Redis "
-                          f"there, or set {ADDRESS} to a folder")  # fmt: skip
+        self._away = (f"the wardrobe at {self._shown} can't be used ({error}): start Redis there, "
+                      f"or set {ADDRESS} to a folder")  # fmt: skip
+        if isinstance(error, (redis.ConnectionError, redis.TimeoutError)):
+            self._until = time.monotonic() + PAUSE
+        return StoreError(self._away)
 
 
 def _entry(told: bytes) -> Entry:
