@@ -155,10 +155,12 @@ def assemble(
 
 
 def write_version(repository: Path, target: str, hashes: Mapping[str, str]) -> None:
-    """Writes the version of the networks for the steps that name garments by it."""
+    """Writes the version of the networks for the steps that name garments by it, where the
+    repository has them (one that is refitted may be older)."""
     for name in _VERSIONED:
         folder = repository / name / VERSION
-        (folder / VERSION_FILE).write_text(features_version(target, hashes) + "\n")
+        if folder.is_dir():
+            (folder / VERSION_FILE).write_text(features_version(target, hashes) + "\n")
 
 
 @contextlib.contextmanager

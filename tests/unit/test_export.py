@@ -20,6 +20,7 @@ from export.parity import DriftError, compare_tensor, require
 from export.trace import TraceError, fold_pads, state_shapes, trace
 from tryon import contract
 from tryon.contract import ENSEMBLES, Model, Tensor
+from tryon.wardrobe.ident import read_version
 
 TOY = Model("toy", "onnx", "Doubles.", (Tensor("x", "float32", (-1, 4)),),
             (Tensor("twice", "float32", (-1, 4)), Tensor("bytes", "uint8", (-1, 4))))  # fmt: skip
@@ -196,6 +197,19 @@ class TestCompareTensor:
         row = compare_tensor("m", self.number, "i", np.zeros((1, 4), np.float32), two)
         with pytest.raises(DriftError, match="m: tensor 'number'"):
             require([row])
+
+
+def test_steps_that_name_garments_are_told_the_networks_version(tmp_path):
+    for name in ("wardrobe_decode", "live_decode"):
+        repository.write_version(tmp_path, "cpu", {"weights": "1"})  # an older one has no such step
+        (tmp_path / name / "1").mkdir(parents=True)
+    versions = set()
+    for weights in ("1", "2"):
+        repository.write_version(tmp_path, "cpu", {"weights": weights})
+        told = {read_version(tmp_path / name / "1") for name in ("wardrobe_decode", "live_decode")}
+        assert len(told) == 1, "both the same"
+        versions |= told
+    assert len(versions) == 2, "other weights, another version"
 
 
 class TestUpToDate:
