@@ -9,6 +9,7 @@ TORCH_INDEX ?=
 TARGET ?= cpu
 SM ?=
 ONNX_ONLY ?=
+PRECISION ?= fp16
 PERSON ?=
 GARMENT ?=
 PROMPT ?=
@@ -33,6 +34,7 @@ help: ## show this list
 	@printf '  PORT=8080 GARMENTS=FOLDER    where `make mirror` listens, and what hangs there\n'
 	@printf '  TARGET=cpu|cuda|tensorrt|tensorrt_rtx   what `make export` writes\n'
 	@printf '  SM=89                        GPU that TARGET=tensorrt_rtx builds for (compute capability)\n'
+	@printf '  PRECISION=int8               INT8 engines, for the networks whose picture the gate finds unharmed\n'
 	@printf '  ONNX_ONLY=1                  TARGET=tensorrt: the container makes the engines\n'
 	@printf '  PYTHON=python3.11            the Python that makes the environment\n'
 	@printf '  TORCH_INDEX=URL              index for torch alone, for its CPU build\n'
@@ -60,7 +62,7 @@ assets: venv ## fetch the pretrained parts and example pictures (.cache/assets)
 
 # Inside NVIDIA's containers TARGET=tensorrt needs modelopt too.
 export: assets $(if $(filter tensorrt%,$(TARGET)),engines) ## trace, check and write model_repository/$(TARGET)
-	@$(PY) -m export --target $(TARGET) --sm "$(SM)" $(if $(ONNX_ONLY),--onnx-only)
+	@$(PY) -m export --target $(TARGET) --sm "$(SM)" $(if $(ONNX_ONLY),--onnx-only) --precision $(PRECISION)
 
 doctor: venv ## whether what was exported still fits weights, code and versions
 	@$(PY) -m export.doctor

@@ -73,6 +73,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--force", action="store_true", help="export even if nothing has changed")
     parser.add_argument("--if-needed", action="store_true", help="say nothing if nothing changed")
     parser.add_argument("--onnx-only", action="store_true", help="tensorrt: leave out the engines")
+    parser.add_argument("--precision", choices=("fp16", "int8"), default="fp16",
+                        help="of engines; int8 where the picture bears it")  # fmt: skip
     parser.add_argument("--repository", type=Path, default=REPOSITORIES, metavar="FOLDER",
                         help="where the targets' folders lie (%(default)s)")  # fmt: skip
     options = parser.parse_args(arguments)
@@ -83,6 +85,10 @@ def main(arguments: list[str] | None = None) -> int:
     if options.target == "tensorrt_rtx" and not options.sm:
         print("error: TARGET=tensorrt_rtx builds for a GPU that need not be here: name its compute "
               "capability, such as SM=89 (GeForce 40), 120 (GeForce 50)", file=sys.stderr)
+        return 1
+    if options.precision == "int8" and (options.target not in ENGINE_TARGETS or options.onnx_only):
+        print("error: --precision int8 is for engines that are built here: TARGET=tensorrt_rtx or "
+              "TARGET=tensorrt, without ONNX_ONLY", file=sys.stderr)  # fmt: skip
         return 1
     if options.target in ENGINE_TARGETS and not options.onnx_only:
         try:
@@ -100,6 +106,7 @@ def _export(repository: Path, target: str, options: argparse.Namespace) -> int:
     hashes = source_hashes()
     if target in ENGINE_TARGETS:
         hashes["engines"] = f"{options.sm or 'here'}{', ONNX only' * options.onnx_only}"
+        hashes["engines"] += ", int8" * (options.precision == "int8")
     if not options.force and is_current(repository, hashes):
         if not options.if_needed:
             print(f"{repository} is up to date (`--force` exports it again)")
@@ -111,9 +118,9 @@ def _export(repository: Path, target: str, options: argparse.Namespace) -> int:
     os.environ.setdefault("TQDM_DISABLE", "1")  # transformers' bars for a load of 0.1 s
 
     from export.engines import AuditError
+    from export.gate import requests
     from export.parity import DriftError
     from export.precision import PrecisionError
-    from export.samples import samples
     from export.trace import TraceError
     from tryon.assets import AssetError, asset_path
     from tryon.models.system import WeightsError
@@ -121,19 +128,19 @@ def _export(repository: Path, target: str, options: argparse.Namespace) -> int:
 
     try:
         pipeline = TryOnPipeline()
-        sets = {
-            s.name: pipeline(s.person, s.garment, s.prompt, s.category).tensors for s in samples()
-        }
+        sets, _ = requests(pipeline)
 
         def finish(staging: Path) -> None:
             from export import engines
 
             if options.onnx_only:
-                engines.halve_all(staging, sets)
+                engines.halve_all(staging, pipeline.models, sets)
                 commands = json.dumps(trtexec_arguments(), indent=1) + "\n"
                 (staging / "trtexec.json").write_text(commands)
             else:
-                engines.build_all(staging, target, options.sm, hashes, sets)
+                engines.build_all(
+                    staging, target, options.sm, hashes, pipeline.models, sets
+                )  # fmt: skip
 
         assemble(
             repository, target, pipeline.models, sets, asset_path("minilm"), hashes,

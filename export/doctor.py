@@ -37,6 +37,7 @@ def examine(repository: Path) -> list[str]:
         except (ValueError, AttributeError):  # `lock.check` says that it is damaged
             sm = "89"
         again += f" SM={sm}" if target == "tensorrt_rtx" else ""
+        again += " PRECISION=int8" * engines.wants_int8(hashes)
         try:
             wrong += lock.check(repository, engines.facts(target, sm, hashes))
         except EngineError as error:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import shutil
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
+from torch import nn
 
 from export import engine, lock, precision
 from export.config import profile
 from export.trace import OPSET
 from tryon.contract import CONTRACT_VERSION, MODELS, Model
 
-AUDIT, HALF, PLAN = "audit.json", "model.fp16.onnx", "model.plan"
+AUDIT, HALF, INT8, PLAN = "audit.json", "model.fp16.onnx", "model.int8.onnx", "model.plan"
 HALF_SHARE = 0.95
 """Least share of the multiply-adds of convolutions and matrix products that must be fp16."""
 
@@ -32,11 +35,16 @@ def facts(target: str, sm: str, hashes: Mapping[str, str]) -> dict[str, object]:
         "tensorrt": str(trt.__version__),
         "compute_capability": sm or _present_capability(),
         "opset": OPSET,
-        "precision": "fp16, strongly typed",
+        "precision": f"{'int8 or ' * wants_int8(hashes)}fp16, strongly typed",
         "modelopt": importlib.metadata.version("nvidia-modelopt"),
         "profiles": {m.name: json.dumps(profile(m)) for m in _networks()},
         "sources": dict(hashes),
     }
+
+
+def wants_int8(hashes: Mapping[str, str]) -> bool:
+    """Whether an export with these `repository.source_hashes` and `engines` asked for INT8."""
+    return "int8" in hashes.get("engines", "")
 
 
 def _present_capability() -> str:
@@ -50,64 +58,133 @@ def _present_capability() -> str:
 
 
 def halve_all(
-    repository: Path, sets: Mapping[str, Mapping[str, np.ndarray]],
-    say: Callable[[str], None] = print,
+    repository: Path, modules: Mapping[str, nn.Module],
+    sets: Mapping[str, Mapping[str, np.ndarray]], say: Callable[[str], None] = print,
+    int8: bool = False,
 ) -> list[precision.Loss]:  # fmt: skip
-    """Adds `model.fp16.onnx` to each network's folder, gated against its `model.onnx`.
+    """Adds `model.fp16.onnx` to each network's folder, gated; and `model.int8.onnx` where that is
+    asked for and the gate lets it pass.
 
     Args:
         repository: with every network's `<name>/1/model.onnx`.
+        modules: the torch networks by served name.
         sets: named tensors of whole requests; AutoCast calibrates on one with garment and words.
         say: takes a line of progress.
 
+    Returns:
+        Every comparison; those of INT8 may break their bounds.
+
     Raises:
-        PrecisionError: names the tensor that half precision changes too much.
+        PrecisionError: names the tensor that half precision changes too much, and the first node
+            that leaves the band.
     """
+    from export import gate
+
     calibration = next((s for s in sets.values() if s["condition"][0, 3:].all()),
                        next(iter(sets.values())))  # fmt: skip
     rows: list[precision.Loss] = []
     for model in _networks():
         say(f"{model.name}: halving and comparing with float32")
+        module = modules[model.name]
         source = repository / model.name / "1" / "model.onnx"
         half = source.with_name(HALF)
         precision.to_half(model, source, calibration, half)
-        found = precision.losses(model, source, half, sets)
+        where = gate.picture_regions(model, module, sets)
+        files = {"fp32": source, "fp16": half}
+        found = gate.staged(model, module, files, sets, where)
         rows += found
         if not all(row.ok for row in found):
             say(precision.table(rows))
-        precision.require(found)
+        precision.require(found, gate.explain(model, module, files, sets))
+        if int8:
+            say(f"{model.name}: quantising and comparing with float32")
+            tried = quantised(model, source, sets, where)
+            refused = [row for row in tried if not row.ok]
+            say(f"{model.name}: " + (f"INT8 refused, stays fp16: {refused[0]}" if refused else
+                                     "INT8 taken"))  # fmt: skip
+            rows += tried
     say(precision.table(rows))
+    say(gate.left_out())
+    return rows
+
+
+def quantised(
+    model: Model, source: Path, sets: Mapping[str, Mapping[str, np.ndarray]],
+    where: Mapping[str, Mapping[str, np.ndarray]] | None,
+) -> list[precision.Loss]:  # fmt: skip
+    """Writes `model.int8.onnx` beside `source` where the gate lets it pass: Q/DQ, the rest fp16.
+
+    Args:
+        source: the float32 file.
+        sets: named tensors of whole requests; ranges are found on the real ones.
+        where: regions of their pictures, of `gate.picture_regions`.
+
+    Returns:
+        The comparisons with float32; all keep their bounds where the file was written.
+    """
+    from export.edges import EDGE
+    from export.int8 import to_int8
+    from export.parity import run_onnx
+
+    real = [s for label, s in sets.items() if not label.startswith(EDGE)]
+    expected = run_onnx(model, source, sets)
+    with tempfile.TemporaryDirectory() as folder:
+        wide, narrow = Path(folder) / "wide.onnx", Path(folder) / "narrow.onnx"
+        to_int8(model, source, real, wide)
+        rows = precision.differences(model, expected, run_onnx(model, wide, sets), where, "int8")
+        if all(row.ok for row in rows):  # halving takes a while, and only adds to it
+            precision.to_half(model, wide, real[0], narrow)
+            rows = precision.differences(
+                model, expected, run_onnx(model, narrow, sets), where, "int8"
+            )
+        if all(row.ok for row in rows):
+            shutil.copyfile(narrow, source.with_name(INT8))
     return rows
 
 
 def build_all(
     repository: Path, target: str, sm: str, hashes: Mapping[str, str],
-    sets: Mapping[str, Mapping[str, np.ndarray]], say: Callable[[str], None] = print,
+    modules: Mapping[str, nn.Module], sets: Mapping[str, Mapping[str, np.ndarray]],
+    say: Callable[[str], None] = print,
 ) -> None:  # fmt: skip
     """`halve_all`, then each network's engine `model.plan`, the audit and the lock.
 
     Args:
         target: "tensorrt" or "tensorrt_rtx".
         sm: compute capability to build for; empty: the GPU that is there.
-        hashes: of `repository.source_hashes`.
+        hashes: of `repository.source_hashes`, and what was asked for as `engines`.
+        modules, sets: of `halve_all`.
 
     Raises:
         EngineError, PrecisionError, AuditError: nothing may be served then.
     """
     trt = engine.load(target)
     known = facts(target, sm, hashes)
-    rows = halve_all(repository, sets, say)
+    rows = halve_all(repository, modules, sets, say, wants_int8(hashes))
     built = []
     for model in _networks():
         say(f"{model.name}: building the engine")
         half = repository / model.name / "1" / HALF
-        built.append(engine.build(trt, model.name, half, profile(model), half.with_name(PLAN),
+        taken = half.with_name(INT8) if half.with_name(INT8).is_file() else half
+        built.append(engine.build(trt, model.name, taken, profile(model), half.with_name(PLAN),
                                   sm if target == "tensorrt_rtx" else ""))  # fmt: skip
     say(audit_table(built))
     require_half(built)
-    report = {"engines": [b.as_dict() for b in built], "fp16": [row.as_dict() for row in rows]}
+    report: dict[str, object] = {"engines": [b.as_dict() for b in built],
+                                 "fp16": [row.as_dict() for row in rows]}  # fmt: skip
+    if wants_int8(hashes):
+        report["int8"] = int8_report(rows)
     (repository / AUDIT).write_text(json.dumps(report, indent=1) + "\n")
     lock.write(repository, known)
+
+
+def int8_report(rows: list[precision.Loss]) -> dict[str, str]:
+    """What became of INT8 by network: "taken", or why it stays fp16."""
+    report: dict[str, str] = {}
+    for row in (r for r in rows if r.stage == "int8"):
+        if report.get(row.model, "taken") == "taken":
+            report[row.model] = "taken" if row.ok else f"stays fp16: {row}"
+    return report
 
 
 def _networks() -> list[Model]:

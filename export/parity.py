@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -13,11 +13,7 @@ from torch import nn
 
 from tryon.contract import Model, Tensor
 from tryon.steps.paste import paste
-
-LEVELS, SHARE = 2, 0.001
-"""Pictures: at most this share of the bytes may differ by more than so many levels."""
-RELATIVE = {"float32": 1e-3, "float16": 1e-2}
-"""Floats: the largest difference, in units of the tensor's own largest value (at least 1)."""
+from tryon.tolerances import LEVELS, ONNX_RELATIVE, SHARE
 
 
 class DriftError(RuntimeError):
@@ -65,21 +61,27 @@ def compare_tensor(
         over = float((difference > LEVELS).mean())
         return Row(model, tensor.name, inputs, largest, mean, over, SHARE)
     scale = max(1.0, float(np.abs(one).max(initial=0)))
-    return Row(model, tensor.name, inputs, largest, mean, largest, RELATIVE[tensor.dtype] * scale)
+    bound = ONNX_RELATIVE[tensor.dtype] * scale
+    return Row(model, tensor.name, inputs, largest, mean, largest, bound)
+
+
+def session(path: Path) -> onnxruntime.InferenceSession:
+    """An ONNX file ready to run on the CPU, with as many threads as torch takes."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(str(path), options, ["CPUExecutionProvider"])
 
 
 def run_onnx(
     model: Model, path: Path, sets: Mapping[str, Mapping[str, np.ndarray]]
 ) -> dict[str, dict[str, np.ndarray]]:
     """The ONNX file's outputs for every named set of inputs."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(str(path), options, ["CPUExecutionProvider"])
+    running = session(path)
     names = [t.name for t in model.outputs]
     answers = {}
     for label, tensors in sets.items():
-        values = session.run(names, {t.name: tensors[t.name] for t in model.inputs})
+        values = running.run(names, {t.name: tensors[t.name] for t in model.inputs})
         answers[label] = laid(dict(zip(names, values, strict=True)), tensors)
     return answers
 
@@ -139,8 +141,12 @@ def compare(
     ]
 
 
-def require(rows: list[Row]) -> None:
-    """Raises DriftError, naming model, tensor and inputs, unless every row is within tolerance."""
+def require(rows: list[Row], explain: Callable[[Row], str] = lambda row: "") -> None:
+    """Raises DriftError, naming model, tensor and inputs, unless every row is within tolerance.
+
+    Args:
+        explain: asked where the first one that isn't begins; the error says it.
+    """
     bad = [row for row in rows if not row.ok]
     if bad:
         worst = bad[0]
@@ -149,6 +155,7 @@ def require(rows: list[Row]) -> None:
             f"{worst.model}: tensor {worst.tensor!r} of the ONNX file differs from torch by {what} "
             f"on inputs {worst.inputs!r}"
             + (f"; {len(bad) - 1} more tensors drift" if len(bad) > 1 else "")
+            + explain(worst)
             + ". Nothing was exported: the last good repository is still there"
         )
 

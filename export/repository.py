@@ -31,8 +31,8 @@ STAMP = "export.json"
 VERSION = "1"
 """Triton's version folder of every model."""
 _PACKAGES = ("torch", "onnx", "onnxruntime", "numpy", "transformers")
-_SOURCES = ("tryon/contract.py", "tryon/preprocess.py", "tryon/models", "tryon/steps", "export",
-            "deploy/backends")  # fmt: skip
+_SOURCES = ("tryon/contract.py", "tryon/tolerances.py", "tryon/preprocess.py", "tryon/models",
+            "tryon/steps", "export", "deploy/backends")  # fmt: skip
 
 
 def source_hashes(root: Path = ROOT, weights: Path | None = None) -> dict[str, str]:
@@ -89,6 +89,7 @@ def assemble(
     Raises:
         export.parity.DriftError, export.trace.TraceError: the last good repository is untouched.
     """
+    from export.gate import explain_onnx
     from export.parity import compare, require, table
     from export.trace import trace
     from tryon.models.generator import Generator
@@ -118,7 +119,7 @@ def assemble(
             rows += found
             if not all(row.ok for row in found):
                 say(table(rows))
-            require(found)
+            require(found, explain_onnx(model, module, file, sets))
             if target == "cpu":
                 shutil.copyfile(BACKENDS / "onnx_model.py", folder / "model.py")
         if served:
