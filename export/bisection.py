@@ -197,13 +197,13 @@ def first_module(
         if name in once and f"{network}.{name}" in last:
             expected.setdefault(last[f"{network}.{name}"], value.numpy())
     found = _tensors(graph, list(expected), inputs) if expected else {}
-    for name, value in expected.items():
-        if value.size != found[name].size:  # laid out otherwise, or a pad's rows
+    for name, told in expected.items():
+        if told.size != found[name].size:  # laid out otherwise, or a pad's rows
             continue
-        one = value.astype(np.float64).ravel()
+        one = told.astype(np.float64).ravel()
         two = found[name].astype(np.float64).ravel()
         scale = max(1.0, float(np.abs(one).max(initial=0)))
-        bound = ONNX_RELATIVE.get(str(value.dtype), ONNX_RELATIVE["float32"])
+        bound = ONNX_RELATIVE.get(str(told.dtype), ONNX_RELATIVE["float32"])
         off = float(np.abs(one - two).max(initial=0)) / scale
         if not off <= bound:
             return _parting(graph, name, off, bound, network, module)

@@ -55,7 +55,7 @@ def requests(pipeline: TryOnPipeline) -> tuple[dict[str, Tensors], dict[str, Try
     }  # fmt: skip
     networks = {m.name: _torch_network(pipeline, m.name) for m in MODELS if m.kind == "onnx"}
     sets = {name: answer.tensors for name, answer in answers.items()}
-    worn = next(t for t in sets.values() if t["condition"][0, 3] and "photo" in t)
+    worn = next(t for t in sets.values() if t["condition"][0, 3])
     return {**sets, **edge_cases(networks, worn)}, answers
 
 

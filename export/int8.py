@@ -26,7 +26,7 @@ METHOD = "entropy"
 """How ranges are found (Migacz, 2017)."""
 
 
-class _Requests(CalibrationDataReader):  # type: ignore[misc]  # it ships no types
+class _Requests(CalibrationDataReader):
     """A network's inputs of each request in turn."""
 
     def __init__(self, model: Model, sets: Iterable[Mapping[str, np.ndarray]]) -> None:

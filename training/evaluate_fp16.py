@@ -30,7 +30,7 @@ from training.captions import Vocabulary
 from training.data.compose import Options
 from training.dataset import Pairs, scene_files
 from training.evaluate import picture_figures
-from training.figures import write_json
+from training.figures import means, write_json
 from training.step import Networks, assemble, condition_of, images
 from tryon.assets import AssetError, asset_path
 from tryon.contract import CANVAS_SIZES, NET_WIDTH, model
@@ -44,10 +44,20 @@ HALF = ("fp32", "fp16")
 
 @dataclass
 class Found:
-    """What was measured: picture comparisons of every pair, and the mean figures of each form."""
+    """What was measured.
+
+    Attributes:
+        rows: picture comparisons of every pair.
+        values: form -> a row for each pair, of the figures that it has.
+    """
 
     rows: list[Loss] = field(default_factory=list)
-    figures: dict[str, dict[str, float]] = field(default_factory=dict)
+    values: dict[str, list[dict[str, float]]] = field(default_factory=dict)
+
+    @property
+    def figures(self) -> dict[str, dict[str, float]]:
+        """Form -> figure -> mean over the pairs that have it."""
+        return {form: means(rows) for form, rows in self.values.items()}
 
     def changes(self) -> dict[str, float]:
         """Figure -> relative change from float32 to fp16."""
@@ -102,20 +112,22 @@ def dressed(networks: Mapping[str, Network], tensors: Tensors) -> Tensors:
 
 
 def measure(
-    repository: Path, pairs: Iterator[dict[str, object]], nets: Networks, tokenizer: Tokenizer
-) -> Found:
+    repository: Path, pairs: Iterator[tuple[int, dict[str, object]]], nets: Networks,
+    tokenizer: Tokenizer,
+) -> Found:  # fmt: skip
     """Measures every pair.
 
     Args:
         repository: an export for engines, with both forms of every network.
+        pairs: their numbers and they.
         nets: the torch networks, with the generator as it was traced.
 
     Raises:
         PrecisionError: a file is missing.
     """
     forms = {form: _networks(repository, form) for form in HALF}
-    found, rows = Found(), dict[str, dict[str, list[float]]]()
-    for number, pair in enumerate(pairs):
+    found = Found()
+    for number, pair in pairs:
         tensors = request(pair, tokenizer)
         answers = {form: dressed(networks, tensors) for form, networks in forms.items()}
         one, two = (answers[form]["patch"] for form in HALF)
@@ -128,13 +140,8 @@ def measure(
         for form, picture in zip(HALF, (one, two), strict=True):
             with torch.no_grad():
                 own = picture_figures(images(torch.from_numpy(picture)), truth, before, batch, nets)
-            for name, value in own.items():
-                if torch.isfinite(value[0]):
-                    rows.setdefault(form, {}).setdefault(name, []).append(float(value[0]))
-    found.figures = {
-        form: {name: float(np.mean(v)) for name, v in figures.items()}
-        for form, figures in rows.items()
-    }
+            row = {name: float(v[0]) for name, v in own.items() if torch.isfinite(v[0])}
+            found.values.setdefault(form, []).append(row)
     return found
 
 
@@ -179,6 +186,8 @@ def main(arguments: list[str] | None = None) -> int:
     p.add_argument("--repository", type=Path, default=REPOSITORIES / "tensorrt_rtx",
                    metavar="FOLDER", help="an export with fp16 files (%(default)s)")  # fmt: skip
     p.add_argument("--count", type=int, default=64)
+    p.add_argument("--first", type=int, default=0, metavar="N",
+                   help="number of the first pair: several processes can share them")  # fmt: skip
     p.add_argument("--seed", type=int, default=7)
     p.add_argument("--json", type=Path)
     args = p.parse_args(arguments)
@@ -190,8 +199,8 @@ def main(arguments: list[str] | None = None) -> int:
         set_bounded(nets.generator, False)
         # Half of the pairs come with words, so that the text encoder has its say too.
         pairs = Pairs(scene_files(args.pairs, "test"), args.photos, Options(), args.seed, "test")
-        numbers = tqdm(range(args.count), desc="pairs")
-        found = measure(args.repository, (pairs[i] for i in numbers), nets,
+        numbers = tqdm(range(args.first, args.first + args.count), desc="pairs")
+        found = measure(args.repository, ((i, pairs[i]) for i in numbers), nets,
                         Tokenizer(asset_path("minilm")))  # fmt: skip
     except (FileNotFoundError, AssetError, system.WeightsError, PrecisionError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -199,8 +208,9 @@ def main(arguments: list[str] | None = None) -> int:
     print(table(found))
     broken = found.broken()
     print("\n".join(broken), end="\n" if broken else "")
+    rows = [row.as_dict() for row in found.rows]
     write_json(args.json, {"figures": found.figures, "changes": found.changes(),
-                           "rows": [row.as_dict() for row in found.rows]})  # fmt: skip
+                           "values": found.values, "rows": rows})  # fmt: skip
     return 1 if broken else 0
 
 

@@ -156,7 +156,7 @@ def picture(seed: int = 0) -> np.ndarray:
 
 
 HERE = np.zeros((1, 64, 64), bool)
-HERE[0, :10, :10] = True
+HERE[0, :40, :40] = True
 WHERE = {"whole": np.ones((1, 64, 64), bool), "skin": HERE, "garment": ~HERE}
 
 
@@ -164,11 +164,17 @@ class TestRegions:
     def test_one_under_its_bound_is_named(self):
         one = np.full((1, 64, 64, 3), 100, np.uint8)
         two = one.copy()
-        two[HERE] += 4  # 36 dB there, 52 dB in all
-        rows = picture_losses("generator", "photo", one, two, WHERE, "fp16", "fp32")
-        assert {r.region: r.ok for r in rows} == {"whole": True, "skin": False, "garment": True}
+        two[HERE] += 4  # as alike in structure as is asked for
+        parts = {"skin": HERE, "garment": ~HERE}
+        rows = picture_losses("generator", "photo", one, two, parts, "fp16", "fp32")
+        assert {r.region: r.ok for r in rows} == {"skin": False, "garment": True}
+        assert rows[0].ssim >= 0.98
         with pytest.raises(PrecisionError, match=r"is 36.1 dB \(least 40\) in region 'skin'"):
             require(rows)
+
+    def test_the_whole_must_be_nearer_than_a_part(self):
+        rows = picture_losses("g", "p", picture(), picture(), WHERE, "fp16", "fp32")
+        assert {r.region: r.bound for r in rows} == {"whole": 45, "skin": 40, "garment": 40}
 
     def test_one_that_is_noisy_is_named(self):
         one = np.full((1, 64, 64, 3), 100, np.uint8)

@@ -63,7 +63,7 @@ def test_a_missing_export_is_named_with_the_command(tmp_path, capsys):
 
 def found(ssim: float = 0.5, db: float = 50.0) -> Found:
     row = Loss("generator", "patch", "whole", "pair 0", db, 45.0, True)
-    return Found([row], {"fp32": {"ssim_garment": 0.5}, "fp16": {"ssim_garment": ssim}})
+    return Found([row], {"fp32": [{"ssim_garment": 0.5}], "fp16": [{"ssim_garment": ssim}]})
 
 
 def test_figures_may_change_by_less_than_a_hundredth():
