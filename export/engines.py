@@ -99,9 +99,7 @@ def halve_all(
         if int8:
             say(f"{model.name}: quantising and comparing with float32")
             tried = quantised(model, source, sets, where)
-            refused = [row for row in tried if not row.ok]
-            say(f"{model.name}: " + (f"INT8 refused, stays fp16: {refused[0]}" if refused else
-                                     "INT8 taken"))  # fmt: skip
+            say(f"{model.name}: INT8 {int8_report(tried)[model.name]}")
             rows += tried
     say(precision.table(rows))
     say(gate.left_out())
@@ -170,8 +168,9 @@ def build_all(
                                   sm if target == "tensorrt_rtx" else ""))  # fmt: skip
     say(audit_table(built))
     require_half(built)
+    worst = precision.worst_of(rows)
     report: dict[str, object] = {"engines": [b.as_dict() for b in built],
-                                 "fp16": [row.as_dict() for row in rows]}  # fmt: skip
+                                 "fp16": [row.as_dict() for row in worst]}  # fmt: skip
     if wants_int8(hashes):
         report["int8"] = int8_report(rows)
     (repository / AUDIT).write_text(json.dumps(report, indent=1) + "\n")
@@ -179,12 +178,19 @@ def build_all(
 
 
 def int8_report(rows: list[precision.Loss]) -> dict[str, str]:
-    """What became of INT8 by network: "taken", or why it stays fp16."""
+    """What became of INT8 by network: "taken", or why it stays fp16: its worst figure."""
     report: dict[str, str] = {}
-    for row in (r for r in rows if r.stage == "int8"):
-        if report.get(row.model, "taken") == "taken":
-            report[row.model] = "taken" if row.ok else f"stays fp16: {row}"
+    tried = [row for row in rows if row.stage == "int8"]
+    for model in dict.fromkeys(row.model for row in tried):
+        broken = [row for row in tried if row.model == model and not row.ok]
+        worst = max(broken, key=_excess, default=None)
+        report[model] = "taken" if worst is None else f"refused, stays fp16: {worst}"
     return report
+
+
+def _excess(row: precision.Loss) -> tuple[bool, float]:
+    """How far a bound is broken, pictures before all else."""
+    return row.picture, row.bound - row.measure if row.picture else row.measure / row.bound
 
 
 def _networks() -> list[Model]:

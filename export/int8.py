@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from onnxruntime.quantization.calibrate import CalibrationDataReader
 
-from export.precision import PRECISE, PrecisionError
+from export.precision import PRECISE, PrecisionError, quiet_modelopt
 from tryon.contract import Model
 
 QUANTISED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
@@ -65,6 +65,7 @@ def to_int8(
         raise PrecisionError(
             f"nvidia-modelopt is not installed ({error}): `make engines` installs it"
         ) from None
+    quiet_modelopt()
     with (
         tempfile.TemporaryDirectory() as folder,
         warnings.catch_warnings(),

@@ -32,10 +32,11 @@ from tryon.tolerances import (
 
 PRECISE: dict[str, tuple[str, ...]] = {
     # Names without a module before them are the generator's own geometry and the composite.
-    "generator": (r"/[^/]+", r"/(transforms|landmarks|fusion)/.*"),
+    "generator": (r"/[^/]+", r"/(transforms|landmarks)/.*"),
     "image_encoder": (r"/landmarks/.*",),
 }
-"""Nodes (regular expressions, whole name) that stay in float32, by served model."""
+"""Nodes (regular expressions, whole name) that stay in float32, by served model. What each group
+costs the picture in fp16 is measured by `python -m export.sensitivity`."""
 PRECISE_TYPES = ("GridSample",)
 
 
@@ -115,7 +116,6 @@ def to_half(model: Model, source: Path, inputs: Mapping[str, np.ndarray], out: P
                 f"{model.name}: {pattern!r} of PRECISE in export/precision.py fits no node of the "
                 "graph: name what there is, or take it out"
             )
-    logging.getLogger("modelopt").setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -124,7 +124,7 @@ def to_half(model: Model, source: Path, inputs: Mapping[str, np.ndarray], out: P
         raise PrecisionError(
             f"nvidia-modelopt is not installed ({error}): `make engines` installs it"
         ) from None
-    logging.getLogger("modelopt.onnx").setLevel(logging.ERROR)
+    quiet_modelopt()
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         calibration = Path(folder) / "calibration.npz"
@@ -135,6 +135,13 @@ def to_half(model: Model, source: Path, inputs: Mapping[str, np.ndarray], out: P
             nodes_to_exclude=[f"^{p}$" for p in PRECISE.get(model.name, ())],
         )  # fmt: skip
     onnx.save(half, str(out))
+
+
+def quiet_modelopt() -> None:
+    """Keeps nvidia-modelopt, once it is imported, from telling of every node: errors alone."""
+    for name in list(logging.root.manager.loggerDict):
+        if name.startswith("modelopt"):
+            logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def losses(
@@ -229,8 +236,8 @@ def require(rows: list[Loss], explain: Callable[[Loss], str] = lambda row: "") -
     )
 
 
-def table(rows: list[Loss]) -> str:
-    """The worst of each stage, tensor and region over all inputs, as text."""
+def worst_of(rows: list[Loss]) -> list[Loss]:
+    """The worst row of each stage, tensor and region over all inputs."""
     worst: dict[tuple[str, ...], Loss] = {}
     for row in rows:
         key = (row.model, row.stage, row.against, row.tensor, row.region)
@@ -238,15 +245,20 @@ def table(rows: list[Loss]) -> str:
             row.measure >= worst[key].measure if row.picture else row.measure <= worst[key].measure
         ):
             worst[key] = row
+    return list(worst.values())
+
+
+def table(rows: list[Loss]) -> str:
+    """The worst of each stage, tensor and region over all inputs, as text."""
     lines = [f"{'model':14}{'stage':12}{'against':9}{'tensor':19}{'max abs':>9}{'mean abs':>10}"
-             f"{'off':>10}{'bound':>9}{'SSIM':>8}  worst on"]  # fmt: skip
-    for row in worst.values():
+             f"{'off':>12}{'bound':>9}{'SSIM':>8}  worst on"]  # fmt: skip
+    for row in worst_of(rows):
         unit = "dB" if row.picture else "  "
         name = f"{row.tensor} {row.region}".strip()
         ssim = f"{row.ssim:8.4f}" if row.picture else " " * 8
         lines.append(
             f"{row.model:14}{row.stage:12}{row.against:9}{name:19}{row.max_abs:9.2g}"
-            f"{row.mean_abs:10.2g}{row.measure:8.3g}{unit}{row.bound:7.3g}{unit}{ssim}  "
+            f"{row.mean_abs:10.2g}{row.measure:10.3g}{unit}{row.bound:7.3g}{unit}{ssim}  "
             f"{row.inputs}" + ("" if row.ok else "  TOO MUCH")
         )
     return "\n".join(lines)

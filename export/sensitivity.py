@@ -4,9 +4,10 @@
     python -m export.sensitivity --network generator    one network alone
 
 A group is a top-level module of a network. Its nodes' inputs, weights and outputs are rounded to
-fp16, all else stays in float32, and the picture is compared with float32's on real requests. Beside
-each stands how many of its nodes `export/precision.py` keeps in float32 (PRECISE), and whether that
-is needed. It takes some minutes.
+fp16, all else stays in float32, and the picture is compared with float32's on real requests. "fp16
+file" is a network as it was exported, and "all" every network so. Beside each group stands how many
+of its nodes `export/precision.py` keeps in float32 (PRECISE), and whether that is needed. It takes
+some minutes.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from pathlib import Path
 import onnx
 
 from export.chain import Network, Tensors, onnx_network, run_chain
+from export.gate import FORMS, set_bounded
 from export.precision import PRECISE, PRECISE_TYPES, PrecisionError
 from export.regions import psnr, regions
 from export.repository import REPOSITORIES, VERSION
@@ -33,7 +35,7 @@ from tryon.contract import model as served
 from tryon.errors import RequestError
 from tryon.tolerances import EXACT_DB, LEAST_PIXELS, PICTURE_DB, REGION_DB
 
-FILE = "sensitivity.json"
+FILE, EXPORTED = "sensitivity.json", "fp16 file"
 SHOWN = ("whole", "garment", "skin", "background")
 
 
@@ -113,19 +115,38 @@ def measure(
                 own = {**wide, name: onnx_network(served(name), path)}
                 row = _measure(name, group, own, base, where)
             row.nodes, row.kept = len(nodes), len(kept & set(nodes))
-            say(f"{name} {group}: {row.psnr.get('whole', 0):.1f} dB")
+            say(f"{name} {group}: {row.psnr['whole']:.1f} dB")
             found.append(row)
-    return found
+    return found + _exported(files, tuple(networks) or tuple(files), wide, base, where)
+
+
+def _exported(
+    files: Mapping[str, Path], networks: tuple[str, ...], wide: Mapping[str, Network],
+    base: Mapping[str, Tensors], where: Mapping[str, Tensors],
+) -> list[Group]:  # fmt: skip
+    """The fp16 files by themselves and all together, where there are any."""
+    halves = {name: files[name].with_name(FORMS["fp16"]) for name in networks}
+    halves = {name: path for name, path in halves.items() if path.is_file()}
+    narrow = {name: onnx_network(served(name), path) for name, path in halves.items()}
+    rows = []
+    for name, network in narrow.items():
+        rows.append(_measure(name, EXPORTED, {**wide, name: network}, base, where))
+        rows[-1].nodes = len(onnx.load(str(halves[name])).graph.node)
+    if len(narrow) == len(files):
+        first = next(iter(files))  # the detector: everything hangs on it
+        changed = ("photo", "thumbnail", "input_ids", "cloth")
+        rows.append(_measure("all", EXPORTED, narrow, base, where, changed, first))
+    return rows
 
 
 def _measure(
     name: str, group: str, networks: Mapping[str, Network], base: Mapping[str, Tensors],
-    where: Mapping[str, Tensors],
+    where: Mapping[str, Tensors], changed: tuple[str, ...] = (), first: str = "",
 ) -> Group:  # fmt: skip
     worst = dict.fromkeys(SHOWN, EXACT_DB)
     for label, before in base.items():
         try:
-            after = run_chain(networks, before, (), first=name)
+            after = run_chain(networks, before, changed, first=first or name)
         except RequestError as error:
             return Group(name, group, 0, 0, dict.fromkeys(SHOWN, 0.0), f"{label}: {error}")
         x0, y0, x1, y1 = (int(v) for v in before["box"][0])
@@ -170,7 +191,6 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-    from export.gate import set_bounded
     from export.samples import samples
     from tryon.assets import AssetError
     from tryon.models.system import WeightsError

@@ -91,6 +91,8 @@ def test_a_healthy_half_passes_every_stage(source, module, sets):
     assert 0 < rows[1].mean_abs < rows[1].max_abs < 0.01
     require(rows, gate.explain(TOY, module, files, sets))
     assert bisection.first_parting(source, files["fp16"], sets["drawn"], "toy", module) is None
+    further = Loss("toy", "y", "", "other", 0.005, 0.01, False)
+    assert precision.worst_of([*rows, further])[1] is further
     said = precision.table(rows)
     assert "fp16" in said and "torch" in said
 

@@ -49,7 +49,9 @@ def test_one_that_the_gate_refuses_is_not_written(source, sets, monkeypatch):
     rows = engines.quantised(TOY, source, sets, None)
     assert {r.inputs for r in rows} == set(sets) and not all(r.ok for r in rows)
     assert not source.with_name(engines.INT8).exists()
-    assert engines.int8_report(rows)["toy"].startswith("stays fp16: toy: tensor 'y' in int8")
+    assert engines.int8_report(rows)["toy"].startswith(
+        "refused, stays fp16: toy: tensor 'y' in int8"
+    )
 
 
 def test_one_that_passes_is_written_and_built(source, sets, monkeypatch, tmp_path):
@@ -92,7 +94,8 @@ def test_a_graph_that_cannot_be_quantised_is_named(source, sets, tmp_path):
 
 def test_the_lock_and_the_report_say_int8():
     assert engines.wants_int8({"engines": "89, int8"}) and not engines.wants_int8({"engines": "89"})
-    rows = [Loss("a", "y", "", "one", 0.1, 0.01, False, stage="int8"),
+    rows = [Loss("a", "y", "", "one", 0.02, 0.01, False, stage="int8"),
+            Loss("a", "y", "", "two", 0.1, 0.01, False, stage="int8"),
             Loss("b", "y", "", "one", 0.001, 0.01, False, stage="int8"),
             Loss("c", "y", "", "one", 0.1, 0.01, False, stage="fp16")]  # fmt: skip
     report = engines.int8_report(rows)
