@@ -122,8 +122,9 @@ def quantised(
     """
     from export.edges import EDGE
     from export.int8 import to_int8
-    from export.parity import run_onnx
+    from export.parity import distinct, run_onnx
 
+    sets = distinct(model, sets)
     real = [s for label, s in sets.items() if not label.startswith(EDGE)]
     expected = run_onnx(model, source, sets)
     with tempfile.TemporaryDirectory() as folder:

@@ -79,9 +79,10 @@ def staged(
     Args:
         module: the torch network.
         files: stage -> ONNX file, in order.
-        sets: named inputs, batch in front.
+        sets: named inputs, batch in front; each of `parity.distinct` is run.
         where: of `picture_regions`.
     """
+    sets = parity.distinct(model, sets)
     answers = {"torch": parity.run_torch(model, module, sets)}
     answers |= {stage: parity.run_onnx(model, path, sets) for stage, path in files.items()}
     rows = []

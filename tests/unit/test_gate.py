@@ -111,6 +111,15 @@ def test_a_node_that_drifts_is_named_with_its_module(source, module, sets, facto
     assert f"of node {NODE!r} (Conv), module toy.fine.1.first.0" in said
 
 
+def test_a_set_that_is_another_one_to_this_network_is_run_once(source, module, sets):
+    twice = {**sets, "edge: black garment": {**sets["drawn"], "other": np.zeros(1)},
+             "further": {"x": sets["drawn"]["x"] * 2}}  # fmt: skip
+    rows = parity.compare(TOY, module, source, twice)
+    assert [row.inputs for row in rows] == ["drawn", "further"]
+    rows = gate.staged(TOY, module, {"fp32": source}, twice)
+    assert [row.inputs for row in rows] == ["drawn", "further"]
+
+
 def test_what_is_not_finite_is_out_of_any_band():
     one = np.ones((1, 64), np.float32)
     two = one.copy()
