@@ -24,7 +24,7 @@ PY := $(VENV)/bin/python
 # Through the environment, so that quotes and dollars in a prompt or path reach the program whole.
 export PERSON GARMENT PROMPT CATEGORY OUT PORT HOST GARMENTS
 
-.PHONY: help venv engines system assets export doctor audit serve tryon mirror test bench train distil pairs pairs-pack pairs-preview cutouts evaluate \
+.PHONY: help venv engines system assets export doctor audit serve tryon mirror test bench bench-gate peers published tune roofline train distil pairs pairs-pack pairs-preview cutouts evaluate \
 	lint clean
 
 help: ## show this list
@@ -32,13 +32,13 @@ help: ## show this list
 	@printf '\nVariables:\n'
 	@printf '  PERSON=me.jpg GARMENT=shirt.jpg PROMPT="..." CATEGORY=upper|lower|dress OUT=out/tryon.png\n'
 	@printf '  PORT=8080 GARMENTS=FOLDER    where `make mirror` listens, and what hangs there\n'
-	@printf '  TARGET=cpu|cuda|tensorrt|tensorrt_rtx   what `make export` writes\n'
+	@printf '  TARGET=cpu|cuda|cuda_tensorrt|tensorrt|tensorrt_rtx   what `make export` writes\n'
 	@printf '  SM=89                        GPU that TARGET=tensorrt_rtx builds for (compute capability)\n'
 	@printf '  PRECISION=int8               INT8 engines, for the networks whose picture the gate finds unharmed\n'
 	@printf '  ONNX_ONLY=1                  TARGET=tensorrt: the container makes the engines\n'
 	@printf '  PYTHON=python3.11            the Python that makes the environment\n'
 	@printf '  TORCH_INDEX=URL              index for torch alone, for its CPU build\n'
-	@printf '  ARGS="..."                   further arguments of train, pairs, bench, test, evaluate\n'
+	@printf '  ARGS="..."                   further arguments of train, pairs, bench, tune, test, evaluate\n'
 	@printf '\nThe first run downloads about 0.7 GB of packages with the CPU build of torch (200 MB) and\n'
 	@printf '220 MB of pretrained parts. Where pip takes torch from its usual index that is a CUDA build\n'
 	@printf 'of 3 to 5 GB: name the CPU index of the PyTorch install page in TORCH_INDEX to avoid it.\n'
@@ -61,8 +61,8 @@ assets: venv ## fetch the pretrained parts and example pictures (.cache/assets)
 	@$(PY) -m tryon.assets >/dev/null
 
 # Inside NVIDIA's containers TARGET=tensorrt needs modelopt too.
-export: assets $(if $(filter tensorrt%,$(TARGET)),engines) ## trace, check and write model_repository/$(TARGET)
-	@$(PY) -m export --target $(TARGET) --sm "$(SM)" $(if $(ONNX_ONLY),--onnx-only) --precision $(PRECISION)
+export: assets $(if $(findstring tensorrt,$(TARGET)),engines) ## trace, check and write model_repository/$(TARGET)
+	@$(PY) -m export --target $(TARGET) --sm "$(SM)" $(if $(ONNX_ONLY),--onnx-only) --precision $(PRECISION) $(ARGS)
 
 doctor: venv ## whether what was exported still fits weights, code and versions
 	@$(PY) -m export.doctor
@@ -91,6 +91,25 @@ test: system assets engines ## run every test, setting up first what they need
 
 bench: assets ## measure the server against the bare chain (table, JSON, plot, page in out/)
 	@$(PY) -m benchmarks $(ARGS)
+
+bench-gate: assets ## has something become slower? ratios of one run against benchmarks/baseline.json
+	@$(PY) -m export --target cpu --if-needed
+	@$(PY) -m benchmarks.gate $(ARGS)
+
+peers: venv ## install FastAPI, LitServe and PyTriton into .venv-peers, to be measured beside ours
+	@$(PY) -m benchmarks.peers.install
+
+published: assets ## our networks beside the shape of published real-time try-on, in ONNX Runtime
+	@$(PY) -m export --target cpu --if-needed
+	@$(PY) -m benchmarks.published $(ARGS)
+
+tune: assets ## search threads, processes, cores and batching of the served steps (ARGS="--goal frames")
+	@$(PY) -m export --target cpu --if-needed
+	@$(PY) -m benchmarks.tune $(ARGS)
+
+roofline: assets ## each step's arithmetic and bytes against what this machine does at its best
+	@$(PY) -m export --target cpu --if-needed
+	@$(PY) -m benchmarks.roofline $(ARGS)
 
 train: assets ## train on rendered pairs; resumes from the last checkpoint
 	@$(PY) -m training.train $(ARGS)

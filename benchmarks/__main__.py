@@ -10,93 +10,54 @@ second, whether the server keeps up or not; their time counts from when they cam
 
     python -m benchmarks --sizes 512x384 --cap 30
     python -m benchmarks --sizes 512x384 --rates 4 8 12 --deadline 250
+
+With `--scenario`, plays scenarios instead (`benchmarks/scenarios/*.yaml`, or a file of one's own):
+loads, sizes and forms as each says, and peers in turn with ours. Writes scenarios.json and
+scenarios.html into out/bench/.
+
+    python -m benchmarks --scenario closed-512-raw-new live-512
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import itertools
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import grpc
 import numpy as np
-from tritonclient.grpc import service_pb2
 
-from benchmarks import report
+from benchmarks import play_report, report
 from benchmarks.chain import Chain, served_chain
 from benchmarks.cost import usage
-from benchmarks.inputs import Inputs, fresh, make_inputs
+from benchmarks.inputs import (
+    FRESH,
+    Inputs,
+    fresh,
+    make_inputs,
+    parse_size,
+    photos,
+)
 from benchmarks.load import Window, run_open, until_stable
 from benchmarks.machine import ROOT, machine, versions, weights_hash
 from benchmarks.page import write_page
+from benchmarks.peers.opened import opened
+from benchmarks.peers.processes import PeerError
+from benchmarks.play import play
+from benchmarks.scenario import Scenario, ScenarioError, find_scenario, names
+from benchmarks.server import Server, server_at
 from benchmarks.stats import ratio_interval
 from benchmarks.triton import StepTimes, add_difference, breakdown
-from deploy.embedded import EmbeddedServer, ServerError
-from tryon.assets import AssetError, asset_path
+from deploy.embedded import ServerError
+from export.files import write_whole
+from tryon.assets import AssetError
 from tryon.contract import OUTPUT_SIZES
-from tryon_client import ServerUnavailable, TryOnClient, TryOnError, wire
-
-DEFAULT_PERSON = ("openpeople", "P001/assets/studio_posture.jpg")
-DEFAULT_GARMENT = ("openvto", "clothes/shirts/1_front.jpg")
-
-
-class Server:
-    """A try-on server as the benchmark calls it: arrays in, arrays out, over gRPC."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self._channel = grpc.insecure_channel(url, options=wire.channel_options(url))
-        self._stub = wire.stub(self._channel)
-
-    def try_on(self, inputs: Inputs) -> tuple[np.ndarray, np.ndarray, float]:
-        """Picture uint8 (H, W, 3), mask uint8 (H, W), confidence."""
-        message = wire.infer_request(inputs.person, inputs.garment, inputs.prompt, inputs.category)
-        response = self._stub.ModelInfer(message, timeout=60)
-        return wire.parse_response(response, inputs.person.shape)
-
-    def statistics(self) -> Any:
-        """All models' statistics since the server started."""
-        return self._stub.ModelStatistics(wire.statistics_request(), timeout=10)
-
-    def bytes_of(self, inputs: Inputs) -> tuple[int, int]:
-        """Bytes of a request and of its answer, without gRPC's own framing."""
-        message = wire.infer_request(inputs.person, inputs.garment, inputs.prompt, inputs.category)
-        return int(message.ByteSize()), int(self._stub.ModelInfer(message, timeout=60).ByteSize())
-
-    def version(self) -> str:
-        """Triton's version."""
-        request = service_pb2.ServerMetadataRequest()
-        return str(self._stub.ServerMetadata(request, timeout=10).version)
-
-    def close(self) -> None:
-        """Closes the channel."""
-        self._channel.close()
-
-
-@contextlib.contextmanager
-def server_at(url: str, repository: Path) -> Iterator[tuple[Server, int | None]]:
-    """The server at `url`, or else an embedded one, and then its process ID."""
-    with contextlib.ExitStack() as stack:
-        process = None
-        with TryOnClient(url) as client:
-            try:
-                client.check()
-                there = True
-            except ServerUnavailable:
-                there = False
-        if not there:
-            print(f"no server at {url}: starting the embedded one", file=sys.stderr)
-            embedded = stack.enter_context(EmbeddedServer(repository))
-            url, process = embedded.grpc_url, embedded.pid
-        server = Server(url)
-        stack.callback(server.close)
-        yield server, process
+from tryon_client import TryOnError
 
 
 def measure(
@@ -125,12 +86,12 @@ def measure(
     numbers, chain_numbers = itertools.count(), itertools.count()
 
     def served_new() -> object:
-        return server.try_on(fresh(inputs, next(numbers) % 9000))
+        return server.try_on(fresh(inputs, next(numbers) % FRESH))
 
     chain.reset_times()
     alone = until_stable(
         {"grpc": served_new, "known": lambda: server.try_on(inputs),
-         "chain": lambda: chain.try_on(fresh(inputs, next(chain_numbers) % 9000))},
+         "chain": lambda: chain.try_on(fresh(inputs, next(chain_numbers) % FRESH))},
         window=window, cap=cap, around=around,
     )  # fmt: skip
     if process:
@@ -169,13 +130,6 @@ def measure(
     }  # fmt: skip
 
 
-def _size(text: str) -> tuple[int, int]:
-    height, cross, width = text.partition("x")
-    if not (cross and height.isdigit() and width.isdigit()):
-        raise argparse.ArgumentTypeError(f"{text!r}: give height x width, like 512x384")
-    return int(height), int(width)
-
-
 def _rate(text: str) -> float:
     try:
         rate = float(text)
@@ -195,7 +149,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--sizes",
         nargs="+",
-        type=_size,
+        type=parse_size,
         default=list(OUTPUT_SIZES),
         metavar="HxW",
         help="person sizes; default: the contract's three",
@@ -227,42 +181,77 @@ def main(arguments: list[str] | None = None) -> int:
         help="of the bare chain's sessions; default: the cores there are",
     )
     parser.add_argument("--out", type=Path, default=ROOT / "out" / "bench", help="folder")
-    options = parser.parse_args(arguments)  # fmt: skip
+    parser.add_argument(
+        "--scenario", nargs="+", default=[], metavar="NAME|FILE",
+        help=f"what to play instead: a .yaml file, or one of {', '.join(names())}",
+    )  # fmt: skip
+    options = parser.parse_args(arguments)
     try:
-        person = options.person or asset_path(DEFAULT_PERSON[0]) / DEFAULT_PERSON[1]
-        garment = options.garment or asset_path(DEFAULT_GARMENT[0]) / DEFAULT_GARMENT[1]
+        scenarios = [find_scenario(name) for name in options.scenario]
+        person, garment = photos(options.person, options.garment)
         options.out.mkdir(parents=True, exist_ok=True)
-        chain = served_chain(options.repository, options.threads)
-        with server_at(options.url, options.repository) as (server, process):
-            made: dict[str, Any] = {
-                "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-                "machine": machine(),
-                "versions": versions(server.version()),
-                "weights": weights_hash(options.repository),
-                "settings": {"window_s": options.window, "cap_s": options.cap,
-                             "threads": chain.threads, "server_started_here": process is not None},
-                "results": [],
-            }  # fmt: skip
-            for size in options.sizes:
-                print(f"measuring {size[0]}x{size[1]} ...", file=sys.stderr, flush=True)
-                inputs = make_inputs(person, garment, size)
-                made["results"].append(
-                    measure(
-                        server, chain, inputs, window=options.window, cap=options.cap,
-                        rates=options.rates, deadline=options.deadline, process=process,
-                    )
-                )  # fmt: skip
-    except (TryOnError, ServerError, AssetError, OSError) as error:
+        if scenarios:
+            return _play(scenarios, person, garment, options)
+        return _compare(person, garment, options)
+    except (TryOnError, ServerError, AssetError, ScenarioError, PeerError, OSError) as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 2
     except grpc.RpcError as error:
         print(f"benchmarks: {error.details()}", file=sys.stderr)
         return 2
+
+
+def _about(repository: Path, server: Server) -> dict[str, Any]:
+    """When and on what a run was made."""
+    return {
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "machine": machine(),
+        "versions": versions(server.version()),
+        "weights": weights_hash(repository),
+    }
+
+
+def _compare(person: Path, garment: Path, options: argparse.Namespace) -> int:
+    """The server against the bare chain, at each size."""
+    chain = served_chain(options.repository, options.threads)
+    with server_at(options.url, options.repository) as (server, process):
+        made = _about(options.repository, server) | {
+            "settings": {"window_s": options.window, "cap_s": options.cap,
+                         "threads": chain.threads, "server_started_here": process is not None},
+            "results": [],
+        }  # fmt: skip
+        for size in options.sizes:
+            print(f"measuring {size[0]}x{size[1]} ...", file=sys.stderr, flush=True)
+            inputs = make_inputs(person, garment, size)
+            made["results"].append(
+                measure(
+                    server, chain, inputs, window=options.window, cap=options.cap,
+                    rates=options.rates, deadline=options.deadline, process=process,
+                )
+            )  # fmt: skip
     report.write_json(made, options.out / "bench.json")
     report.plot(made, options.out / "bench.png")
     write_page(made, options.out / "bench.html")
     print(report.table(made))
     print("\n" + ", ".join(str(options.out / f"bench.{kind}") for kind in ("json", "png", "html")))
+    return 0
+
+
+def _play(
+    scenarios: Sequence[Scenario], person: Path, garment: Path, options: argparse.Namespace
+) -> int:
+    """Each scenario in turn; its peers live as long as it does."""
+    with server_at(options.url, options.repository) as (server, process):
+        made = _about(options.repository, server) | {"played": []}
+        for scenario in scenarios:
+            print(f"playing {scenario.name} ...", file=sys.stderr, flush=True)
+            inputs = make_inputs(person, garment, scenario.size)
+            with opened(scenario.peers, options.repository, made["machine"]["cores"]) as peers:
+                made["played"].append(play(scenario, server, inputs, process, peers))
+    report.write_json(made, options.out / "scenarios.json")
+    write_whole(options.out / "scenarios.html", play_report.page(made).encode())
+    print(play_report.table(made))
+    print("\n" + ", ".join(str(options.out / f"scenarios.{kind}") for kind in ("json", "html")))
     return 0
 
 

@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 import onnxruntime as ort
 
-from benchmarks.inputs import Inputs
-from tryon.contract import ENSEMBLE_STEPS, Model, model
+from benchmarks.inputs import Inputs, tensors
+from tryon.contract import ENSEMBLE_OUTPUTS, ENSEMBLE_STEPS, Model, model
 from tryon.steps.served import load_step
 
 Values = dict[str, np.ndarray]
@@ -39,12 +39,17 @@ class Chain:
 
     def try_on(self, inputs: Inputs) -> tuple[np.ndarray, np.ndarray, float]:
         """Picture uint8 (H, W, 3), mask uint8 (H, W), confidence."""
-        values: Values = {
-            "person": inputs.person[None],
-            "garment": inputs.garment[None],
-            "prompt": np.array([[inputs.prompt.encode()]], object),
-            "category": np.array([[inputs.category.encode()]], object),
-        }
+        made = self.run(tensors(inputs))
+        return made["picture"][0], made["mask"][0], float(made["confidence"][0, 0])
+
+    def run(self, given: Values) -> Values:
+        """The ensemble's output tensors of its input tensors, a batch of any size."""
+        values = self.everything(given)
+        return {tensor.name: values[tensor.name] for tensor in ENSEMBLE_OUTPUTS}
+
+    def everything(self, given: Values) -> Values:
+        """Every tensor on the way too, by its name in the contract."""
+        values = dict(given)
         last = time.perf_counter()
         for name, step in self._steps:
             values.update(step(values))
@@ -52,7 +57,7 @@ class Chain:
             self._times[name] += now - last
             last = now
         self._calls += 1
-        return values["picture"][0], values["mask"][0], float(values["confidence"][0, 0])
+        return values
 
     def reset_times(self) -> None:
         """Forgets the steps' times."""
@@ -93,6 +98,11 @@ def network(served: Model, path: Path, threads: int) -> Step:
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.force_spinning_stop", "1")  # as the server's
     session: Any = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return step_of(served, session)
+
+
+def step_of(served: Model, session: Any) -> Step:
+    """An ONNX Runtime session as a step."""
     makes = [t.name for t in served.outputs]
     # A tensor that the trace found unused is not among the file's inputs.
     takes = [i.name for i in session.get_inputs()]

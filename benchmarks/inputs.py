@@ -2,19 +2,42 @@
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
 
+from tryon.assets import asset_path
+
 PROMPT = "a t-shirt, sleeves rolled"
 CATEGORY = "upper"
+DEFAULT_PERSON = ("openpeople", "P001/assets/studio_posture.jpg")
+DEFAULT_GARMENT = ("openvto", "clothes/shirts/1_front.jpg")
+"""Package of `tryon.assets`, and the picture in it."""
+FRESH = 9000
+"""Requests that `fresh` tells apart."""
+
+
+def photos(person: Path | None = None, garment: Path | None = None) -> tuple[Path, Path]:
+    """The photos that are named, or the default ones.
+
+    Raises:
+        AssetError: a default one can't be fetched.
+    """
+    return (
+        person or asset_path(DEFAULT_PERSON[0]) / DEFAULT_PERSON[1],
+        garment or asset_path(DEFAULT_GARMENT[0]) / DEFAULT_GARMENT[1],
+    )
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """One request: person uint8 (H, W, 3), garment uint8 (h, w, 3), prompt and category."""
+    """One request: person uint8 (H, W, 3), garment uint8 (h, w, 3), prompt and category.
+
+    Either picture may be an encoded file's bytes instead, uint8 (1, 1, N).
+    """
 
     person: np.ndarray
     garment: np.ndarray
@@ -40,11 +63,29 @@ def make_inputs(person: Path, garment: Path, size: tuple[int, int]) -> Inputs:
     return Inputs(np.asarray(fitted), np.asarray(cloth))
 
 
+def tensors(inputs: Inputs) -> dict[str, np.ndarray]:
+    """The ensemble's input tensors, batch of one in front."""
+    return {
+        "person": inputs.person[None],
+        "garment": inputs.garment[None],
+        "prompt": np.array([[inputs.prompt.encode()]], object),
+        "category": np.array([[inputs.category.encode()]], object),
+    }
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Height and width of an argument like 512x384. Raises argparse.ArgumentTypeError."""
+    height, cross, width = text.partition("x")
+    if not (cross and height.isdigit() and width.isdigit()):
+        raise argparse.ArgumentTypeError(f"{text!r}: give height x width, like 512x384")
+    return int(height), int(width)
+
+
 def fresh(inputs: Inputs, number: int) -> Inputs:
     """The same request with a garment and words of its own, which no server has seen.
 
     Args:
-        number: 0 to 8999, written into the middle of the garment and after the words.
+        number: 0 to FRESH - 1, written into the middle of the garment and after the words.
     """
     garment = inputs.garment.copy()
     y, x = garment.shape[0] // 2, garment.shape[1] // 2

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.report import SUBJECTS, write_whole
+from benchmarks.report import SUBJECTS
+from export.files import write_whole
 from tryon.contract import ENSEMBLE_INPUTS, ENSEMBLE_STEPS, model
 
 _COLOURS = ("#2a6f97", "#61a5c2", "#89c2d9", "#e07a5f")
@@ -46,7 +47,7 @@ def timeline(milliseconds: Mapping[str, float]) -> dict[str, tuple[float, float]
 
 def write_page(report: dict[str, Any], path: Path) -> None:
     """Writes the page, whole or not at all."""
-    write_whole(page(report), path)
+    write_whole(path, page(report).encode())
 
 
 def page(report: dict[str, Any]) -> str:
@@ -71,12 +72,18 @@ def page(report: dict[str, Any]) -> str:
     versions = json.dumps({k: report[k] for k in ("versions", "settings", "weights")}, indent=1)
     parts.append(f"<h2>Versions and settings</h2><pre>{html.escape(versions)}</pre>")
     body = "\n".join(part for part in parts if part)
-    title = "Try-on: latency"
-    return (f"<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title>"
+    return whole("Try-on: latency", body)
+
+
+def whole(title: str, body: str) -> str:
+    """A page of some HTML; its style is within."""
+    return (f"<!doctype html><html lang=en><meta charset=utf-8><title>{html.escape(title)}</title>"
             f"<style>{_STYLE}</style><body>{body}</body></html>\n")  # fmt: skip
 
 
-def _table(head: list[str], rows: list[list[str]]) -> str:
+def html_table(head: list[str], rows: list[list[str]]) -> str:
+    """A table of text."""
+
     def line(tag: str, cells: list[str]) -> str:
         return "<tr>" + "".join(f"<{tag}>{html.escape(c)}</{tag}>" for c in cells) + "</tr>"
 
@@ -90,7 +97,7 @@ def _latencies(result: dict[str, Any]) -> str:
             rows.append([label.strip(), *(f"{row[p]:.1f}" for p in ("p50", "p90", "p95", "p99")),
                          f"{row['throughput']:.1f}", str(row["count"]),
                          "" if row["stable"] else "not stable"])  # fmt: skip
-    return _table(["milliseconds", "p50", "p90", "p95", "p99", "a second", "calls", ""], rows)
+    return html_table(["milliseconds", "p50", "p90", "p95", "p99", "a second", "calls", ""], rows)
 
 
 def _ratios(result: dict[str, Any]) -> str:
@@ -114,7 +121,7 @@ def _cost(result: dict[str, Any]) -> str:
             f"{cost['response_bytes'] / 1e3:.0f} kB back.</p>")  # fmt: skip
 
 
-def _svg(draw: Any, width: float, height: float) -> str:
+def svg(draw: Any, width: float, height: float) -> str:
     """A plot as SVG text; `draw` takes matplotlib's axes."""
     import matplotlib
 
@@ -142,7 +149,7 @@ def _curves(result: dict[str, Any]) -> str:
         axes.set_title("Latency distribution", loc="left")
         axes.legend(frameon=False)
 
-    return _svg(draw, 9, 3.2)
+    return svg(draw, 9, 3.2)
 
 
 def _steps(result: dict[str, Any]) -> str:
@@ -158,7 +165,7 @@ def _steps(result: dict[str, Any]) -> str:
         axes.set_xlabel("milliseconds, by Triton's statistics; each begins with its last input")
         axes.set_title("Who waits for whom", loc="left")
 
-    return _svg(draw, 9, 3.6)
+    return svg(draw, 9, 3.6)
 
 
 def _sizes(results: list[dict[str, Any]]) -> str:
@@ -171,7 +178,7 @@ def _sizes(results: list[dict[str, Any]]) -> str:
         axes.set_ylabel("p50, milliseconds")
         axes.legend(frameon=False)
 
-    return _svg(draw, 9, 3.2)
+    return svg(draw, 9, 3.2)
 
 
 def _load(results: list[dict[str, Any]]) -> str:
@@ -189,4 +196,4 @@ def _load(results: list[dict[str, Any]]) -> str:
         axes.set_ylim(bottom=0)
         axes.legend(frameon=False)
 
-    return _svg(draw, 9, 3.2)
+    return svg(draw, 9, 3.2)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.triton import PARTS
+from export.files import write_whole
 from tryon.contract import ENSEMBLE, ENSEMBLE_STEPS
 
 RATIOS = ("p50", "mean", "p95")
@@ -20,20 +21,13 @@ SUBJECTS = (
 )
 
 
-def write_whole(text: str, path: Path) -> None:
-    """Written beside and renamed, so that a reader never sees half a report."""
-    beside = path.with_suffix(".part")
-    beside.write_text(text)
-    os.replace(beside, path)
-
-
 def write_json(report: dict[str, Any], path: Path) -> None:
     """The report as JSON."""
-    write_whole(json.dumps(report, indent=1) + "\n", path)
+    write_whole(path, (json.dumps(report, indent=1) + "\n").encode())
 
 
-def table(report: dict[str, Any]) -> str:
-    """The report as text of at most 100 columns."""
+def machine_lines(report: dict[str, Any]) -> list[str]:
+    """Machine, versions and weights, and whether the machine was busy."""
     where = report["machine"]
     lines = [
         f"{where['processor']} ({', '.join(where['simd']) or 'no SIMD named'}), "
@@ -41,6 +35,17 @@ def table(report: dict[str, Any]) -> str:
         f"Triton {report['versions'].get('triton')}, "
         f"ONNX Runtime {report['versions']['onnxruntime']}, "
         f"weights {report['weights']['all'][:12]}",
+    ]
+    load = where["load_average"][0]
+    if load > 0.5 * where["cores"]:
+        lines.append(f"The machine was busy (load {load:g} at the start): measure again alone.")
+    return lines
+
+
+def table(report: dict[str, Any]) -> str:
+    """The report as text of at most 100 columns."""
+    lines = [
+        *machine_lines(report),
         "",
         f"{'size':>9} {'subject':18} {'p50':>7} {'p90':>7} {'p95':>7} {'p99':>7} {'per s':>6} "
         f"{'calls':>6}",
@@ -100,9 +105,6 @@ def table(report: dict[str, Any]) -> str:
             numbers = "".join(f" {step[part]:7.2f}" for part in parts)
             end = "" if bare is None else f" {bare:7.2f}"
             lines.append(f"  {name:14}{numbers:40}{end}")
-    load = where["load_average"][0]
-    if load > 0.5 * where["cores"]:
-        lines += ["", f"The machine was busy (load {load:g} at the start): measure again alone."]
     return "\n".join(lines)
 
 

@@ -7,22 +7,28 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 PERCENTILES = (50, 90, 95, 99)
+TAIL = 99.9
+TAIL_SAMPLES = 2000
+"""Calls from which on p99.9 is told: two lie beyond it. Of fewer it would be one call's luck."""
 STABLE_WINDOWS = 3
 STABLE_WITHIN = 0.10
 
 
 def summarise(milliseconds: Sequence[float]) -> dict[str, float]:
-    """Count, mean, smallest, largest and p50, p90, p95, p99 of latencies."""
+    """Count, mean, smallest, largest and p50, p90, p95, p99 of latencies; p99.9 where there are
+    `TAIL_SAMPLES` of them."""
     values = np.asarray(milliseconds, np.float64)
     if not len(values):
         raise ValueError("no latencies: not one call ended within the window; widen it")
     points = np.percentile(values, PERCENTILES)
+    tail = {f"p{TAIL}": float(np.percentile(values, TAIL))} if len(values) >= TAIL_SAMPLES else {}
     return {
         "count": len(values),
         "mean": float(values.mean()),
         "min": float(values.min()),
         "max": float(values.max()),
         **{f"p{p}": float(v) for p, v in zip(PERCENTILES, points, strict=True)},
+        **tail,
     }
 
 
@@ -91,4 +97,37 @@ def ratio_interval(
         "high": float(high),
         "level": level,
         "rounds": len(pairs),
+    }
+
+
+def paired_ratio(
+    rounds: Sequence[tuple[Sequence[float], Sequence[float]]],
+    level: float = 0.95,
+    draws: int = 1000,
+    seed: int = 0,
+) -> dict[str, float]:
+    """The median over rounds of median(A) / median(B), with a bootstrap interval over rounds.
+
+    Each round is a ratio of its own: neither a machine that changes its speed between rounds nor a
+    single bad window moves it, where `ratio_interval` weighs every call alike.
+
+    Args:
+        rounds: (latencies of A, latencies of B) of each round.
+        level: of the interval.
+
+    Returns:
+        value, low, high, level and rounds. Raises ValueError where a round lacks a side.
+    """
+    if not rounds or any(not len(a) or not len(b) for a, b in rounds):
+        raise ValueError("every round needs latencies of both sides")
+    each = np.array([np.median(a) / np.median(b) for a, b in rounds])
+    rng = np.random.default_rng(seed)
+    drawn = np.median(each[rng.integers(0, len(each), (draws, len(each)))], axis=1)
+    low, high = np.percentile(drawn, [50 * (1 - level), 50 * (1 + level)])
+    return {
+        "value": float(np.median(each)),
+        "low": float(low),
+        "high": float(high),
+        "level": level,
+        "rounds": len(each),
     }

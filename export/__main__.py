@@ -2,7 +2,9 @@
 
     python -m export                              model_repository/cpu, for the embedded server
     python -m export --target cuda                for Triton's ONNX Runtime backend on a GPU
+    python -m export --target cuda_tensorrt       the same on its TensorRT provider, in fp16
     python -m export --target tensorrt_rtx --sm 89    engines of TensorRT for RTX, with no GPU
+    python -m export --target tensorrt --refit    engines whose weights `export.refit` can swap
     python -m export --only generate-configs      config.pbtxt of all targets, from the contract
 
 Does nothing where weights, code and packages are those of the last export.
@@ -15,6 +17,7 @@ import json
 import os
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 from export import engine
@@ -30,11 +33,20 @@ error: TARGET=tensorrt: {why}; nothing was written. Ways on:
     from them when it starts
   - `python -m export --target cuda` serves the same networks on a GPU without TensorRT"""
 ENGINE_TARGETS = ("tensorrt", "tensorrt_rtx")
+HALF_TARGETS = (*ENGINE_TARGETS, "cuda_tensorrt")
+"""Targets that serve the fp16 copies."""
 
 
-def trtexec_arguments() -> dict[str, list[str]]:
+TRTEXEC_OPTIONS = {"refit": "--refit", "version_compatible": "--versionCompatible",
+                   "hardware_compatible": "--hardwareCompatibilityLevel=ampere+"}  # fmt: skip
+"""`engine.Options` as trtexec has them."""
+
+
+def trtexec_arguments(options: engine.Options | None = None) -> dict[str, list[str]]:
     """What trtexec is told for each network, but for its files: the contract's profiles."""
     from tryon.contract import MODELS
+
+    more = [TRTEXEC_OPTIONS[name] for name, on in asdict(options or engine.Options()).items() if on]
 
     arguments = {}
     for model in MODELS:
@@ -47,13 +59,14 @@ def trtexec_arguments() -> dict[str, list[str]]:
                 for name, triple in profile(model).items()
             )
             arguments[model.name].append(f"--{kind}={shapes}")
+        arguments[model.name] += more
     return arguments
 
 
-def trtexec_commands(repository: Path) -> list[str]:
+def trtexec_commands(repository: Path, options: engine.Options | None = None) -> list[str]:
     """The commands that build each network's engine."""
     commands = []
-    for name, arguments in trtexec_arguments().items():
+    for name, arguments in trtexec_arguments(options).items():
         folder = repository / name / "1"
         files = f"--onnx={folder}/model.fp16.onnx --saveEngine={folder}/model.plan"
         commands.append(" ".join(["trtexec", files, *arguments]))
@@ -68,16 +81,28 @@ def main(arguments: list[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--target", choices=(*TARGETS, "tensorrt_rtx"), default="cpu")
-    parser.add_argument("--sm", default="", help="tensorrt_rtx: compute capability, such as 89")
+    parser.add_argument("--sm", default="", help="tensorrt_rtx: compute capability, such as 89, or "
+                        "several: 86,89,120")  # fmt: skip
     parser.add_argument("--only", choices=["generate-configs"])
     parser.add_argument("--force", action="store_true", help="export even if nothing has changed")
     parser.add_argument("--if-needed", action="store_true", help="say nothing if nothing changed")
     parser.add_argument("--onnx-only", action="store_true", help="tensorrt: leave out the engines")
     parser.add_argument("--precision", choices=("fp16", "int8"), default="fp16",
                         help="of engines; int8 where the picture bears it")  # fmt: skip
+    parser.add_argument("--refit", action="store_true", help="engines whose weights can be swapped")
+    parser.add_argument("--version-compatible", action="store_true",
+                        help="tensorrt: engines for later versions of TensorRT too")  # fmt: skip
+    parser.add_argument("--hardware-compatible", action="store_true",
+                        help="tensorrt: engines for every GPU since Ampere")  # fmt: skip
     parser.add_argument("--repository", type=Path, default=REPOSITORIES, metavar="FOLDER",
                         help="where the targets' folders lie (%(default)s)")  # fmt: skip
     options = parser.parse_args(arguments)
+    options.engine = engine.Options(options.refit, options.version_compatible,
+                                    options.hardware_compatible)  # fmt: skip
+    if options.engine.asked() and options.target not in ENGINE_TARGETS:
+        print(f"error: {options.engine.asked()[0]} is for engines: TARGET=tensorrt or tensorrt_rtx",
+              file=sys.stderr)  # fmt: skip
+        return 1
     if options.only == "generate-configs":
         changed = [f for t in TARGETS for f in write_configs(options.repository / t, t)]
         print("\n".join(str(f) for f in changed) or "all config.pbtxt are as the contract has them")
@@ -94,7 +119,8 @@ def main(arguments: list[str] | None = None) -> int:
         try:
             trt = engine.load(options.target)
             if options.sm:
-                engine.capability(trt, options.sm)
+                engine.capabilities(trt, options.sm)
+            engine.require_options(trt, options.engine)
         except engine.EngineError as error:
             print(NO_ENGINES.format(why=error) if options.target == "tensorrt" else
                   f"error: {error}", file=sys.stderr)  # fmt: skip
@@ -107,6 +133,7 @@ def _export(repository: Path, target: str, options: argparse.Namespace) -> int:
     if target in ENGINE_TARGETS:
         hashes["engines"] = f"{options.sm or 'here'}{', ONNX only' * options.onnx_only}"
         hashes["engines"] += ", int8" * (options.precision == "int8")
+        hashes["engines"] += "".join(f", {word}" for word in options.engine.asked())
     if not options.force and is_current(repository, hashes):
         if not options.if_needed:
             print(f"{repository} is up to date (`--force` exports it again)")
@@ -133,23 +160,26 @@ def _export(repository: Path, target: str, options: argparse.Namespace) -> int:
         def finish(staging: Path) -> None:
             from export import engines
 
-            if options.onnx_only:
+            if options.onnx_only or target not in ENGINE_TARGETS:
                 engines.halve_all(staging, pipeline.models, sets)
-                commands = json.dumps(trtexec_arguments(), indent=1) + "\n"
+            if options.onnx_only and target == "tensorrt":
+                commands = json.dumps(trtexec_arguments(options.engine), indent=1) + "\n"
                 (staging / "trtexec.json").write_text(commands)
-            else:
-                engines.build_all(
-                    staging, target, options.sm, hashes, pipeline.models, sets
-                )  # fmt: skip
+            if not options.onnx_only and target in ENGINE_TARGETS:
+                engines.build_all(staging, target, options.sm, hashes, pipeline.models, sets,
+                                  options=options.engine)  # fmt: skip
 
         assemble(
             repository, target, pipeline.models, sets, asset_path("minilm"), hashes,
-            lambda line: print(line, flush=True), finish if target in ENGINE_TARGETS else None,
+            lambda line: print(line, flush=True), finish if target in HALF_TARGETS else None,
         )  # fmt: skip
     except (AssetError, WeightsError, TraceError, DriftError, engine.EngineError,
             PrecisionError, AuditError) as error:  # fmt: skip
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("stopped; nothing was written", file=sys.stderr)
+        return 130
     print(f"exported to {repository} in {time.monotonic() - start:.0f} s")
     if target != "cpu":
         print("This machine can't run it: that takes Triton's container and a GPU. What was "
@@ -157,7 +187,7 @@ def _export(repository: Path, target: str, options: argparse.Namespace) -> int:
     if target == "tensorrt" and options.onnx_only:
         print("The container makes the engines when it starts (deploy/container/compose.yaml); by "
               "hand, on the machine that will serve them:")  # fmt: skip
-        print("\n".join(trtexec_commands(repository)))
+        print("\n".join(trtexec_commands(repository, options.engine)))
     return 0
 
 

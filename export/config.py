@@ -5,7 +5,11 @@ The files are committed under `model_repository/`; a test regenerates and compar
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from tryon.contract import (
     CANVAS_SIZES,
@@ -25,9 +29,10 @@ from tryon.contract import (
     Tensor,
 )
 
-TARGETS = ("cpu", "cuda", "tensorrt")
+TARGETS = ("cpu", "cuda", "tensorrt", "cuda_tensorrt")
 """`cpu`: each ONNX file in a Python backend step (the embedded server has no other backend);
-`cuda`: Triton's ONNX Runtime backend; `tensorrt`: TensorRT engines."""
+`cuda`: Triton's ONNX Runtime backend, on its CUDA execution provider; `tensorrt`: TensorRT engines;
+`cuda_tensorrt`: ONNX Runtime on its TensorRT provider, which builds an engine when it loads."""
 
 TRITON_TYPES = {
     "uint8": "TYPE_UINT8",
@@ -51,6 +56,46 @@ REMEMBERED = {"text_encoder": 8, "image_encoder": 96}
 come again with every customer. On the `cpu` target; about 200 garments, the oldest out first, and
 thousands of prompts beside a garment (or 40 drawings)."""
 
+WAITING = 64
+"""Requests that may wait for `decode` on a GPU target; one more is refused (UNAVAILABLE), not kept
+until its sender has gone. Only there: it is the one step that starts, and a step that fails
+beside others would stop the ensemble (see the decisions)."""
+
+CUDA_PROVIDER = {"cudnn_conv_algo_search": "1"}
+"""Of Triton's ONNX Runtime backend; 1: cuDNN's algorithms by its heuristic. Its default tries each
+of them at the first request of each batch size, while that request waits. The backend reads this
+key among the model's parameters and overrides it in `gpu_execution_accelerator`.
+
+Not `enable_cuda_graph`: a graph replays the addresses it was captured with, and the backend binds
+each request's own. I/O binding is its own doing: tensors stay on the GPU between networks."""
+
+ENGINE_CACHE = "/cache/onnxruntime"
+"""Where the TensorRT provider keeps its engines: in the container's volume (deploy/container)."""
+
+ONES = ("attention_mask",)
+"""Inputs whose warm-up is ones: with no word to look at, E^T in fp16 answers what is no number, and
+looks up a shape by it."""
+INSTANCES: dict[str, int] = {}
+"""Processes of a step of the `cpu` target, where it has more than one."""
+
+QUEUE_DELAY: dict[str, int] = {}
+"""Microseconds for which a step of the `cpu` target waits for further requests, to take them
+together; those that are not named here take each request as it comes."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What may be chosen of the `cpu` target, each by a step's name: `THREADS`, `CORES`,
+    `INSTANCES` and `QUEUE_DELAY` above. `make tune` tries others."""
+
+    threads: Mapping[str, int]
+    cores: Mapping[str, int]
+    instances: Mapping[str, int]
+    queue_delay: Mapping[str, int]
+
+
+SETTINGS = Settings(THREADS, CORES, INSTANCES, QUEUE_DELAY)
+
 HEADER = "# Generated from tryon/contract.py by `python -m export --only generate-configs`.\n"
 
 
@@ -67,31 +112,112 @@ def _parameter(key: str, value: str) -> str:
     return f'parameters {{ key: "{key}" value {{ string_value: "{value}" }} }}\n'
 
 
-def model_config(model: Model, target: str) -> str:
-    """The text of a model's `config.pbtxt`."""
+def _accelerator(model: Model) -> str:
+    """ONNX Runtime's TensorRT provider, on the network's fp16 file.
+
+    No `precision_mode`: with none, the provider keeps the types that the file has, as our gate
+    tested them; "FP16" would round what the file keeps in float32, and TensorRT 11 refuses it.
+    """
+    wanted = {
+        "trt_engine_cache_enable": "1",
+        "trt_engine_cache_path": ENGINE_CACHE,
+        "trt_engine_cache_prefix": model.name,
+        "trt_timing_cache_enable": "1",
+        "trt_timing_cache_path": ENGINE_CACHE,
+    }
+    for i, kind in enumerate(("min", "opt", "max")):
+        wanted[f"trt_profile_{kind}_shapes"] = ",".join(
+            f"{name}:{'x'.join(str(d) for d in triple[i])}"
+            for name, triple in profile(model).items()
+        )
+    lines = "\n".join(f'    parameters {{ key: "{k}" value: "{v}" }}' for k, v in wanted.items())
+    return (
+        "optimization { execution_accelerators { gpu_execution_accelerator [ {\n"
+        f'    name: "tensorrt"\n{lines}\n}} ] }} }}\n'
+    )
+
+
+def _warm_up(model: Model) -> str:
+    """One blank request of one and one of many at a network's best shape, before it is ready.
+
+    The first request of a session loads kernels and fills memory pools.
+    """
+    samples = []
+    for batch in (1, MAX_BATCH_SIZE):
+        lines = [f'    name: "blank of {batch}"\n    batch_size: {batch}']
+        for tensor in model.inputs:
+            dims = ", ".join(str(d) for d in profile(model)[tensor.name][1][1:])
+            filled = tensor.name in ONES
+            data = f'input_data_file: "{tensor.name}"' if filled else "zero_data: true"
+            lines.append(
+                f'    inputs {{ key: "{tensor.name}" value {{ data_type: '
+                f"{TRITON_TYPES[tensor.dtype]} dims: [ {dims} ] {data} }} }}"
+            )
+        samples.append("  {\n" + "\n".join(lines) + "\n  }")
+    return "model_warmup [\n" + ",\n".join(samples) + "\n]\n"
+
+
+def write_warm_up(repository: Path) -> None:
+    """Writes the files that warm-up requests name, one sample each: Triton repeats it."""
+    for model in MODELS:
+        for tensor in (t for t in model.inputs if model.kind == "onnx" and t.name in ONES):
+            folder = repository / model.name / "warmup"
+            folder.mkdir(parents=True, exist_ok=True)
+            best = profile(model)[tensor.name][1][1:]
+            (folder / tensor.name).write_bytes(np.ones(best, tensor.dtype).tobytes())
+
+
+def model_config(model: Model, target: str, settings: Settings = SETTINGS) -> str:
+    """The text of a model's `config.pbtxt`; `settings` count for the `cpu` target alone."""
     python = model.kind == "python" or target == "cpu"
     text = HEADER + f'name: "{model.name}"\n'
     if python:
         text += 'backend: "python"\n'
-    elif target == "cuda":
-        text += 'backend: "onnxruntime"\n'
-    else:
+    elif target == "tensorrt":
         text += 'platform: "tensorrt_plan"\n'
+    else:
+        text += 'backend: "onnxruntime"\n'
+    if target == "cuda_tensorrt" and not python:
+        text += 'default_model_filename: "model.fp16.onnx"\n'
     text += f"max_batch_size: {MAX_BATCH_SIZE}\n"
     text += _tensors("input", model.inputs) + _tensors("output", model.outputs)
     kind = "KIND_CPU" if python else "KIND_GPU"
-    text += f"instance_group [ {{ count: 1 kind: {kind} }} ]\n"
+    count = settings.instances.get(model.name, 1) if target == "cpu" else 1
+    text += f"instance_group [ {{ count: {count} kind: {kind} }} ]\n"
+    if target == "cpu" and model.name in settings.queue_delay:
+        delay = settings.queue_delay[model.name]
+        text += f"dynamic_batching {{ max_queue_delay_microseconds: {delay} }}\n"
     text += _parameter("contract_version", CONTRACT_VERSION)
-    if target == "cpu" and model.name in CORES:
-        text += _parameter("core", str(CORES[model.name]))
+    if target == "cpu" and model.name in settings.cores:
+        text += _parameter("core", str(settings.cores[model.name]))
     if model.kind == "onnx" and target == "cpu":
-        text += _parameter("threads", str(THREADS[model.name]))
+        text += _parameter("threads", str(settings.threads[model.name]))
         if model.name in REMEMBERED:
             text += _parameter("remembered_megabytes", str(REMEMBERED[model.name]))
     if python and target != "cpu":
         # Its neighbours may leave tensors in GPU memory; the step reads them as numpy.
         text += _parameter("FORCE_CPU_ONLY_INPUT_TENSORS", "yes")
+    if model.name == "decode" and target != "cpu":
+        text += f"dynamic_batching {{ default_queue_policy {{ max_queue_size: {WAITING} }} }}\n"
+    if not python:
+        text += _on_gpu(model, target)
     return text
+
+
+def _on_gpu(model: Model, target: str) -> str:
+    """What a network on a GPU has beside its tensors."""
+    # Requests that already wait together run together; nobody waits for another to come.
+    text = "dynamic_batching { max_queue_delay_microseconds: 0 }\n"
+    if target == "tensorrt":
+        if all(-1 not in tensor.shape for tensor in model.inputs):
+            # The backend copies into buffers of its own, so that a captured graph can be replayed.
+            text += "optimization { cuda { graphs: true } }\n"
+    else:
+        for key, value in CUDA_PROVIDER.items():
+            text += _parameter(key, value)
+        if target == "cuda_tensorrt":
+            text += _accelerator(model)
+    return text + _warm_up(model)
 
 
 def ensemble_config(target: str) -> str:
@@ -121,17 +247,18 @@ def ensemble_config(target: str) -> str:
     return text + "ensemble_scheduling {\n  step [\n" + ",\n".join(steps) + "\n  ]\n}\n"
 
 
-def all_configs(target: str) -> dict[str, str]:
+def all_configs(target: str, settings: Settings = SETTINGS) -> dict[str, str]:
     """Model name -> text of its `config.pbtxt`, the ensemble included."""
     if target not in TARGETS:
         raise KeyError(f"no target {target!r}; there are {', '.join(TARGETS)}")
-    return {m.name: model_config(m, target) for m in MODELS} | {ENSEMBLE: ensemble_config(target)}
+    configs = {m.name: model_config(m, target, settings) for m in MODELS}
+    return configs | {ENSEMBLE: ensemble_config(target)}
 
 
-def write_configs(repository: Path, target: str) -> list[Path]:
+def write_configs(repository: Path, target: str, settings: Settings = SETTINGS) -> list[Path]:
     """Writes every `config.pbtxt` into `repository`; answers the files that changed."""
     changed = []
-    for name, text in all_configs(target).items():
+    for name, text in all_configs(target, settings).items():
         file = repository / name / "config.pbtxt"
         if not file.is_file() or file.read_text() != text:
             file.parent.mkdir(parents=True, exist_ok=True)

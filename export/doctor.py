@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from export import engines, lock
-from export.engine import EngineError
+from export.engine import EngineError, Options
 from export.repository import REPOSITORIES, STAMP, is_current, source_hashes
 
 
@@ -32,19 +32,29 @@ def examine(repository: Path) -> list[str]:
         wrong = wrong or ["files are missing or of another size"]
     again = f"make export TARGET={target}"
     if (repository / lock.LOCK).is_file():
-        try:
-            sm = json.loads((repository / lock.LOCK).read_text()).get("compute_capability", "")
-        except (ValueError, AttributeError):  # `lock.check` says that it is damaged
-            sm = "89"
+        sm, options = locked(repository)
         again += f" SM={sm}" if target == "tensorrt_rtx" else ""
         again += " PRECISION=int8" * engines.wants_int8(hashes)
+        again += f' ARGS="{" ".join(options.asked())}"' if options.asked() else ""
         try:
-            wrong += lock.check(repository, engines.facts(target, sm, hashes))
+            wrong += lock.check(repository, engines.facts(target, sm, hashes, options))
         except EngineError as error:
             wrong.append(str(error))
     elif target == "tensorrt":  # the container builds the engines
         again += " ONNX_ONLY=1"
     return [f"{repository}: {line}; run `{again}`" for line in dict.fromkeys(wrong)]
+
+
+def locked(repository: Path) -> tuple[str, Options]:
+    """The compute capability and the builder's options of a lock, so that both can be asked again.
+
+    What is missing or damaged there is as by default; `lock.check` says so.
+    """
+    try:
+        known = json.loads((repository / lock.LOCK).read_text())
+        return str(known["compute_capability"]), Options(**known["options"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return "89", Options()
 
 
 def main(arguments: list[str] | None = None) -> int:

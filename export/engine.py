@@ -13,7 +13,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from export import timing
 from export.config import Shape
+from export.files import write_whole
+from export.gpu import present
+from export.names import explained
+from export.progress import monitor
 
 COMPUTE = ("CONVOLUTION", "DECONVOLUTION", "MATRIX_MULTIPLY")
 """Layer types whose precision the audit weighs, by their multiply-adds."""
@@ -21,6 +26,25 @@ COMPUTE = ("CONVOLUTION", "DECONVOLUTION", "MATRIX_MULTIPLY")
 
 class EngineError(RuntimeError):
     """An engine that can't be built; carries TensorRT's own messages."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What may be asked of the builder beside the network.
+
+    Attributes:
+        refit: weights can be swapped later (`export.refit`).
+        version_compatible: later TensorRT of the same major version loads it.
+        hardware_compatible: every GPU since Ampere loads it.
+    """
+
+    refit: bool = False
+    version_compatible: bool = False
+    hardware_compatible: bool = False
+
+    def asked(self) -> list[str]:
+        """The command line's words for what is asked, such as "--refit"."""
+        return [f"--{name.replace('_', '-')}" for name, on in asdict(self).items() if on]
 
 
 @dataclass
@@ -69,9 +93,34 @@ def load(target: str) -> Any:
     return modules[-1]
 
 
+def for_rtx(trt: Any) -> bool:
+    """Whether this is TensorRT for RTX."""
+    return "rtx" in trt.__name__
+
+
+def require_options(trt: Any, options: Options) -> None:
+    """Raises EngineError, which says what to do, for an option that this builder hasn't.
+
+    TensorRT for RTX has the same names, but warns and goes on (hardware), wants a library that its
+    package lacks (version), or fails within its compiler where no GPU is (refit).
+    """
+    if not for_rtx(trt):
+        return
+    if options.hardware_compatible:
+        raise EngineError("--hardware-compatible: TensorRT for RTX has no such level; name every "
+                          "compute capability instead, such as SM=86,89,120")  # fmt: skip
+    if options.version_compatible:
+        raise EngineError("--version-compatible: TensorRT for RTX's package has no lean runtime "
+                          "(libnvinfer_lean), which that takes; use TARGET=tensorrt")  # fmt: skip
+    if options.refit and present() is None:
+        raise EngineError("--refit: TensorRT for RTX builds engines to refit on a machine with a "
+                          "GPU alone, and none is here: leave it out")  # fmt: skip
+
+
 def build(
     trt: Any, model: str, onnx: Path, profiles: Mapping[str, tuple[Shape, Shape, Shape]],
     out: Path, sm: str = "", say: Callable[[str], None] = lambda line: None,
+    options: Options | None = None, timings: Path | None = None,
 ) -> Built:  # fmt: skip
     """Builds one engine.
 
@@ -80,45 +129,74 @@ def build(
         model: its served name.
         onnx: the fp16 file.
         profiles: of `export.config.profile`.
-        out: the engine's file.
-        sm: compute capability such as "89" (TensorRT for RTX); empty: the GPU that is there.
+        out: the engine's file, written whole or not at all.
+        sm: compute capability such as "89", or several, "86,89" (TensorRT for RTX); empty: the
+            GPU that is there.
         say: takes TensorRT's warnings.
+        options: what else is asked; none by default.
+        timings: file of the timing cache; None (and TensorRT for RTX) builds without.
 
     Raises:
-        EngineError: with the ONNX node that TensorRT names, or its error messages.
+        EngineError: with the ONNX node that TensorRT names and our module, or its messages.
+        KeyboardInterrupt: Ctrl-C while it was building.
     """
-    logger = _logger(trt, say)
-    builder = trt.Builder(logger)
+    options = options or Options()
+    require_options(trt, options)
+    told_by = logger(trt, lambda line: say(explained(model, line)))
+    builder = trt.Builder(told_by)
     # TensorRT 11 and TensorRT for RTX know no other networks than strongly typed ones.
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
-    parser = trt.OnnxParser(network, logger)
+    parser = trt.OnnxParser(network, told_by)
     if not parser.parse(onnx.read_bytes()):
         errors = [parser.get_error(i) for i in range(parser.num_errors)]
         told = "; ".join(f"node {e.node_name() or e.node()!r}: {e.desc()}" for e in errors)
-        raise EngineError(f"{model}: TensorRT can't read {onnx.name}: {told}")
+        raise EngineError(f"{model}: TensorRT can't read {onnx.name}: {explained(model, told)}")
     if network.num_outputs == 0:
         raise EngineError(f"{model}: {onnx.name} holds no network")
     layers = compute_layers(trt, network)
     config = builder.create_builder_config()
     if sm:
-        config.num_compute_capabilities = 1
-        config.set_compute_capability(capability(trt, sm), 0)
+        wanted = capabilities(trt, sm)
+        config.num_compute_capabilities = len(wanted)
+        for place, one in enumerate(wanted):
+            config.set_compute_capability(one, place)
+    _set_options(trt, config, options)
+    watch = monitor(trt, model)
+    config.progress_monitor = watch
+    cached = timings is not None and not for_rtx(trt)
+    if timings is not None and cached:
+        timing.use(config, timings, say)
     profile = builder.create_optimization_profile()
     for name, (low, best, high) in profiles.items():
         profile.set_shape(name, low, best, high)
     if config.add_optimization_profile(profile) < 0:
         raise EngineError(f"{model}: TensorRT refuses the contract's profile {dict(profiles)}")
     plan = builder.build_serialized_network(network, config)
+    if watch.stopped:
+        raise KeyboardInterrupt
     if plan is None:
-        told = "; ".join(logger.errors) or "no message"
+        told = explained(model, "; ".join(told_by.errors) or "no message")
         raise EngineError(f"{model}: TensorRT can't build {onnx.name}: {told}")
-    out.write_bytes(memoryview(plan))
+    if timings is not None and cached:
+        timing.keep(config, timings)
+    write_whole(out, memoryview(plan))
     total = sum(layer.work for layer in layers)
     half = sum(layer.work for layer in layers if layer.dtype == "HALF")
     return Built(model, out.stat().st_size, layers, half / total if total else 1.0)
 
 
-def _logger(trt: Any, say: Callable[[str], None]) -> Any:
+def _set_options(trt: Any, config: Any, options: Options) -> None:
+    if options.refit:
+        config.set_flag(trt.BuilderFlag.REFIT)
+    if options.version_compatible:
+        config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
+    if options.hardware_compatible:
+        config.hardware_compatibility_level = trt.HardwareCompatibilityLevel.AMPERE_PLUS
+
+
+def logger(trt: Any, say: Callable[[str], None]) -> Any:
+    """TensorRT's logger: its `errors` are a list, and warnings go to `say`."""
+
     class Logger(trt.ILogger):
         """Keeps errors for the exception, and passes warnings on."""
 
@@ -142,6 +220,11 @@ def capability(trt: Any, sm: str) -> Any:
         names = ", ".join(n[2:] for n in known)
         raise EngineError(f"SM={sm!r} is no compute capability it builds for; there are {names}")
     return trt.ComputeCapability.__members__[f"SM{sm}"]
+
+
+def capabilities(trt: Any, sm: str) -> list[Any]:
+    """`capability` of each of "86,89"; raises EngineError for one unknown, or none."""
+    return [capability(trt, one.strip()) for one in sm.split(",")]
 
 
 def compute_layers(trt: Any, network: Any) -> list[Layer]:

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import nn
 
-from export import engine, lock, precision
+from export import engine, gpu, lock, precision, timing
 from export.config import profile
+from export.names import module_of
 from export.trace import OPSET
 from tryon.contract import CONTRACT_VERSION, MODELS, Model
 
+CALIBRATION = Path(__file__).resolve().parent / "data"
+"""The rendered pair among the requests that AutoCast calibrates on."""
+PHOTOS = ("openpeople", "openvto")
+"""Packages whose photos are the other requests."""
 AUDIT, HALF, INT8, PLAN = "audit.json", "model.fp16.onnx", "model.int8.onnx", "model.plan"
 HALF_SHARE = 0.95
 """Least share of the multiply-adds of convolutions and matrix products that must be fp16."""
@@ -26,17 +35,26 @@ class AuditError(RuntimeError):
     """An engine that computes too much in float32; names the model and its layers."""
 
 
-def facts(target: str, sm: str, hashes: Mapping[str, str]) -> dict[str, object]:
-    """What engines depend on: sources, TensorRT, GPU, precision and profiles."""
+def facts(
+    target: str, sm: str, hashes: Mapping[str, str], options: engine.Options | None = None
+) -> dict[str, object]:
+    """What engines depend on: sources, TensorRT, CUDA, GPU, precision, calibration, profiles.
+
+    Raises:
+        EngineError: the target's TensorRT isn't installed, or no GPU is there or named.
+    """
     trt = engine.load(target)
     return {
         "contract_version": CONTRACT_VERSION,
         "target": target,
         "tensorrt": str(trt.__version__),
-        "compute_capability": sm or _present_capability(),
+        "cuda": _cuda(trt),
+        "compute_capability": sm or _present().capability,
         "opset": OPSET,
         "precision": f"{'int8 or ' * wants_int8(hashes)}fp16, strongly typed",
         "modelopt": importlib.metadata.version("nvidia-modelopt"),
+        "options": asdict(options or engine.Options()),
+        "calibration": _calibration(),
         "profiles": {m.name: json.dumps(profile(m)) for m in _networks()},
         "sources": dict(hashes),
     }
@@ -47,14 +65,46 @@ def wants_int8(hashes: Mapping[str, str]) -> bool:
     return "int8" in hashes.get("engines", "")
 
 
-def _present_capability() -> str:
-    """Compute capability of the first GPU, such as "89"."""
-    import torch
+def _cuda(trt: Any) -> str:
+    """CUDA that TensorRT was built for ("12": the package's name has it), or that is here."""
+    packages = importlib.metadata.packages_distributions().get(trt.__name__.split(".")[0], [])
+    for package in packages:
+        if "cu1" in package:
+            return package.partition("cu")[2].partition("_")[0].partition("-")[0]
+    found = gpu.present()
+    # NVIDIA's images name theirs; the driver's may be newer.
+    return os.environ.get("CUDA_VERSION") or (found.cuda if found else "none")
 
-    if not torch.cuda.is_available():
+
+def _present() -> gpu.Gpu:
+    found = gpu.present()
+    if found is None:
         raise engine.EngineError("no GPU is there to build for: name one with SM=89 and "
                                  "TARGET=tensorrt_rtx")  # fmt: skip
-    return "".join(str(n) for n in torch.cuda.get_device_capability())
+    return found
+
+
+def _calibration() -> dict[str, str]:
+    """Hashes of the pictures that AutoCast calibrates on; nothing of it is drawn at random."""
+    from tryon.assets import PACKAGES
+
+    found = {file.name: lock.sha256(file) for file in sorted(CALIBRATION.glob("*.png"))}
+    return found | {name: PACKAGES[name].sha256 for name in PHOTOS}
+
+
+def fingerprint(tensors: Mapping[str, np.ndarray]) -> str:
+    """SHA-256 of named tensors: names, types, shapes and bytes."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        value = np.ascontiguousarray(tensors[name])
+        digest.update(f"{name} {value.dtype} {value.shape}\0".encode() + value.tobytes())
+    return digest.hexdigest()
+
+
+def calibration(sets: Mapping[str, Mapping[str, np.ndarray]]) -> Mapping[str, np.ndarray]:
+    """The request that AutoCast calibrates on: the first with garment and words."""
+    return next((s for s in sets.values() if s["condition"][0, 3:].all()),
+                next(iter(sets.values())))  # fmt: skip
 
 
 def halve_all(
@@ -80,15 +130,14 @@ def halve_all(
     """
     from export import gate
 
-    calibration = next((s for s in sets.values() if s["condition"][0, 3:].all()),
-                       next(iter(sets.values())))  # fmt: skip
+    request = calibration(sets)
     rows: list[precision.Loss] = []
     for model in _networks():
         say(f"{model.name}: halving and comparing with float32")
         module = modules[model.name]
         source = repository / model.name / "1" / "model.onnx"
         half = source.with_name(HALF)
-        precision.to_half(model, source, calibration, half)
+        precision.to_half(model, source, request, half)
         where = gate.picture_regions(model, module, sets)
         files = {"fp32": source, "fp16": half}
         found = gate.staged(model, module, files, sets, where)
@@ -144,7 +193,7 @@ def quantised(
 def build_all(
     repository: Path, target: str, sm: str, hashes: Mapping[str, str],
     modules: Mapping[str, nn.Module], sets: Mapping[str, Mapping[str, np.ndarray]],
-    say: Callable[[str], None] = print,
+    say: Callable[[str], None] = print, options: engine.Options | None = None,
 ) -> None:  # fmt: skip
     """`halve_all`, then each network's engine `model.plan`, the audit and the lock.
 
@@ -153,12 +202,16 @@ def build_all(
         sm: compute capability to build for; empty: the GPU that is there.
         hashes: of `repository.source_hashes`, and what was asked for as `engines`.
         modules, sets: of `halve_all`.
+        options: what else is asked of the builder.
 
     Raises:
         EngineError, PrecisionError, AuditError: nothing may be served then.
     """
     trt = engine.load(target)
-    known = facts(target, sm, hashes)
+    known = facts(target, sm, hashes, options)
+    known["calibration_inputs"] = fingerprint(calibration(sets))
+    timings = timing.timing_file(repository, f"{target}_{known['tensorrt']}",
+                                 _present().name) if not engine.for_rtx(trt) else None  # fmt: skip
     rows = halve_all(repository, modules, sets, say, wants_int8(hashes))
     built = []
     for model in _networks():
@@ -166,7 +219,9 @@ def build_all(
         half = repository / model.name / "1" / HALF
         taken = half.with_name(INT8) if half.with_name(INT8).is_file() else half
         built.append(engine.build(trt, model.name, taken, profile(model), half.with_name(PLAN),
-                                  sm if target == "tensorrt_rtx" else ""))  # fmt: skip
+                                  sm if target == "tensorrt_rtx" else "",
+                                  lambda line: say(f"  TensorRT: {line}"),
+                                  options, timings))  # fmt: skip
     say(audit_table(built))
     require_half(built)
     worst = precision.worst_of(rows)
@@ -220,7 +275,8 @@ def require_half(built: list[engine.Built]) -> None:
             raise AuditError(
                 f"{b.model}: {b.half_share:.1%} of its multiply-adds are fp16, at least "
                 f"{HALF_SHARE:.0%} must be; the largest in float32: "
-                + ", ".join(f"{x.name} ({x.dtype})" for x in wide[:3])
+                + ", ".join(f"{x.name} ({x.dtype}) of {module_of(b.model, x.name)}"
+                            for x in wide[:3])
             )
 
 

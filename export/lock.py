@@ -7,6 +7,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from export.files import write_whole
+
 LOCK = "engine.lock.json"
 
 
@@ -20,7 +22,8 @@ def write(repository: Path, facts: Mapping[str, object]) -> None:
     """Writes the lock of a repository: `facts`, and the hash of every ONNX file and engine."""
     files = sorted(p for s in ("*.onnx", "*.plan") for p in repository.rglob(s))
     hashes = {str(p.relative_to(repository)): sha256(p) for p in files}
-    (repository / LOCK).write_text(json.dumps({**facts, "files": hashes}, indent=1) + "\n")
+    text = json.dumps({**facts, "files": hashes}, indent=1) + "\n"
+    write_whole(repository / LOCK, text.encode())
 
 
 def check(repository: Path, facts: Mapping[str, object]) -> list[str]:

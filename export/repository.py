@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from export.config import TARGETS, write_configs
+from export.config import TARGETS, write_configs, write_warm_up
 from export.lock import sha256
 from tryon.contract import CONTRACT_VERSION, ENSEMBLE, MODELS
 
@@ -96,10 +96,12 @@ def assemble(
     from tryon.models.text_encoder import TextEncoder
 
     repository.parent.mkdir(parents=True, exist_ok=True)
-    with _staging(repository) as staging:
+    with beside(repository) as staging:
         served = target in TARGETS
         if served:
             write_configs(staging, target)
+            if target != "cpu":
+                write_warm_up(staging)
         rows = []
         for model in MODELS:
             folder = staging / model.name / VERSION
@@ -131,11 +133,6 @@ def assemble(
         say(table(rows))
         if finish is not None:
             finish(staging)
-        files = {
-            str(f.relative_to(staging)): f.stat().st_size
-            for f in sorted(staging.rglob("*"))
-            if f.is_file()
-        }
         stamp = {
             "contract_version": CONTRACT_VERSION,
             "target": target,
@@ -146,14 +143,14 @@ def assemble(
                 if m.kind == "onnx"
             },
             "parity": [row.as_dict() for row in rows],
-            "files": files,
+            "files": files_of(staging),
         }
         (staging / STAMP).write_text(json.dumps(stamp, indent=1) + "\n")
-        _swap(staging, repository)
+        swap(staging, repository)
 
 
 @contextlib.contextmanager
-def _staging(repository: Path) -> Iterator[Path]:
+def beside(repository: Path) -> Iterator[Path]:
     """A folder beside `repository`, deleted afterwards with whatever is in it then."""
     prefix = f".{repository.name}.tmp-"
     with (repository.parent / f".{repository.name}.lock").open("w") as lock:
@@ -168,7 +165,13 @@ def _staging(repository: Path) -> Iterator[Path]:
             shutil.rmtree(staging, ignore_errors=True)
 
 
-def _swap(new: Path, old: Path) -> None:
+def files_of(repository: Path) -> dict[str, int]:
+    """Every file of a repository, by its path in it, and its size in bytes."""
+    found = (f for f in sorted(repository.rglob("*")) if f.is_file() and f.name != STAMP)
+    return {str(f.relative_to(repository)): f.stat().st_size for f in found}
+
+
+def swap(new: Path, old: Path) -> None:
     """Puts `new` in the place of `old` and what was there in the place of `new`."""
     if not old.exists():
         new.rename(old)

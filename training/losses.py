@@ -7,12 +7,14 @@ the picture (`Discriminator.caption_loss`), beside the terms that tie words to g
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from tryon.contract import NET_HEIGHT, NET_WIDTH, PARSE
-from tryon.models.blocks import warp
+from tryon.contract import CATEGORIES, NET_HEIGHT, NET_WIDTH, PARSE
+from tryon.models.blocks import up2, warp
 from tryon.models.inpaint import class_index
 
 
@@ -95,7 +97,7 @@ def dice_loss(share: Tensor, truth: Tensor) -> Tensor:
 
 
 _AHEAD = [PARSE.index(n) for n in ("hair", "face_neck", "other")]
-"""What can stand in front of a garment and is no garment itself."""
+"""What stands in front of every garment, wherever both are."""
 _ARMS = [PARSE.index(n) for n in ("arm_left", "arm_right")]
 
 
@@ -143,26 +145,73 @@ def widened(mask: Tensor, reach: int) -> Tensor:
     return grown.to(mask.dtype)
 
 
-def front_weight(parse_before: Tensor, parse_after: Tensor, drawn: Tensor) -> Tensor:
-    """How surely the mask is told what stands in front of the garment; float (N, 1, H, W).
+def ahead(parse_after: Tensor, category: Tensor, tucked: Tensor) -> Tensor:
+    """What can stand in front of the new garment, but for arms; bool (N, H, W).
 
-    Beside the garment its own edge decides first (`inside_loss`), so there the mask counts less,
-    but for what can stand in front of it: hair, head, hands, arms that are bare before and after.
+    Hair, head and what is carried; the trousers that a top is tucked into, and the top that hangs
+    over trousers.
+
+    Args:
+        parse_after: int64 (N, H, W); category: int64 (N,); tucked: bool (N,).
     """
-    d = drawn.float()[:, None]
-    beside = (widened(d, 8) - d)[:, 0] > 0
-    bare = _among(parse_after, _ARMS) & (parse_before == parse_after)
-    free = beside & ~_among(parse_after, _AHEAD)
-    weight = torch.where(free, torch.where(bare, 0.5, 0.25), 1.0)
-    return weight[:, None]
+    top, trousers = (category == CATEGORIES.index(c) for c in ("upper", "lower"))
+    lower, upper = (parse_after == PARSE.index(c) for c in ("lower", "upper"))
+    over = lower & (top & tucked)[:, None, None] | upper & (trousers & ~tucked)[:, None, None]
+    return _among(parse_after, _AHEAD) | over
 
 
-def beside_weight(parse_after: Tensor, drawn: Tensor) -> Tensor:
+class Front(NamedTuple):
+    """What the mask learns: whether something stands in front of the garment, not where it ends.
+
+    Its own edge in its picture, brought over by the flow, is sharper than any mask: where that
+    alone ends the garment the mask is told to be open, and the picture's losses don't reach it.
+
+    truth, weight: float (N, 1, H, W); told: bool (N, 1, H, W), where those losses reach it.
+    """
+
+    truth: Tensor
+    weight: Tensor
+    told: Tensor
+
+
+_DEEP = 4.0
+"""Pixels within the garment's picture beyond which the flow is not merely a little off."""
+
+
+def front_truth(
+    parse_after: Tensor, drawn: Tensor, in_front: Tensor, flow: Tensor, inside: Tensor
+) -> Front:
+    """What stands in front of the garment.
+
+    Args:
+        parse_after: int64 (N, H, W); drawn: bool (N, H, W); in_front: bool (N, H, W), of `ahead`.
+        flow: (N, 2, h, w) predicted; inside: (N, 1, H, W) as for `inside_loss`. An arm is in front
+            where the flow lays the garment's midst; where it lays a cuff, it may be beside it.
+    """
+    d, hides = drawn[:, None], in_front[:, None]
+    arms = _among(parse_after, _ARMS)[:, None]
+    with torch.no_grad():
+        depth = warp(inside, flow.detach())
+        if depth.shape != inside.shape:
+            depth = up2(depth)
+        deep = arms & ~d & (depth > _DEEP)
+    near = widened(d.float(), 12) > 0
+    told = d | hides | deep
+    open_ = near & ~told & ~arms
+    weight = torch.where(open_, 0.25, 1.0) * (told | ~arms | ~near)
+    # The midst of a garment behind a chin or hair: few pixels, and the inside of a neckline that
+    # lies across the throat is the first that anyone sees.
+    face = _among(parse_after, _AHEAD)[:, None]
+    weight = torch.where((face | deep) & ~d & (depth > 0), 3.0, weight)
+    return Front((d | open_).float(), weight, told)
+
+
+def beside_weight(parse_after: Tensor, drawn: Tensor, in_front: Tensor) -> Tensor:
     """Where `inside_loss` counts: on the garment and around it, but not on what hides it."""
     d = drawn.float()[:, None]
     around = widened(d, 30)
-    ahead, bare = _among(parse_after, _AHEAD)[:, None], _among(parse_after, _ARMS)[:, None]
-    return around * torch.where(ahead, 0.0, torch.where(bare, 0.5, 1.0))
+    bare = _among(parse_after, _ARMS)[:, None]
+    return around * torch.where(in_front[:, None], 0.0, torch.where(bare, 0.5, 1.0))
 
 
 _CLASS_WEIGHT = torch.ones(len(PARSE))

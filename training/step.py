@@ -205,9 +205,10 @@ def run(
     text = text_terms(nets, batch, weights, seen)
     picture, iou = seen.view, torch.zeros(())
     if phase != "places":
-        terms |= layer_terms(batch, weights, seen, out)
-        picture, out["garment"], more = picture_terms(nets, weights, seen, out, perceptual)
-        terms |= more
+        layers, told = layer_terms(batch, weights, seen, out)
+        taught = {**out, "mask_packed": stopped(out["mask_packed"], told)}
+        picture, out["garment"], more = picture_terms(nets, weights, seen, taught, perceptual)
+        terms |= layers | more
         with torch.no_grad():
             shown = (out["garment"] > 0.5).float()
             drawn = seen.drawn.float()[:, None]
@@ -257,26 +258,39 @@ def place_terms(
     }  # fmt: skip
 
 
-def layer_terms(batch: dict, w: Weights, seen: Seen, out: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Flow, masks and parse: all that has an exact truth and isn't the picture."""
+def layer_terms(
+    batch: dict, w: Weights, seen: Seen, out: dict[str, Tensor]
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Flow, masks and parse: all that has an exact truth and isn't the picture.
+
+    Returns:
+        The terms; and bool (N, 1, H, W), where the picture may teach the mask (`losses.Front`).
+    """
     drawn, old = seen.drawn, seen.old
     parse_before, parse_after = batch["parse_before"].long(), batch["parse_after"].long()
     drawn_1 = drawn.float()[:, None]
-    front = losses.front_weight(parse_before, parse_after, drawn)
+    in_front = losses.ahead(parse_after, batch["category"], batch["tucked"])
+    inside = batch["shop_inside"].float()[:, None]
+    front = losses.front_truth(parse_after, drawn, in_front, out["flow_2"], inside)
     beneath = losses.beneath_truth(parse_before, parse_after, drawn, old)
     terms = {
-        "mask": w.mask * losses.mask_loss(out["mask"], drawn_1, front),
+        "mask": w.mask * losses.mask_loss(out["mask"], front.truth, front.weight),
         "parse": w.parse * losses.parse_loss(out["parse"], parse_before),
         "beneath": w.beneath * losses.beneath_loss(out["beneath"], beneath, drawn, old),
         "smooth": w.smooth * losses.smoothness_loss(out["flow"]),
     }
     valid = batch["valid"].float()[:, None]
-    inside, beside = batch["shop_inside"].float()[:, None], losses.beside_weight(parse_after, drawn)
+    beside = losses.beside_weight(parse_after, drawn, in_front)
     for name, share in (("flow_8", 0.25), ("flow_4", 0.25), ("flow", 0.5)):
         terms[name] = getattr(w, name) * losses.flow_loss(out[name], batch["flow"], valid)
         loss = losses.inside_loss(out[name], inside, drawn_1, beside)
         terms[f"inside_{name}"] = share * w.inside * loss
-    return terms
+    return terms, front.told
+
+
+def stopped(packed: Tensor, told: Tensor) -> Tensor:
+    """A packed mask (N, 4, H/2, W/2) that has gradients where it is told: bool (N, 1, H, W)."""
+    return torch.where(F.pixel_unshuffle(told, 2), packed, packed.detach())
 
 
 def picture_terms(

@@ -4,8 +4,8 @@
 
 Builds with trtexec every engine that the cache lacks for this GPU, this TensorRT and these ONNX
 files, lays configurations, steps and engines together in a folder of their own, and becomes
-tritonserver. A repository without engines (the `cuda` target) is served as it is. Standard library
-only.
+tritonserver. Engines that came with the repository must fit its lock. A repository without engines
+(the `cuda` targets) is served as it is. Standard library only.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+LOCK = "engine.lock.json"
+"""Written by the export where it built the engines itself (`export/lock.py`)."""
 COMMANDS = "trtexec.json"
 """Written by the export: model -> trtexec's arguments but for its files."""
 
@@ -61,11 +63,17 @@ def engine(model: str, onnx: Path, arguments: list[str], cache: Path, around: di
              "onnx": hashlib.sha256(onnx.read_bytes()).hexdigest()}  # fmt: skip
     key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
     plan = cache / f"{model}-{key}.plan"
+    record = plan.with_suffix(".json")
     if plan.is_file():
-        return plan
+        if recorded(record) == sha256(plan):
+            return plan
+        print(f"{model}: {plan} is not the engine that was built: it is built anew", flush=True)
     print(f"{model}: building the engine for {around['gpu']} (once; kept in {cache})", flush=True)
     beside = plan.with_suffix(".tmp")
-    command = ["trtexec", f"--onnx={onnx}", f"--saveEngine={beside}", *arguments]
+    # trtexec takes a timing cache of another GPU or TensorRT for an empty one, with a warning.
+    name = "".join(c if c.isalnum() else "-" for c in f"{around['gpu']}-{around['tensorrt']}")
+    command = ["trtexec", f"--onnx={onnx}", f"--saveEngine={beside}",
+               f"--timingCacheFile={cache / name}.timing", *arguments]  # fmt: skip
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     except OSError as error:
@@ -74,9 +82,71 @@ def engine(model: str, onnx: Path, arguments: list[str], cache: Path, around: di
         beside.unlink(missing_ok=True)
         last = "\n".join((done.stdout + done.stderr).splitlines()[-8:])
         raise ServeError(f"{model}: trtexec failed with status {done.returncode}:\n{last}")
-    plan.with_suffix(".json").write_text(json.dumps(facts, indent=1) + "\n")
+    # The record first: an engine without it, or with another's, is built again.
+    record.write_text(json.dumps(facts | {"plan": sha256(beside)}, indent=1) + "\n")
     beside.replace(plan)
     return plan
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def recorded(record: Path) -> str | None:
+    """The digest of an engine as it was built; None where that can't be read."""
+    try:
+        return str(json.loads(record.read_text())["plan"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def check_lock(models: Path) -> None:
+    """Whether engines that came with the repository are whole and for this GPU and TensorRT.
+
+    Raises:
+        ServeError: names what differs, and the command that builds them anew.
+    """
+    again = "run `make export TARGET=tensorrt` in this image, or `make export TARGET=tensorrt " \
+            "ONNX_ONLY=1` for engines that are built when the container starts"  # fmt: skip
+    try:
+        lock = json.loads((models / LOCK).read_text())
+        files: dict[str, str] = dict(lock["files"])
+        capability, tensorrt = str(lock["compute_capability"]), str(lock["tensorrt"])
+        options: dict[str, bool] = dict(lock.get("options", {}))
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ServeError(f"{models / LOCK} is missing or damaged: {again}") from None
+    for file, digest in files.items():
+        if not (models / file).is_file():
+            raise ServeError(f"{models / file} is missing: {again}")
+        if sha256(models / file) != digest:
+            raise ServeError(f"{models / file} is not the file that was locked: {again}")
+    around = surroundings()
+    here = around["gpu"].split(",")[1].strip().replace(".", "")
+    if here != capability and not options.get("hardware_compatible"):
+        raise ServeError(f"the engines are for compute capability {capability}, this GPU "
+                         f"({around['gpu']}) is {here}: {again}")  # fmt: skip
+    # NVIDIA's images name their release, 10.9.0.34; trtexec prints it without points, v100900.
+    present = os.environ.get("TENSORRT_VERSION", "")
+    if present and present != tensorrt and not options.get("version_compatible"):
+        raise ServeError(f"the engines are of TensorRT {tensorrt}, this image has {present}: "
+                         f"{again}")  # fmt: skip
+
+
+def flags(models: Path) -> list[str]:
+    """What tritonserver must be told for these engines."""
+    try:
+        asked = (models / COMMANDS).read_text()
+        compatible = "--versionCompatible" in asked
+    except OSError:
+        try:
+            lock = json.loads((models / LOCK).read_text())
+            compatible = bool(lock.get("options", {}).get("version_compatible"))
+        except OSError:
+            return []
+    # Such engines bring code of their own, which TensorRT runs only where it is told to.
+    return ["--backend-config=tensorrt,version-compatible=true"] if compatible else []
 
 
 def prepare(models: Path, cache: Path, work: Path) -> Path:
@@ -91,6 +161,10 @@ def prepare(models: Path, cache: Path, work: Path) -> Path:
                          )  # fmt: skip
     commands = models / COMMANDS
     if not commands.is_file():
+        if any(models.glob("*/1/model.plan")):
+            check_lock(models)
+        # ONNX Runtime's TensorRT provider keeps its engines there.
+        (cache / "onnxruntime").mkdir(parents=True, exist_ok=True)
         return models
     around = surroundings()
     cache.mkdir(parents=True, exist_ok=True)
@@ -116,7 +190,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         ready = prepare(options.models, options.cache, options.work)
         command = ["tritonserver", f"--model-repository={ready}", "--exit-on-error=true",
-                   *options.more]  # fmt: skip
+                   *flags(options.models), *options.more]  # fmt: skip
         os.execvp(command[0], command)
     except ServeError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
 from export.__main__ import trtexec_commands
-from export.config import TARGETS, TRITON_TYPES, all_configs, profile, write_configs
+from export.config import (
+    ONES,
+    TARGETS,
+    TRITON_TYPES,
+    WAITING,
+    all_configs,
+    profile,
+    write_configs,
+    write_warm_up,
+)
+from export.engines import HALF
 from export.repository import REPOSITORIES
 from tryon import contract
+
+TENSORRT_KEYS = {
+    "trt_engine_cache_enable", "trt_engine_cache_path", "trt_engine_cache_prefix",
+    "trt_timing_cache_enable", "trt_timing_cache_path", "trt_profile_min_shapes",
+    "trt_profile_opt_shapes", "trt_profile_max_shapes",
+}  # fmt: skip
+"""Of those that Triton's ONNX Runtime backend knows; it refuses a model with any other."""
 
 NAMES = [m.name for m in contract.MODELS] + [contract.ENSEMBLE]
 
@@ -50,7 +68,12 @@ def test_names_dtypes_and_shapes_are_the_contracts(target, name):
 
 @pytest.mark.parametrize(
     ("target", "backend", "platform"),
-    [("cpu", "python", ""), ("cuda", "onnxruntime", ""), ("tensorrt", "", "tensorrt_plan")],
+    [
+        ("cpu", "python", ""),
+        ("cuda", "onnxruntime", ""),
+        ("tensorrt", "", "tensorrt_plan"),
+        ("cuda_tensorrt", "onnxruntime", ""),
+    ],
 )
 def test_networks_run_on_the_targets_backend(target, backend, platform):
     for model in contract.MODELS:
@@ -130,3 +153,84 @@ def test_one_step_alone_starts_the_ensemble(target):
         s.model_name for s in config.ensemble_scheduling.step if set(s.input_map.values()) <= given
     ]
     assert first == ["decode"]
+
+
+GPU = [t for t in TARGETS if t != "cpu"]
+NETWORKS = [m.name for m in contract.MODELS if m.kind == "onnx"]
+
+
+@pytest.mark.parametrize("target", GPU)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_networks_on_a_gpu_batch_what_waits_and_wait_for_nobody(target, name):
+    config = parsed(target, name)
+    assert config.HasField("dynamic_batching")
+    assert config.dynamic_batching.max_queue_delay_microseconds == 0
+    # A full queue in the middle would fail one step beside others, which stops the ensemble.
+    assert not config.dynamic_batching.HasField("default_queue_policy")
+
+
+@pytest.mark.parametrize("target", GPU)
+def test_the_first_step_alone_bounds_who_waits(target):
+    config = parsed(target, "decode")
+    assert config.dynamic_batching.default_queue_policy.max_queue_size == WAITING
+    for name in NAMES:
+        if name != "decode":
+            policy = parsed(target, name).dynamic_batching.default_queue_policy
+            assert policy.max_queue_size == 0
+
+
+@pytest.mark.parametrize("target", GPU)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_warm_up_requests_fit_the_contract_and_the_profile(target, name, tmp_path):
+    write_warm_up(tmp_path)
+    warm = parsed(target, name).model_warmup
+    assert [w.batch_size for w in warm] == [1, contract.MAX_BATCH_SIZE]
+    for sample in warm:
+        assert set(sample.inputs) == {t.name for t in contract.model(name).inputs}
+        for tensor in contract.model(name).inputs:
+            found = sample.inputs[tensor.name]
+            low, _, high = profile(contract.model(name))[tensor.name]
+            assert model_config_pb2.DataType.Name(found.data_type) == TRITON_TYPES[tensor.dtype]
+            if tensor.name in ONES:  # Triton repeats the file for each of the batch
+                data = np.fromfile(tmp_path / name / "warmup" / found.input_data_file, tensor.dtype)
+                assert data.size == np.prod(found.dims) and (data == 1).all()
+            else:
+                assert found.zero_data
+            sizes = zip(low[1:], found.dims, high[1:], strict=True)
+            assert all(a <= b <= c for a, b, c in sizes)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_onnx_runtime_is_told_what_its_backend_reads(name):
+    for target in ("cuda", "cuda_tensorrt"):
+        config = parsed(target, name)
+        assert config.parameters["cudnn_conv_algo_search"].string_value == "1"
+        given = config.optimization.execution_accelerators.gpu_execution_accelerator
+        keys = {k for accelerator in given for k in accelerator.parameters}
+        # It replays addresses that the backend does not keep.
+        assert "enable_cuda_graph" not in keys and "trt_cuda_graph_enable" not in keys
+    assert not parsed("cuda", name).optimization.execution_accelerators.ListFields()
+    (accelerator,) = given
+    assert accelerator.name == "tensorrt"
+    # With it the file's own types, which the gate tested, would be overruled.
+    assert "precision_mode" not in accelerator.parameters
+    assert parsed("cuda_tensorrt", name).default_model_filename == HALF
+    assert set(accelerator.parameters) <= TENSORRT_KEYS
+    shapes = profile(contract.model(name))
+    for i, kind in enumerate(("min", "opt", "max")):
+        told = accelerator.parameters[f"trt_profile_{kind}_shapes"]
+        assert dict(part.split(":") for part in told.split(",")) == {
+            n: "x".join(str(d) for d in triple[i]) for n, triple in shapes.items()
+        }
+
+
+def test_graphs_are_captured_where_shapes_are_fixed():
+    on = {n for n in NETWORKS if parsed("tensorrt", n).optimization.cuda.graphs}
+    assert on == {"pose", "image_encoder"}
+
+
+@pytest.mark.parametrize("target", GPU)
+def test_no_response_cache_where_it_can_hold_nothing(target):
+    """Triton keeps answers that lie in CPU memory alone; a network's go to the next on the GPU."""
+    for name in NETWORKS:
+        assert not parsed(target, name).response_cache.enable

@@ -5,6 +5,7 @@ The container itself can't be built where these tests run; what its parts name i
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 import os
@@ -105,6 +106,81 @@ def test_what_is_missing_is_named_with_what_to_do(place: Path) -> None:
     assert done.returncode == 1 and "make export TARGET=tensorrt" in done.stderr
 
 
+def test_a_damaged_engine_in_the_cache_is_built_anew(place: Path) -> None:
+    serve(place)
+    plan = next((place / "cache").glob("*.plan"))
+    plan.write_text("other\n")
+    done = serve(place)
+    assert done.returncode == 0 and "is not the engine that was built" in done.stdout
+    assert built(place) == 2 and plan.read_text() == "plan\n"
+    plan.with_suffix(".json").unlink()
+    assert serve(place).returncode == 0 and built(place) == 3
+
+
+def test_engines_share_a_timing_cache_for_this_gpu(place: Path) -> None:
+    serve(place)
+    said = (place / "log").read_text()
+    assert f"--timingCacheFile={place / 'cache'}/NVIDIA-Test--8-9--570-1-" in said
+    assert ".timing" in said
+
+
+@pytest.fixture
+def locked(place: Path) -> Path:
+    """A repository whose engines were built by the export, with its lock."""
+    (place / "models" / "trtexec.json").unlink()
+    plan = place / "models" / "pose" / "1" / "model.plan"
+    plan.write_bytes(b"engine")
+    write_lock(place)
+    return place
+
+
+def write_lock(place: Path, **more: object) -> None:
+    plan = place / "models" / "pose" / "1" / "model.plan"
+    files = {"pose/1/model.plan": hashlib.sha256(plan.read_bytes()).hexdigest()}
+    facts = {"compute_capability": "89", "tensorrt": "10.9", "files": files, **more}
+    (place / "models" / "engine.lock.json").write_text(json.dumps(facts))
+
+
+def test_engines_are_served_where_they_fit_their_lock(locked: Path) -> None:
+    done = serve(locked, TENSORRT_VERSION="10.9")
+    assert f"served --model-repository={locked / 'models'}" in done.stdout, done.stderr
+    assert built(locked) == 0
+
+
+def test_engines_that_do_not_fit_their_lock_are_not_served(locked: Path) -> None:
+    def refused(**more: str) -> str:
+        done = serve(locked, **more)
+        assert done.returncode == 1 and "served" not in done.stdout
+        assert "make export TARGET=tensorrt" in done.stderr
+        return done.stderr
+
+    assert "of TensorRT 10.9, this image has 11.0" in refused(TENSORRT_VERSION="11.0")
+    write_lock(locked, compute_capability="90")
+    assert "for compute capability 90, this GPU" in refused()
+    write_lock(locked)
+    plan = locked / "models" / "pose" / "1" / "model.plan"
+    plan.write_bytes(b"another")
+    assert "model.plan is not the file that was locked" in refused()
+    (locked / "models" / "engine.lock.json").write_text("{")
+    assert "damaged" in refused()
+    (locked / "models" / "engine.lock.json").unlink()
+    assert "missing" in refused()
+
+
+def test_compatible_engines_are_served_elsewhere(locked: Path) -> None:
+    options = {"hardware_compatible": True, "version_compatible": True}
+    write_lock(locked, compute_capability="80", options=options)
+    done = serve(locked, TENSORRT_VERSION="10.10")
+    assert "--backend-config=tensorrt,version-compatible=true --grpc-port" in done.stdout
+    write_lock(locked)
+    assert "version-compatible" not in serve(locked).stdout
+
+
+def test_trtexec_builds_what_tritonserver_is_told_to_load(place: Path) -> None:
+    (place / "models" / "trtexec.json").write_text(json.dumps({"pose": ["--versionCompatible"]}))
+    assert "--backend-config=tensorrt,version-compatible=true" in serve(place).stdout
+
+
 def test_the_export_writes_what_the_container_reads() -> None:
     spec = importlib.util.spec_from_file_location("serve", CONTAINER / "serve.py")
     assert spec is not None and spec.loader is not None
@@ -112,9 +188,11 @@ def test_the_export_writes_what_the_container_reads() -> None:
     spec.loader.exec_module(module)
     source = (ROOT / "export" / "__main__.py").read_text()
     assert f'"{module.COMMANDS}"' in source
+    from export import lock
     from export.__main__ import trtexec_arguments
     from tryon.contract import MODELS
 
+    assert module.LOCK == lock.LOCK
     arguments = trtexec_arguments()
     assert set(arguments) == {m.name for m in MODELS if m.kind == "onnx"}
     assert all(parts[0] == "--stronglyTyped" and len(parts) == 4 for parts in arguments.values())
@@ -140,6 +218,36 @@ def test_compose_and_dockerfiles_name_what_is_there() -> None:
     names = re.search(r"\^\(([a-z|-]+)\)==", (CONTAINER / "Dockerfile").read_text())
     assert names is not None
     assert all(re.search(rf"^{name}==", pins, re.M) for name in names[1].split("|"))
+
+
+def test_every_service_is_confined_and_watched() -> None:
+    services = yaml.safe_load((CONTAINER / "compose.yaml").read_text())["services"]
+    dockerfile = (CONTAINER / "Dockerfile").read_text()
+    assert "HEALTHCHECK" in dockerfile and "/v2/health/ready" in dockerfile
+    for name, service in services.items():
+        assert service["read_only"] and service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert service["user"] not in ("0", "root"), name
+        assert set(service["deploy"]["resources"]["limits"]) == {"memory", "pids"}, name
+        assert name == "server" or "healthcheck" in service, name
+        assert "image" not in service or re.search(r":v?\d", service["image"]), name
+    assert f"--uid {services['server']['user']} " in dockerfile
+    assert f"uid={services['server']['user']}" in services["server"]["tmpfs"][0]
+
+
+def test_the_dashboards_lie_where_grafana_looks() -> None:
+    provider = CONTAINER / "grafana" / "provisioning" / "dashboards" / "tryon.yaml"
+    path = yaml.safe_load(provider.read_text())["providers"][0]["options"]["path"]
+    mounts = yaml.safe_load((CONTAINER / "compose.yaml").read_text())["services"]["grafana"]
+    assert f"./grafana/dashboards:{path}:ro" in mounts["volumes"]
+
+
+def test_what_onnx_runtime_builds_is_kept_in_the_volume() -> None:
+    from export.config import ENGINE_CACHE
+
+    mounts = yaml.safe_load((CONTAINER / "compose.yaml").read_text())["services"]["server"]
+    assert f"engines:{os.path.dirname(ENGINE_CACHE)}" in mounts["volumes"]
+    assert f'cache / "{os.path.basename(ENGINE_CACHE)}"' in (CONTAINER / "serve.py").read_text()
 
 
 def test_the_dashboard_asks_for_metrics_that_triton_has() -> None:

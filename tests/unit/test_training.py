@@ -34,7 +34,7 @@ from training.data.styling import SIZES
 from training.dataset import SHARED, Pairs, loader, scene_files
 from training.journal import Journal
 from training.shapes import named
-from training.step import Weights, assemble, discriminator_loss, picture_terms, run, see
+from training.step import Weights, assemble, discriminator_loss, picture_terms, run, see, stopped
 from tryon.contract import CATEGORIES, LANDMARKS, NET_HEIGHT, NET_WIDTH, PARSE
 from tryon.models import system
 from tryon.models.blocks import pixel_coordinates
@@ -302,9 +302,11 @@ def test_one_batch_is_learned_and_a_wrong_garment_costs(folder: Path) -> None:
         verdict.backward()
         judge.step()
         history.append({**result.terms, "discriminator": float(verdict)})
-    places = run(nets, batch, Weights(), "places", perceptual=False)
+    places, whole = (
+        run(nets, batch, Weights(), phase, perceptual=False) for phase in ("places", "truth")
+    )
     assert "flow_parts" in places.terms and "mask" not in places.terms
-    assert abs(places.terms["landmarks"] - result.terms["landmarks"]) < 0.1
+    assert abs(places.terms["landmarks"] - whole.terms["landmarks"]) < 1e-3
     first, last = history[0], history[-1]
     for name in ("garment_landmarks", "landmarks", "garment_mask", "mask", "parse", "flow",
                  "painter", "perceptual", "discriminator"):  # fmt: skip
@@ -412,14 +414,50 @@ def test_inside_loss_pulls_the_flow_to_the_garment_s_edge() -> None:
     assert off.grad[:, 1].sum() > 0
 
 
-def test_the_mask_counts_less_beside_the_garment_but_not_behind_hair() -> None:
+def test_trousers_hide_a_top_that_is_tucked_in_and_a_top_hides_trousers() -> None:
+    after = torch.tensor([[[PARSE.index(n) for n in ("upper", "lower", "hair", "arm_left")]]] * 4)
+    category = torch.tensor([CATEGORIES.index(c) for c in ("upper", "upper", "lower", "dress")])
+    tucked = torch.tensor([True, False, False, True])
+    assert losses.ahead(after, category, tucked)[:, 0].tolist() == [
+        [False, True, True, False],
+        [False, False, True, False],
+        [True, False, True, False],
+        [False, False, True, False],
+    ]
+
+
+def test_the_mask_learns_what_is_in_front_and_leaves_the_edge_to_the_flow() -> None:
     after = torch.zeros(1, 64, 64, dtype=torch.long)
     after[:, 20:40, 20:40] = PARSE.index("upper")
     after[:, 10:20, 20:40] = PARSE.index("hair")
+    after[:, 25:35, 32:50] = PARSE.index("arm_left")  # before the garment, and beside it
     drawn = after == PARSE.index("upper")
-    weight = losses.front_weight(after, after, drawn)[0, 0]
-    assert weight[30, 30] == 1 and weight[15, 30] == 1 and weight[60, 60] == 1
-    assert weight[43, 30] == 0.25
+    in_front = after == PARSE.index("hair")
+    flow = pixel_coordinates(64, 64, torch.zeros(1))  # the garment lies where it is drawn
+    inside = torch.full((1, 1, 64, 64), -9.0)
+    inside[..., 20:40, 20:40] = 9.0
+    truth, weight, told = (
+        x[0, 0] for x in losses.front_truth(after, drawn, in_front, flow, inside)
+    )
+    for y, x, is_open, counts, reached in (
+        (22, 22, 1, 1.0, True),  # the garment
+        (15, 30, 0, 1.0, True),  # hair
+        (43, 22, 1, 0.25, False),  # beside its edge, which the flow draws
+        (30, 34, 0, 3.0, True),  # the arm before it, where the flow lays its midst
+        (30, 46, 0, 0.0, False),  # the arm beside it
+        (60, 60, 0, 1.0, False),  # far away
+    ):
+        assert (truth[y, x], weight[y, x], told[y, x]) == (is_open, counts, reached), (y, x)
+
+
+def test_the_pictures_losses_reach_the_mask_where_it_is_told() -> None:
+    packed = torch.randn(1, 4, 8, 8, requires_grad=True)
+    told = torch.zeros(1, 1, 16, 16, dtype=torch.bool)
+    told[..., :5] = True
+    shown = F.pixel_shuffle(stopped(packed, told), 2)
+    shown.sum().backward()
+    assert torch.equal(F.pixel_shuffle(packed.grad, 2) > 0, told)
+    assert torch.equal(shown, F.pixel_shuffle(packed, 2))
 
 
 def test_votes_cost_least_at_the_landmark_and_beyond_the_frame_nothing() -> None:

@@ -193,6 +193,7 @@ def compose(
         whether there is one; flow float32 (2, 256, 192) in 0..1 of the canvas, valid uint8
         (256, 192); parse_before, parse_after uint8 (256, 192); drawn uint8 (256, 192), where the
         new garment is; old uint8 (256, 192), where what it replaces was; category int64;
+        tucked bool, whether the top is worn tucked in after;
         caption (str, empty: none), truth_caption (str); restyle float32 (5,): strength, colour,
         weight; and `words*`, what the painter learns from.
     """
@@ -326,6 +327,7 @@ def compose(
         "drawn": np.ascontiguousarray(drawn[:, view]),
         "old": np.ascontiguousarray(old[:, view]),
         "category": np.array(CATEGORIES.index(category)),
+        "tucked": np.array(bool(scene.meta["tucked"][after])),
         "caption": caption,
         "truth_caption": truth,
         "restyle": restyle,

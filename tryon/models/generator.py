@@ -52,6 +52,9 @@ def _centre(x: Tensor) -> Tensor:
     return x[..., margin:-margin] if margin else x
 
 
+_REACH = 1.5
+"""How much further than its mask a garment reaches, where its alpha lets it: at 1 its mask alone
+ends it, at 3 the shadows that lie beside it in its own photo come along."""
 _NEAR = 1
 """Pixels of the parse by which the old garment's rim may lie beside it."""
 
@@ -325,6 +328,9 @@ class Generator(nn.Module):
         z = self.fusion(z_image, z_text, condition)
         out = self.predict(rgb, pose, garment, z, condition, small)
         restyle = self.fusion.recolour(z_image, z_text, condition)
+        # The canvas's alpha ends the garment at its own pixels; its mask, as coarse as the view,
+        # would round off the corners of cuffs and hems.
+        out["covered"] = (_REACH * out["covered"]).clamp(max=1)
         maps = self.maps(out, rgb, restyle, small, own_mask, condition)
         if self.bounded:
             corners, placement = changed_box(maps, placement, window)

@@ -1,0 +1,1 @@
+"""Request files of NVIDIA's own load generator, for the served ensemble."""

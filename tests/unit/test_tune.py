@@ -1,0 +1,172 @@
+"""The search for settings, on made-up scores and a made-up repository."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from fake_triton import FakeTriton, serve
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2
+
+from benchmarks import tune
+from benchmarks.inputs import Inputs
+from benchmarks.load import Window
+from benchmarks.server import Server
+from deploy.embedded import ServerError, check_repository
+from export.config import SETTINGS, model_config
+from export.repository import STAMP
+from tryon import contract
+
+
+def test_every_kind_of_setting_is_tried():
+    found = tune.moves(SETTINGS, 2)
+    names = [move.name for move in found]
+    assert len(set(names)) == len(names)
+    for wanted in ("generator: 1 threads", "detector: 2 threads", "steps on no core of their own",
+                   "generator: 2 processes", "decode: 2 processes", "pose: batches, 0 us",
+                   "generator: batches, 2000 us"):  # fmt: skip
+        assert wanted in names
+    assert all(move.settings != SETTINGS for move in found)
+    alone = next(m for m in found if m.name == "pose: 2 processes").settings
+    assert "pose" not in alone.cores and alone.instances == {"pose": 2}
+
+
+def test_settings_reach_the_configuration():
+    settings = replace(SETTINGS, instances={"pose": 2}, queue_delay={"pose": 2000}, cores={})
+    text = model_config(contract.model("pose"), "cpu", settings)
+    config = text_format.Parse(text, model_config_pb2.ModelConfig())
+    assert config.instance_group[0].count == 2
+    assert config.dynamic_batching.max_queue_delay_microseconds == 2000
+    assert "core" not in config.parameters
+    plain = text_format.Parse(
+        model_config(contract.model("pose"), "cuda", settings), model_config_pb2.ModelConfig()
+    )
+    assert plain.instance_group[0].count == 1
+    assert plain.dynamic_batching.max_queue_delay_microseconds == 0
+
+
+def test_scores_are_of_the_goal():
+    window = Window([50.0, 90.0, 110.0, 100.0], 2.0)
+    assert tune.score(window, "latency") == pytest.approx(1000 / 95)
+    assert tune.score(window, "frames") == 1.5
+    assert tune.best({1: [5.0, 5.0], 2: [7.0, 9.0]}) == [7.0, 9.0]
+    assert tune.against({1: [0.0, 0.0]}, {1: [0.0, 0.0]})["value"] == 1.0
+
+
+def made_up(gains, calls=None, seed=0):
+    """Scores of settings: each change that is in force counts by its factor; with noise."""
+    rng = np.random.default_rng(seed)
+
+    def worth(settings):
+        value = 10.0
+        for name, factor in gains.items():
+            holds = {
+                "pin": not settings.cores, "generator 1": settings.threads["generator"] == 1,
+                "pose 2": settings.instances.get("pose") == 2,
+                "delay": settings.queue_delay.get("generator") == 2000,
+            }[name]  # fmt: skip
+            value *= factor if holds else 1.0
+        return value
+
+    def measure(new, old):
+        if calls is not None:
+            calls.append((new, old))
+        if new.instances.get("crop") == 2:
+            raise ServerError("the server ended with status 1\nand much more")
+        speed = np.exp(0.2 * rng.standard_normal(8))
+        return tuple(
+            {1: list(worth(s) * speed * np.exp(0.02 * rng.standard_normal(8)))} for s in (new, old)
+        )
+
+    return measure
+
+
+def test_what_is_surely_better_is_kept_and_built_upon():
+    calls = []
+    gains = {"generator 1": 1.15, "pin": 0.9, "pose 2": 1.1, "delay": 0.7}
+    said = []
+    settings, tried = tune.climb(SETTINGS, 2, made_up(gains, calls), said.append)
+    kept = [row.name for row in tried if row.kept]
+    assert "generator: 1 threads" in kept and "pose: 2 processes" in kept
+    assert settings.threads["generator"] == 1 and settings.instances["pose"] == 2
+    assert settings.cores and "generator" not in settings.queue_delay
+    assert calls[-1][1] == settings or calls[-1][0] == settings, "later moves start from it"
+    broken = next(row for row in tried if row.name == "crop: 2 processes")
+    assert broken.problem == "the server ended with status 1" and not broken.kept
+    text = tune.table("latency", tried)
+    assert max(len(line) for line in text.splitlines()) <= 100 and "kept" in text
+
+
+def test_noise_alone_changes_little():
+    kept = 0
+    for seed in range(5):
+        _, tried = tune.climb(SETTINGS, 2, made_up({}, seed=seed), lambda line: None)
+        kept += sum(row.kept for row in tried)
+    assert kept <= 3
+
+
+def test_only_some_moves_and_none_of_that_name():
+    _, tried = tune.climb(SETTINGS, 2, made_up({}), lambda line: None, only="generator")
+    assert tried and all("generator" in row.name for row in tried)
+    with pytest.raises(tune.TuneError, match="--only 'cutter'"):
+        tune.climb(SETTINGS, 2, made_up({}), lambda line: None, only="cutter")
+
+
+def test_what_is_found_is_written_as_config_would_have_it(tmp_path):
+    settings = replace(SETTINGS, instances={"pose": 2})
+    tried = [
+        tune.Tried("pose: 2 processes", {"value": 1.1, "low": 1.05, "high": 1.2}, 11, 10, True)
+    ]
+    tune.write(tmp_path, "frames", settings, tried, {"machine": {}})
+    text = (tmp_path / "frames.txt").read_text()
+    assert 'INSTANCES: dict[str, int] = {"pose": 2}' in text and "pictures a second" in text
+    scope: dict = {}
+    exec(text.split("for export/config.py:")[1], scope)
+    assert scope["THREADS"] == SETTINGS.threads and scope["CORES"] == SETTINGS.cores
+    made = json.loads((tmp_path / "frames.json").read_text())
+    assert made["settings"]["instances"] == {"pose": 2} and made["tried"][0]["kept"]
+    tune.write(tmp_path, "latency", SETTINGS, [], {})
+    assert "stays as it is" in (tmp_path / "latency.txt").read_text()
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_a_repository_is_laid_out_of_links(tmp_path):
+    source, folder = tmp_path / "cpu", tmp_path / "other"
+    for model in (*contract.MODELS,):
+        (source / model.name / "1").mkdir(parents=True)
+        (source / model.name / "1" / "model.py").write_text(model.name)
+    (source / contract.ENSEMBLE / "1").mkdir(parents=True)
+    (source / STAMP).write_text("{}")
+    folder.mkdir()
+    settings = replace(SETTINGS, threads={**SETTINGS.threads, "pose": 2})
+    for _ in range(2):
+        tune.lay_out(source, folder, settings)
+    check_repository(folder)
+    assert (folder / "pose" / "1" / "model.py").read_text() == "pose"
+    assert (
+        'key: "threads" value { string_value: "2" }' in (folder / "pose/config.pbtxt").read_text()
+    )
+    assert not (source / "pose" / "config.pbtxt").exists()
+
+
+def test_servers_take_turns_with_new_garments(monkeypatch):
+    monkeypatch.setattr(tune, "WINDOW", 0.02)
+    person = np.full((80, 64, 3), 200, np.uint8)
+    with serve(FakeTriton()) as (one, first), serve(FakeTriton()) as (two, second):
+        servers = [Server(first), Server(second)]
+        a, b = tune.measured(servers, Inputs(person, person), "frames", 0.1)
+        for server in servers:
+            server.close()
+    assert set(a) == set(b) == set(tune.CALLERS["frames"])
+    assert len(a[1]) == len(b[1]) >= 2 and all(value > 0 for value in a[1])
+    assert one.requests[0].prompt == two.requests[0].prompt
+    assert len({r.prompt for r in one.requests}) > 3
+
+
+def test_errors_are_one_line(tmp_path, capsys):
+    assert tune.main(["--repository", str(tmp_path), "--out", str(tmp_path / "o")]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("tune: ") and said.count("\n") == 1 and "make export" in said
