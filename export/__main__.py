@@ -111,6 +111,10 @@ def main(arguments: list[str] | None = None) -> int:
         print("error: TARGET=tensorrt_rtx builds for a GPU that need not be here: name its compute "
               "capability, such as SM=89 (GeForce 40), 120 (GeForce 50)", file=sys.stderr)
         return 1
+    if options.precision == "int8" and options.engine.refit:
+        print("error: --refit takes the weights of fp16 files: leave --precision int8 out",
+              file=sys.stderr)  # fmt: skip
+        return 1
     if options.precision == "int8" and (options.target not in ENGINE_TARGETS or options.onnx_only):
         print("error: --precision int8 is for engines that are built here: TARGET=tensorrt_rtx or "
               "TARGET=tensorrt, without ONNX_ONLY", file=sys.stderr)  # fmt: skip
@@ -145,7 +149,7 @@ def _export(repository: Path, target: str, options: argparse.Namespace) -> int:
     os.environ.setdefault("TQDM_DISABLE", "1")  # transformers' bars for a load of 0.1 s
 
     from export.engines import AuditError
-    from export.gate import requests
+    from export.gate import not_run, requests
     from export.parity import DriftError
     from export.precision import PrecisionError
     from export.trace import TraceError
@@ -162,6 +166,7 @@ def _export(repository: Path, target: str, options: argparse.Namespace) -> int:
 
             if options.onnx_only or target not in ENGINE_TARGETS:
                 engines.halve_all(staging, pipeline.models, sets)
+                print(not_run("no engine is built"))
             if options.onnx_only and target == "tensorrt":
                 commands = json.dumps(trtexec_arguments(options.engine), indent=1) + "\n"
                 (staging / "trtexec.json").write_text(commands)
@@ -175,7 +180,7 @@ def _export(repository: Path, target: str, options: argparse.Namespace) -> int:
         )  # fmt: skip
     except (AssetError, WeightsError, TraceError, DriftError, engine.EngineError,
             PrecisionError, AuditError) as error:  # fmt: skip
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {error}\nNothing was exported: what was there still is", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("stopped; nothing was written", file=sys.stderr)

@@ -16,13 +16,17 @@ import onnxruntime
 import torch
 from torch import nn
 
+from export.names import module_of
 from tryon.tolerances import HALF_RELATIVE, LEAST_SPREAD, ONNX_RELATIVE
 
 AT_ONCE = 100
 """Tensors compared in one run: all of a generator's at once would take several GB."""
 FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
 
-Measure = Callable[[np.ndarray, np.ndarray], float]
+Tensors = Callable[
+    [onnx.ModelProto, Collection[str], Mapping[str, np.ndarray]], dict[str, np.ndarray]
+]
+"""Tensors within a graph by name: of the graph, their names, and its inputs by name."""
 
 
 @dataclass(frozen=True)
@@ -63,36 +67,10 @@ def spread_off(expected: np.ndarray, found: np.ndarray) -> float:
     return float(np.abs(one - two).mean()) / max(spread, LEAST_SPREAD)
 
 
-def module_name(root: nn.Module, network: str, node: str) -> str:
-    """The torch module whose call left a node, such as "generator.fine.1.first.0".
-
-    Args:
-        root: the network. network: its served name, the answer's first part.
-        node: the ONNX node's name: the tracer writes a module's calls as
-            /fine/fine.1/first/first.0/Conv.
-    """
-    module, path = root, [network]
-    for part in node.strip("/").split("/")[:-1]:
-        # A container that isn't called itself is left out of the node's name, and one that is gives
-        # its name to its numbered children: the nearest module of that name is the one.
-        names = [n for n, _ in module.named_modules() if n and _ends(n, part, path[-1])]
-        if not names:
-            break
-        name = min(names, key=len)
-        module = module.get_submodule(name)
-        path.append(name)
-    return ".".join(path)
-
-
-def _ends(name: str, part: str, parent: str) -> bool:
-    own = parent.rsplit(".", 1)[-1]
-    numbered = part.removeprefix(f"{own}.")
-    return name in (part, numbered) or name.endswith(f".{part}")
-
-
 def first_parting(
     source: Path, suspect: Path, inputs: Mapping[str, np.ndarray], network: str,
     module: nn.Module | None = None, bound: float = HALF_RELATIVE,
+    compute: Tensors | None = None,
 ) -> Parting | None:  # fmt: skip
     """The first tensor, in topological order, in which two graphs with the same names differ.
 
@@ -101,20 +79,22 @@ def first_parting(
         inputs: of both, by name.
         network: its served name; module: its torch module, for the module's name.
         bound: the largest mean difference, in units of a tensor's standard deviation.
+        compute: gives tensors within the second; by default `onnx_tensors`, as for the first.
 
     Returns:
         None where every tensor keeps within the band.
     """
     one, two = onnx.load(str(source)), onnx.load(str(suspect))
     shared = {o for node in two.graph.node for o in node.output if o}
-    kinds = _kinds(one)
+    kinds = _floats(one)
     names = [
         o for node in one.graph.node if node.op_type != "Constant"
         for o in node.output if o in shared and o in kinds
     ]  # fmt: skip
     for first in range(0, len(names), AT_ONCE):
         part = names[first : first + AT_ONCE]
-        expected, found = _tensors(one, part, inputs), _tensors(two, part, inputs)
+        expected = onnx_tensors(one, part, inputs)
+        found = (compute or onnx_tensors)(two, part, inputs)
         for name in part:
             off = spread_off(expected[name], found[name])
             if not off <= bound:
@@ -122,11 +102,16 @@ def first_parting(
     return None
 
 
-def _kinds(model: onnx.ModelProto) -> set[str]:
-    """The names of a graph's float tensors."""
+def _types(model: onnx.ModelProto) -> dict[str, int]:
+    """Name -> element type of the tensors that a graph's nodes give."""
     inferred = onnx.shape_inference.infer_shapes(model)
     values = (*inferred.graph.value_info, *inferred.graph.output)
-    return {v.name for v in values if v.type.tensor_type.elem_type in FLOATS}
+    return {v.name: v.type.tensor_type.elem_type for v in values}
+
+
+def _floats(model: onnx.ModelProto) -> set[str]:
+    """The names of a graph's float tensors."""
+    return {name for name, kind in _types(model).items() if kind in FLOATS}
 
 
 def _parting(
@@ -134,23 +119,27 @@ def _parting(
     module: nn.Module | None,
 ) -> Parting:  # fmt: skip
     node = next(n for n in graph.graph.node if tensor in n.output)
-    where = network if module is None else module_name(module, network, node.name)
+    where = module_of(network, node.name, module)
     return Parting(tensor, node.name, node.op_type, where, off, bound)
 
 
-def _tensors(
-    graph: onnx.ModelProto, names: Collection[str], inputs: Mapping[str, np.ndarray]
-) -> dict[str, np.ndarray]:
-    """Tensors within a graph, by name, as ONNX Runtime computes them."""
+def tapped(graph: onnx.ModelProto, names: Collection[str]) -> onnx.ModelProto:
+    """A copy of a graph whose outputs are the named tensors."""
     model = onnx.ModelProto()
     model.CopyFrom(graph)
-    given = {v.name for v in model.graph.output}
-    # Whose type isn't said ONNX Runtime infers.
-    wanted = [v for v in model.graph.output if v.name in names]
-    wanted += [onnx.ValueInfoProto(name=n) for n in names if n not in given]
+    kinds = _types(model)
+    # TensorRT wants an output's type; ranks are inferred.
+    wanted = [onnx.helper.make_tensor_value_info(n, kinds[n], None) for n in names]
     # AutoCast states shapes of the inputs that it calibrated on.
     del model.graph.output[:], model.graph.value_info[:]
     model.graph.output.extend(wanted)
+    return model
+
+
+def onnx_tensors(
+    graph: onnx.ModelProto, names: Collection[str], inputs: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Tensors within a graph, by name, as ONNX Runtime computes them."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = torch.get_num_threads()
@@ -158,7 +147,7 @@ def _tensors(
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     with tempfile.TemporaryDirectory() as folder:  # a graph over 2 GB has no string
         path = Path(folder) / "tapped.onnx"
-        onnx.save(model, str(path))
+        onnx.save(tapped(graph, names), str(path))
         session = onnxruntime.InferenceSession(str(path), options, ["CPUExecutionProvider"])
     values = session.run(list(names), {i.name: inputs[i.name] for i in session.get_inputs()})
     return dict(zip(names, values, strict=True))
@@ -196,7 +185,7 @@ def first_module(
     for name, value in calls:
         if name in once and f"{network}.{name}" in last:
             expected.setdefault(last[f"{network}.{name}"], value.numpy())
-    found = _tensors(graph, list(expected), inputs) if expected else {}
+    found = onnx_tensors(graph, list(expected), inputs) if expected else {}
     for name, told in expected.items():
         if told.size != found[name].size:  # laid out otherwise, or a pad's rows
             continue
@@ -239,12 +228,12 @@ def _last_tensors(
     graph: onnx.ModelProto, module: nn.Module, network: str
 ) -> Iterator[tuple[str, str]]:
     """Module -> the last float tensor that was made within it."""
-    kinds = _kinds(graph)
+    kinds = _floats(graph)
     known: dict[str, str] = {}
     for node in graph.graph.node:
         scope = node.name.rpartition("/")[0]
         if scope not in known:
-            known[scope] = module_name(module, network, node.name)
+            known[scope] = module_of(network, node.name, module)
         name = known[scope]
         for output in node.output:
             while output in kinds and "." in name:

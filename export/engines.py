@@ -6,6 +6,7 @@ import hashlib
 import importlib.metadata
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
@@ -16,9 +17,10 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from export import engine, gpu, lock, precision, timing
+from export import engine, gpu, inspector, lock, precision, runner, timing
 from export.config import profile
 from export.names import module_of
+from export.repository import FORMS, PLAN
 from export.trace import OPSET
 from tryon.contract import CONTRACT_VERSION, MODELS, Model
 
@@ -26,7 +28,7 @@ CALIBRATION = Path(__file__).resolve().parent / "data"
 """The rendered pair among the requests that AutoCast calibrates on."""
 PHOTOS = ("openpeople", "openvto")
 """Packages whose photos are the other requests."""
-AUDIT, HALF, INT8, PLAN = "audit.json", "model.fp16.onnx", "model.int8.onnx", "model.plan"
+AUDIT, HALF, INT8 = "audit.json", FORMS["fp16"], FORMS["int8"]
 HALF_SHARE = 0.95
 """Least share of the multiply-adds of convolutions and matrix products that must be fp16."""
 
@@ -151,7 +153,6 @@ def halve_all(
             say(f"{model.name}: INT8 {int8_report(tried)[model.name]}")
             rows += tried
     say(precision.table(rows))
-    say(gate.left_out())
     return rows
 
 
@@ -204,9 +205,14 @@ def build_all(
         modules, sets: of `halve_all`.
         options: what else is asked of the builder.
 
+    Where the engines' GPU is here, they are run as the gate's next stage, and TensorRT is asked in
+    which types it built them.
+
     Raises:
-        EngineError, PrecisionError, AuditError: nothing may be served then.
+        EngineError, PrecisionError, DriftError, AuditError: nothing may be served then.
     """
+    from export import gate
+
     trt = engine.load(target)
     known = facts(target, sm, hashes, options)
     known["calibration_inputs"] = fingerprint(calibration(sets))
@@ -216,12 +222,15 @@ def build_all(
     built = []
     for model in _networks():
         say(f"{model.name}: building the engine")
-        half = repository / model.name / "1" / HALF
-        taken = half.with_name(INT8) if half.with_name(INT8).is_file() else half
-        built.append(engine.build(trt, model.name, taken, profile(model), half.with_name(PLAN),
+        taken = list(gate.files_of(repository, model).values())[-1]
+        built.append(engine.build(trt, model.name, taken, profile(model), taken.with_name(PLAN),
                                   sm if target == "tensorrt_rtx" else "",
                                   lambda line: say(f"  TensorRT: {line}"),
                                   options, timings))  # fmt: skip
+    why_not = runner.obstacle(target, sm, options or engine.Options())
+    if not why_not:
+        rows += run_all(trt, repository, modules, sets, built, say)
+    say(gate.not_run(why_not))
     say(audit_table(built))
     require_half(built)
     worst = precision.worst_of(rows)
@@ -229,8 +238,43 @@ def build_all(
                                  "fp16": [row.as_dict() for row in worst]}  # fmt: skip
     if wants_int8(hashes):
         report["int8"] = int8_report(rows)
-    (repository / AUDIT).write_text(json.dumps(report, indent=1) + "\n")
+    # A layer a line.
+    text = re.sub(r"\{[^{}]*\}", lambda found: " ".join(found[0].split()),
+                  json.dumps(report, indent=1))  # fmt: skip
+    (repository / AUDIT).write_text(text + "\n")
     lock.write(repository, known)
+
+
+def run_all(
+    trt: Any, repository: Path, modules: Mapping[str, nn.Module],
+    sets: Mapping[str, Mapping[str, np.ndarray]], built: list[engine.Built],
+    say: Callable[[str], None] = print,
+) -> list[precision.Loss]:  # fmt: skip
+    """Each engine's answers on the GPU against the file that it was built from and against torch.
+
+    Args:
+        trt: of `engine.load`.
+        repository, modules, sets, say: of `halve_all`.
+        built: the engines; their layers get the types that TensorRT built them in.
+
+    Raises:
+        PrecisionError, EngineError: an engine answers otherwise, or not at all.
+    """
+    from export import gate
+
+    rows: list[precision.Loss] = []
+    for model, own in zip(_networks(), built, strict=True):
+        say(f"{model.name}: running the engine")
+        module, files = modules[model.name], gate.files_of(repository, model)
+        plan = files["fp32"].with_name(PLAN)
+        layers = inspector.inspect(trt, model.name, plan, profile(model))
+        own.layers = inspector.types_after(own.layers, layers)
+        where = gate.picture_regions(model, module, sets)
+        found = gate.staged(model, module, files, sets, where, trt)
+        rows += [row for row in found if row.stage == "engine"]
+        precision.require(rows, gate.explain(model, module, files, sets, trt))
+    say(precision.table(rows))
+    return rows
 
 
 def int8_report(rows: list[precision.Loss]) -> dict[str, str]:
@@ -254,29 +298,34 @@ def _networks() -> list[Model]:
 
 
 def audit_table(built: list[engine.Built]) -> str:
-    """Each engine's size and how much of its compute is fp16, as text."""
-    lines = [f"{'engine':14}{'MB':>7}{'layers':>8}{'GMAC':>8}{'fp16':>8}  still in float32"]
+    """Each engine's size and how much of its compute is fp16, as text: before the build, and where
+    a GPU was there to ask, as TensorRT built it."""
+    lines = [f"{'engine':14}{'MB':>7}{'layers':>8}{'GMAC':>8}{'fp16':>8}{'built':>8}"
+             "  still in float32"]  # fmt: skip
     for b in built:
-        wide = [layer for layer in b.layers if layer.dtype != "HALF"]
+        wide, after = b.wide(), b.half_share_after
         total = sum(layer.work for layer in b.layers)
         lines.append(
             f"{b.model:14}{b.bytes / 2**20:7.1f}{len(b.layers):8d}{total / 1e9:8.3f}"
-            f"{b.half_share:8.1%}  {', '.join(layer.name for layer in wide[:4])}"
+            f"{b.half_share:8.1%}{'no GPU' if after is None else f'{after:.1%}':>8}"
+            f"  {', '.join(layer.name for layer in wide[:4])}"
             + (f" and {len(wide) - 4} more" if len(wide) > 4 else "")
         )
     return "\n".join(line.rstrip() for line in lines)
 
 
 def require_half(built: list[engine.Built]) -> None:
-    """Raises AuditError where less than HALF_SHARE of an engine's compute is fp16."""
+    """Raises AuditError where less than HALF_SHARE of an engine's compute is fp16, before the build
+    or as TensorRT built it."""
     for b in built:
-        if not b.half_share >= HALF_SHARE:
-            wide = sorted((x for x in b.layers if x.dtype != "HALF"), key=lambda x: -x.work)
+        for share, after in ((b.half_share, False), (b.half_share_after, True)):
+            if share is None or share >= HALF_SHARE:
+                continue
             raise AuditError(
-                f"{b.model}: {b.half_share:.1%} of its multiply-adds are fp16, at least "
-                f"{HALF_SHARE:.0%} must be; the largest in float32: "
-                + ", ".join(f"{x.name} ({x.dtype}) of {module_of(b.model, x.name)}"
-                            for x in wide[:3])
+                f"{b.model}: {share:.1%} of its multiply-adds are fp16{' as built' * after}, at "
+                f"least {HALF_SHARE:.0%} must be; the largest in float32: "
+                + ", ".join(f"{x.name} ({x.after if after else x.dtype}) of "
+                            f"{module_of(b.model, x.name)}" for x in b.wide(after)[:3])
             )
 
 
@@ -288,7 +337,6 @@ def read_audit(repository: Path) -> list[engine.Built]:
     """
     report = json.loads((repository / AUDIT).read_text())
     return [
-        engine.Built(e["model"], e["bytes"], [engine.Layer(**x) for x in e["layers"]],
-                     e["half_share"])
+        engine.Built(e["model"], e["bytes"], [engine.Layer(**x) for x in e["layers"]])
         for e in report["engines"]
-    ]  # fmt: skip
+    ]

@@ -4,8 +4,9 @@
     python -m export.gate --repository model_repository/cpu --server localhost:8001
 
 Each stage is compared with the one before and with torch, on real photos and on edge cases; the
-bounds are those of `tryon/tolerances.py`. What can't be run here is said, not passed over. Exit
-status 1 where a bound is broken: the first tensor and node that leave the band are named.
+bounds are those of `tryon/tolerances.py`. The table says of a stage that can't be run here that it
+was not, and why. Exit status 1 where a bound is broken: the first tensor and node that leave the
+band are named.
 """
 
 from __future__ import annotations
@@ -14,15 +15,17 @@ import argparse
 import itertools
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 
-from export import bisection, parity
+from export import bisection, engine, parity, runner
 from export.chain import Tensors, onnx_network, run_chain
+from export.doctor import locked
 from export.edges import edge_cases
 from export.precision import (
     Loss,
@@ -33,13 +36,11 @@ from export.precision import (
     table,
 )
 from export.regions import regions
-from export.repository import REPOSITORIES, VERSION
+from export.repository import FORMS, PLAN, REPOSITORIES, VERSION
 from export.samples import Sample, samples
 from tryon.contract import MODELS, Model
 from tryon.pipeline import TryOn, TryOnPipeline
 
-FORMS = {"fp32": "model.onnx", "fp16": "model.fp16.onnx", "int8": "model.int8.onnx"}
-"""The stages that are ONNX files, each made from float32."""
 Sets = Mapping[str, Mapping[str, np.ndarray]]
 
 
@@ -72,19 +73,32 @@ def picture_regions(model: Model, module: nn.Module, sets: Sets) -> dict[str, Te
 
 def staged(
     model: Model, module: nn.Module, files: Mapping[str, Path], sets: Sets,
-    where: Mapping[str, Tensors] | None = None,
+    where: Mapping[str, Tensors] | None = None, trt: Any = None,
 ) -> list[Loss]:  # fmt: skip
     """Runs a network's forms on the same inputs, and compares each with the one before and torch.
 
     Args:
         module: the torch network.
-        files: stage -> ONNX file, in order.
+        files: stage -> ONNX file, in order, float32 first.
         sets: named inputs, batch in front; each of `parity.distinct` is run.
         where: of `picture_regions`.
+        trt: of `engine.load`, where the engine beside the files is to be run too.
+
+    Raises:
+        DriftError: the float32 file is further off torch than `parity` lets it be.
+        EngineError: the engine can't be run.
     """
     sets = parity.distinct(model, sets)
     answers = {"torch": parity.run_torch(model, module, sets)}
     answers |= {stage: parity.run_onnx(model, path, sets) for stage, path in files.items()}
+    base = next(iter(files))
+    parity.require(
+        parity.compare_answers(model, answers["torch"], answers[base]),
+        explain_onnx(model, module, files[base], sets),
+    )
+    if trt is not None:
+        plan = files[base].with_name(PLAN)
+        answers["engine"] = runner.run_engine(trt, model, plan, sets)
     rows = []
     for before, stage in itertools.pairwise(answers):
         for against in dict.fromkeys((before, "torch")):
@@ -93,18 +107,30 @@ def staged(
 
 
 def explain(
-    model: Model, module: nn.Module | None, files: Mapping[str, Path], sets: Sets
-) -> Callable[[Loss], str]:
-    """For `precision.require`: where a broken bound begins, by bisection."""
+    model: Model, module: nn.Module, files: Mapping[str, Path], sets: Sets, trt: Any = None
+) -> Callable[[Loss], str]:  # fmt: skip
+    """For `precision.require`: where a broken bound begins, by bisection.
+
+    Args:
+        model, module, files, sets, trt: of `staged`.
+    """
 
     def told(row: Loss) -> str:
         inputs = sets[row.inputs]
         base = next(iter(files))
-        if row.stage == base and module is not None:
+        if row.stage == base:
             return _first_module(model, module, files[base], inputs, row.tensor)
-        parting = bisection.first_parting(
-            files[base], files[row.stage], inputs, model.name, module
-        )  # fmt: skip
+        if row.stage == "engine":  # against the file that it was built from
+            taken = list(files.values())[-1]
+            with tempfile.TemporaryDirectory() as folder:
+                parting = bisection.first_parting(
+                    taken, taken, inputs, model.name, module,
+                    compute=runner.Tapped(trt, model, Path(folder)),
+                )  # fmt: skip
+        else:
+            parting = bisection.first_parting(
+                files[base], files[row.stage], inputs, model.name, module
+            )  # fmt: skip
         return f"; {parting}" if parting else "; each tensor by itself keeps within the band"
 
     return told
@@ -129,16 +155,28 @@ def _first_module(
             f"node {node!r} of module {model.name} itself")  # fmt: skip
 
 
-def left_out(server: bool = False) -> str:
-    """The stages that aren't run, and why, a line each."""
-    here = "a GPU is here, but engines run in Triton alone" if torch.cuda.is_available() else (
-        "no GPU is here"
-    )  # fmt: skip
-    lines = [f"engine: left out: {here}; where they are served, `python -m export.gate --server "
-             "HOST:PORT` compares their answers"]  # fmt: skip
+def engine_obstacle(repository: Path) -> str:
+    """Why the engines of an exported repository can't be run here; empty where they can."""
+    plans = [repository / m.name / VERSION / PLAN for m in MODELS if m.kind == "onnx"]
+    if not all(plan.is_file() for plan in plans):
+        return f"no engines in {repository}"
+    sm, asked = locked(repository)
+    return runner.obstacle(repository.name, sm, asked)
+
+
+def not_run(engine_obstacle: str, server: bool = False) -> str:
+    """The table's last lines: the stages that were not run, and why.
+
+    Args:
+        engine_obstacle: of `runner.obstacle`; empty: it was run.
+        server: whether one was asked.
+    """
+    lines = []
+    if engine_obstacle:
+        lines.append(f"{'all':14}{'engine':12}not run: {engine_obstacle}")
     if not server:
-        lines.append("gRPC answer: left out: no server was named (`python -m export.gate --server "
-                     "HOST:PORT`)")  # fmt: skip
+        lines.append(f"{'tryon':14}{'grpc':12}not run: no server was named "
+                     "(`python -m export.gate --server HOST:PORT`)")  # fmt: skip
     return "\n".join(lines)
 
 
@@ -214,6 +252,8 @@ def main(arguments: list[str] | None = None) -> int:
     rows: list[Loss] = []
     try:
         networks = [(m, files_of(options.repository, m)) for m in MODELS if m.kind == "onnx"]
+        why_not = engine_obstacle(options.repository)
+        trt = None if why_not else engine.load(options.repository.name)
         pipeline = TryOnPipeline()
         sets, answers = requests(pipeline)
         if options.server:
@@ -224,16 +264,17 @@ def main(arguments: list[str] | None = None) -> int:
             module = pipeline.models[model.name]
             set_bounded(module, options.repository.name == "cpu")
             where = picture_regions(model, module, sets)
-            found = staged(model, module, files, sets, where)
+            found = staged(model, module, files, sets, where, trt)
             rows += found
-            require(found, explain(model, module, files, sets))
-    except (AssetError, WeightsError, TryOnError, PrecisionError) as error:
+            require(found, explain(model, module, files, sets, trt))
+    except (AssetError, WeightsError, TryOnError, PrecisionError, parity.DriftError,
+            engine.EngineError) as error:  # fmt: skip
         if rows:
             print(table(rows))
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(table(rows))
-    print(left_out(bool(options.server)))
+    print(not_run(why_not, bool(options.server)))
     return 0
 
 

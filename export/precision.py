@@ -232,7 +232,7 @@ def require(rows: list[Loss], explain: Callable[[Loss], str] = lambda row: "") -
         f"{bad[0]}"
         + (f"; {len(bad) - 1} more are off" if len(bad) > 1 else "")
         + explain(bad[0])
-        + ". Nothing was exported; `export/precision.py` lists the nodes that stay in fp32"
+        + "; `export/precision.py` lists the nodes that stay in fp32"
     )
 
 

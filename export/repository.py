@@ -30,6 +30,9 @@ BACKENDS = ROOT / "deploy" / "backends"
 STAMP = "export.json"
 VERSION = "1"
 """Triton's version folder of every model."""
+FORMS = {"fp32": "model.onnx", "fp16": "model.fp16.onnx", "int8": "model.int8.onnx"}
+"""The gate's stages that are ONNX files, each made from the first."""
+PLAN = "model.plan"
 _PACKAGES = ("torch", "onnx", "onnxruntime", "numpy", "transformers")
 _SOURCES = ("tryon/contract.py", "tryon/tolerances.py", "tryon/preprocess.py", "tryon/models",
             "tryon/steps", "export", "deploy/backends")  # fmt: skip

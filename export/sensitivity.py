@@ -25,12 +25,12 @@ from pathlib import Path
 import onnx
 
 from export.chain import Network, Tensors, onnx_network, run_chain
-from export.gate import FORMS, set_bounded
+from export.gate import files_of, set_bounded
 from export.precision import PRECISE, PRECISE_TYPES, PrecisionError
 from export.regions import psnr, regions
-from export.repository import REPOSITORIES, VERSION
+from export.repository import FORMS, REPOSITORIES
 from export.rounding import groups, rounded
-from tryon.contract import MODELS, Model
+from tryon.contract import MODELS
 from tryon.contract import model as served
 from tryon.errors import RequestError
 from tryon.tolerances import EXACT_DB, LEAST_PIXELS, PICTURE_DB, REGION_DB
@@ -97,7 +97,7 @@ def measure(
     Raises:
         PrecisionError: a file is missing, or a name is no network's.
     """
-    files = {m.name: _file(repository, m) for m in MODELS if m.kind == "onnx"}
+    files = {m.name: files_of(repository, m)["fp32"] for m in MODELS if m.kind == "onnx"}
     unknown = [n for n in networks if n not in files]
     if unknown:
         raise PrecisionError(f"no network {unknown[0]!r}; there are {', '.join(files)}")
@@ -158,13 +158,6 @@ def _measure(
     return Group(name, group, 0, 0, worst)
 
 
-def _file(repository: Path, model: Model) -> Path:
-    path = repository / model.name / VERSION / "model.onnx"
-    if not path.is_file():
-        raise PrecisionError(f"{path} is missing: `make export TARGET={repository.name}` writes it")
-    return path
-
-
 def table(rows: list[Group]) -> str:
     """The groups as text, those that cost the most first."""
     lines = [f"{'network':14}{'group':19}{'nodes':>6}{'kept':>6}"
@@ -199,7 +192,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         for model in MODELS:
             if model.kind == "onnx":
-                _file(options.repository, model)
+                files_of(options.repository, model)
         pipeline = TryOnPipeline()
         for module in pipeline.models.values():
             set_bounded(module, options.repository.name == "cpu")

@@ -22,10 +22,10 @@ from torch.utils.data import default_collate
 from tqdm import tqdm
 
 from export.chain import Network, Tensors, onnx_network
-from export.gate import FORMS, set_bounded
+from export.gate import set_bounded
 from export.precision import Loss, PrecisionError, picture_losses
 from export.regions import regions
-from export.repository import REPOSITORIES, VERSION
+from export.repository import FORMS, REPOSITORIES, VERSION
 from training.captions import Vocabulary
 from training.data.compose import Options
 from training.dataset import Pairs, scene_files

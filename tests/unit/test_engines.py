@@ -142,7 +142,7 @@ def test_pictures_are_gated_whole_and_where_they_change():
 
 def test_an_engine_is_built_with_no_gpu_and_all_fp16(trt, tmp_path):
     built = engine.build(trt, "toy", halved(tmp_path), PROFILE, tmp_path / "toy.plan", "89")
-    assert built.half_share == 1 and len(built.layers) == 2
+    assert built.half_share == 1 and len([x for x in built.layers if x.work]) == 2
     # 16 * 16 places, 3 * 9 * 8 and 8 * 9 * 4 products each.
     assert sum(layer.work for layer in built.layers) == 256 * (216 + 288)
     assert (tmp_path / "toy.plan").stat().st_size == built.bytes > 1000

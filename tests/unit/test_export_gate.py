@@ -18,6 +18,7 @@ from export import __main__ as command
 from export import bisection, gate, parity, precision
 from export.chain import run_chain
 from export.edges import TINY, edge_cases
+from export.names import module_of
 from export.precision import Loss, PrecisionError, picture_losses, require
 from export.rounding import COMPOSITE, OWN, groups, rounded
 from export.trace import trace
@@ -153,13 +154,14 @@ def test_a_drift_between_the_modules_is_named_by_its_output(source, module, sets
 
 
 def test_modules_are_found_by_their_nodes(module):
-    assert bisection.module_name(module, "toy", NODE) == "toy.fine.1.first.0"
-    assert bisection.module_name(module, "toy", "/Mul") == "toy"
+    assert module_of("toy", NODE, module) == "toy.fine.1.first.0"
+    assert module_of("toy", "/Mul", module) == "toy"
+    assert module_of("toy", "/gone/Mul", module) == "toy"
     layers = nn.Module()
     layers.encoder = nn.Module()
     layers.encoder.layer = nn.ModuleList([nn.Linear(2, 2), nn.Linear(2, 2)])
     # A list isn't called, so that its name is in no node's.
-    assert bisection.module_name(layers, "t", "/layer.1/MatMul") == "t.encoder.layer.1"
+    assert module_of("t", "/layer.1/MatMul", layers) == "t.encoder.layer.1"
 
 
 def picture(seed: int = 0) -> np.ndarray:
@@ -329,13 +331,6 @@ class TestServed:
 
         with pytest.raises(PrecisionError, match="region 'outside'"):
             require(ask(change))
-
-
-def test_stages_left_out_are_said(monkeypatch):
-    monkeypatch.setattr(gate.torch.cuda, "is_available", lambda: False)
-    said = gate.left_out()
-    assert "engine: left out: no GPU is here" in said and "gRPC answer: left out" in said
-    assert "gRPC" not in gate.left_out(server=True)
 
 
 def test_a_repository_that_is_not_there_is_named_with_the_command(tmp_path, capsys):
