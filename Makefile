@@ -24,7 +24,7 @@ PY := $(VENV)/bin/python
 # Through the environment, so that quotes and dollars in a prompt or path reach the program whole.
 export PERSON GARMENT PROMPT CATEGORY OUT PORT HOST GARMENTS
 
-.PHONY: help venv engines system assets export doctor audit serve tryon mirror test bench bench-gate peers published tune roofline train distil pairs pairs-pack pairs-preview cutouts evaluate \
+.PHONY: help venv engines system assets export doctor audit serve tryon mirror test bench bench-gate bench-gpu peers published tune roofline train distil pairs pairs-pack pairs-preview cutouts evaluate \
 	lint clean
 
 help: ## show this list
@@ -95,6 +95,9 @@ bench: assets ## measure the server against the bare chain (table, JSON, plot, p
 bench-gate: assets ## has something become slower? ratios of one run against benchmarks/baseline.json
 	@$(PY) -m export --target cpu --if-needed
 	@$(PY) -m benchmarks.gate $(ARGS)
+
+bench-gpu: assets ## the networks on the GPU that is here: torch, ONNX Runtime, TensorRT
+	@$(PY) -m benchmarks.gpu $(ARGS)
 
 peers: venv ## install FastAPI, LitServe and PyTriton into .venv-peers, to be measured beside ours
 	@$(PY) -m benchmarks.peers.install

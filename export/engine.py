@@ -63,7 +63,7 @@ class Layer:
     name: str
     kind: str
     dtype: str
-    work: float
+    work: float = 0.0
     after: str = ""
 
 
@@ -98,8 +98,9 @@ class Built:
         return sorted(found, key=lambda layer: -layer.work)
 
     def as_dict(self) -> dict[str, object]:
-        """For JSON."""
-        return asdict(self)
+        """For JSON; what a layer has by default is left out."""
+        layers = [{k: v for k, v in asdict(layer).items() if v} for layer in self.layers]
+        return {"model": self.model, "bytes": self.bytes, "layers": layers}
 
 
 def _share(work: list[tuple[float, str]]) -> float:
@@ -258,16 +259,18 @@ def capabilities(trt: Any, sm: str) -> list[Any]:
 
 
 def all_layers(trt: Any, network: Any) -> list[Layer]:
-    """The layers of a parsed network, with the multiply-adds of those of COMPUTE.
+    """The layers of a parsed network but for its constants, with the multiply-adds of COMPUTE.
 
     A dimension that varies (the batch, tokens) counts once in them, a map's width as its height.
     """
     found = []
     for index in range(network.num_layers):
         layer = network.get_layer(index)
+        kind = layer.type.name
+        if kind == "CONSTANT":
+            continue
         # The type that it computes in is its input's: a cast behind it may widen the output.
         tensor = (layer.get_input(0) if layer.num_inputs else None) or layer.get_output(0)
-        kind = layer.type.name
         work = _work(trt, layer, kind) if kind in COMPUTE else 0.0
         found.append(Layer(layer.name, kind, tensor.dtype.name, work))
     return found

@@ -38,6 +38,8 @@ PRECISE: dict[str, tuple[str, ...]] = {
 """Nodes (regular expressions, whole name) that stay in float32, by served model. What each group
 costs the picture in fp16 is measured by `python -m export.sensitivity`."""
 PRECISE_TYPES = ("GridSample",)
+ALWAYS = ("whole", "changed")
+"""Regions that are judged however small they are."""
 
 
 class PrecisionError(RuntimeError):
@@ -208,7 +210,7 @@ def picture_losses(
     off = np.abs(one.astype(np.int16) - two)
     rows = []
     for region, here in where.items():
-        if region != "whole" and here.sum() < LEAST_PIXELS:
+        if not here.any() or (region not in ALWAYS and here.sum() < LEAST_PIXELS):
             continue
         least = PICTURE_DB if region == "whole" else REGION_DB
         rows.append(

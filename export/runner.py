@@ -17,6 +17,16 @@ from export.repository import FORMS, PLAN
 from tryon.contract import Model
 
 
+def no_gpu() -> str:
+    """Why nothing can be run on a GPU here, in a few words; empty where it can."""
+    gpu = engine.present()
+    if gpu is None:
+        return "no GPU"
+    if not torch.cuda.is_available():
+        return f"torch has no CUDA here, though {gpu.name} is there: install torch's CUDA build"
+    return ""
+
+
 def obstacle(target: str, sm: str, options: engine.Options) -> str:
     """Why engines can't be run here, in a few words; empty where they can.
 
@@ -26,10 +36,8 @@ def obstacle(target: str, sm: str, options: engine.Options) -> str:
         options: what they were built with.
     """
     gpu = engine.present()
-    if gpu is None:
-        return "no GPU"
-    if not torch.cuda.is_available():
-        return f"torch has no CUDA here, though {gpu.name} is there: install torch's CUDA build"
+    if gpu is None or no_gpu():
+        return no_gpu()
     try:
         engine.load(target)
     except engine.EngineError as error:

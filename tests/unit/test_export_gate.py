@@ -198,9 +198,11 @@ class TestRegions:
             require(rows)
 
     def test_equal_pictures_pass_and_specks_are_not_judged(self):
-        speck = {**WHERE, "skin": np.zeros_like(HERE)}
+        one = np.zeros_like(HERE)
+        one[0, 0, 0] = True
+        speck = {**WHERE, "skin": one, "background": np.zeros_like(HERE), "changed": one}
         rows = picture_losses("g", "p", picture(), picture(), speck, "fp16", "fp32")
-        assert [r.region for r in rows] == ["whole", "garment"]
+        assert [r.region for r in rows] == ["whole", "garment", "changed"]
         require(rows)
         assert rows[0].as_dict()["measure"] is None
 
