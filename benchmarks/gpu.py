@@ -32,10 +32,10 @@ from benchmarks.report import write_json
 from benchmarks.stats import summarise
 from export import engine, gpu, runner
 from export.chain import Network, run_chain
-from export.gate import engine_obstacle, files_of, set_bounded
-from export.precision import PrecisionError
+from export.gate import engine_obstacle
 from export.regions import psnr
-from export.repository import PLAN
+from export.repository import PLAN, onnx_files
+from export.trace import set_bounded
 from tryon.assets import AssetError
 from tryon.contract import MODELS, OUTPUT_SIZES, Model
 from tryon.errors import RequestError
@@ -87,19 +87,15 @@ def ways(
     """Name -> what loads a network in that way.
 
     Args:
-        pipeline: whose torch networks are traced for a GPU (`gate.set_bounded`).
+        pipeline: whose torch networks are traced for a GPU (`trace.set_bounded`).
         repository: exported for engines.
         trt: of `engine.load`; None leaves TensorRT out.
         device: "cuda"; "cpu" for stand-ins.
 
     Raises:
-        PrecisionError: a file is missing.
+        FileNotFoundError: a file is missing.
     """
-    files = {m.name: files_of(repository, m) for m in NETWORKS}
-    missing = [name for name, own in files.items() if "fp16" not in own]
-    if missing:
-        raise PrecisionError(f"{repository} has no fp16 file of {missing[0]}: "
-                             "`make export TARGET=tensorrt_rtx SM=...` writes it")  # fmt: skip
+    files = {m.name: onnx_files(repository, m.name, "fp32", "fp16") for m in NETWORKS}
     modules = pipeline.models
     found: dict[str, Loader] = {
         "torch eager": lambda m: TorchNetwork(m, modules[m.name], False, device),
@@ -233,7 +229,7 @@ def main(arguments: list[str] | None = None) -> int:
         obstacle = engine_obstacle(options.repository)
         trt = None if obstacle else engine.load(options.repository.name)
         loaders = ways(pipeline, options.repository, trt)
-    except (AssetError, WeightsError, RequestError, PrecisionError, engine.EngineError) as error:
+    except (AssetError, WeightsError, RequestError, FileNotFoundError, engine.EngineError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     rows: list[Row] = []

@@ -148,7 +148,7 @@ def _export(repository: Path, target: str, options: argparse.Namespace) -> int:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("TQDM_DISABLE", "1")  # transformers' bars for a load of 0.1 s
 
-    from export.engines import AuditError
+    from export.audit import AuditError
     from export.gate import not_run, requests
     from export.parity import DriftError
     from export.precision import PrecisionError

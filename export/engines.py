@@ -6,7 +6,6 @@ import hashlib
 import importlib.metadata
 import json
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
@@ -17,10 +16,9 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from export import engine, gpu, inspector, lock, precision, runner, timing
+from export import audit, engine, gpu, inspector, lock, precision, runner, timing
 from export.config import profile
-from export.names import module_of
-from export.repository import FORMS, PLAN
+from export.repository import FORMS, PLAN, onnx_files
 from export.trace import OPSET
 from tryon.contract import CONTRACT_VERSION, MODELS, Model
 
@@ -28,13 +26,7 @@ CALIBRATION = Path(__file__).resolve().parent / "data"
 """The rendered pair among the requests that AutoCast calibrates on."""
 PHOTOS = ("openpeople", "openvto")
 """Packages whose photos are the other requests."""
-AUDIT, HALF, INT8 = "audit.json", FORMS["fp16"], FORMS["int8"]
-HALF_SHARE = 0.95
-"""Least share of the multiply-adds of convolutions and matrix products that must be fp16."""
-
-
-class AuditError(RuntimeError):
-    """An engine that computes too much in float32; names the model and its layers."""
+HALF, INT8 = FORMS["fp16"], FORMS["int8"]
 
 
 def facts(
@@ -131,6 +123,7 @@ def halve_all(
             that leaves the band.
     """
     from export import gate
+    from export.explain import explain
 
     request = calibration(sets)
     rows: list[precision.Loss] = []
@@ -146,7 +139,7 @@ def halve_all(
         rows += found
         if not all(row.ok for row in found):
             say(precision.table(rows))
-        precision.require(found, gate.explain(model, module, files, sets))
+        precision.require(found, explain(model, module, files, sets))
         if int8:
             say(f"{model.name}: quantising and comparing with float32")
             tried = quantised(model, source, sets, where)
@@ -222,7 +215,7 @@ def build_all(
     built = []
     for model in _networks():
         say(f"{model.name}: building the engine")
-        taken = list(gate.files_of(repository, model).values())[-1]
+        taken = list(onnx_files(repository, model.name, "fp16").values())[-1]
         built.append(engine.build(trt, model.name, taken, profile(model), taken.with_name(PLAN),
                                   sm if target == "tensorrt_rtx" else "",
                                   lambda line: say(f"  TensorRT: {line}"),
@@ -231,17 +224,11 @@ def build_all(
     if not why_not:
         rows += run_all(trt, repository, modules, sets, built, say)
     say(gate.not_run(why_not))
-    say(audit_table(built))
-    require_half(built)
+    say(audit.table(built))
+    audit.require_half(built)
     worst = precision.worst_of(rows)
-    report: dict[str, object] = {"engines": [b.as_dict() for b in built],
-                                 "fp16": [row.as_dict() for row in worst]}  # fmt: skip
-    if wants_int8(hashes):
-        report["int8"] = int8_report(rows)
-    # A layer a line.
-    text = re.sub(r"\{[^{}]*\}", lambda found: " ".join(found[0].split()),
-                  json.dumps(report, indent=1))  # fmt: skip
-    (repository / AUDIT).write_text(text + "\n")
+    more = {"int8": int8_report(rows)} if wants_int8(hashes) else {}
+    audit.write(repository, built, {"fp16": [row.as_dict() for row in worst], **more})
     lock.write(repository, known)
 
 
@@ -261,18 +248,19 @@ def run_all(
         PrecisionError, EngineError: an engine answers otherwise, or not at all.
     """
     from export import gate
+    from export.explain import explain
 
     rows: list[precision.Loss] = []
     for model, own in zip(_networks(), built, strict=True):
         say(f"{model.name}: running the engine")
-        module, files = modules[model.name], gate.files_of(repository, model)
+        module, files = modules[model.name], onnx_files(repository, model.name, "fp16")
         plan = files["fp32"].with_name(PLAN)
         layers = inspector.inspect(trt, model.name, plan, profile(model))
         own.layers = inspector.types_after(own.layers, layers)
         where = gate.picture_regions(model, module, sets)
         found = gate.staged(model, module, files, sets, where, trt)
         rows += [row for row in found if row.stage == "engine"]
-        precision.require(rows, gate.explain(model, module, files, sets, trt))
+        precision.require(rows, explain(model, module, files, sets, trt))
     say(precision.table(rows))
     return rows
 
@@ -295,48 +283,3 @@ def _excess(row: precision.Loss) -> tuple[bool, float]:
 
 def _networks() -> list[Model]:
     return [model for model in MODELS if model.kind == "onnx"]
-
-
-def audit_table(built: list[engine.Built]) -> str:
-    """Each engine's size and how much of its compute is fp16, as text: before the build, and where
-    a GPU was there to ask, as TensorRT built it."""
-    lines = [f"{'engine':14}{'MB':>7}{'layers':>8}{'GMAC':>8}{'fp16':>8}{'built':>8}"
-             "  still in float32"]  # fmt: skip
-    for b in built:
-        wide, after = b.wide(), b.half_share_after
-        total = sum(layer.work for layer in b.layers)
-        lines.append(
-            f"{b.model:14}{b.bytes / 2**20:7.1f}{len(b.layers):8d}{total / 1e9:8.3f}"
-            f"{b.half_share:8.1%}{'no GPU' if after is None else f'{after:.1%}':>8}"
-            f"  {', '.join(layer.name for layer in wide[:4])}"
-            + (f" and {len(wide) - 4} more" if len(wide) > 4 else "")
-        )
-    return "\n".join(line.rstrip() for line in lines)
-
-
-def require_half(built: list[engine.Built]) -> None:
-    """Raises AuditError where less than HALF_SHARE of an engine's compute is fp16, before the build
-    or as TensorRT built it."""
-    for b in built:
-        for share, after in ((b.half_share, False), (b.half_share_after, True)):
-            if share is None or share >= HALF_SHARE:
-                continue
-            raise AuditError(
-                f"{b.model}: {share:.1%} of its multiply-adds are fp16{' as built' * after}, at "
-                f"least {HALF_SHARE:.0%} must be; the largest in float32: "
-                + ", ".join(f"{x.name} ({x.after if after else x.dtype}) of "
-                            f"{module_of(b.model, x.name)}" for x in b.wide(after)[:3])
-            )
-
-
-def read_audit(repository: Path) -> list[engine.Built]:
-    """The engines as `build_all` found them.
-
-    Raises:
-        FileNotFoundError: none were built there.
-    """
-    report = json.loads((repository / AUDIT).read_text())
-    return [
-        engine.Built(e["model"], e["bytes"], [engine.Layer(**x) for x in e["layers"]])
-        for e in report["engines"]
-    ]

@@ -15,33 +15,26 @@ import argparse
 import itertools
 import os
 import sys
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from torch import nn
 
-from export import bisection, engine, parity, runner
-from export.chain import Tensors, onnx_network, run_chain
+from export import engine, parity, runner
+from export.chain import Tensors
 from export.doctor import locked
 from export.edges import edge_cases
-from export.precision import (
-    Loss,
-    PrecisionError,
-    differences,
-    picture_losses,
-    require,
-    table,
-)
+from export.explain import explain, explain_onnx
+from export.grpc_stage import served
+from export.parity import Sets
+from export.precision import Loss, PrecisionError, differences, require, table
 from export.regions import regions
-from export.repository import FORMS, PLAN, REPOSITORIES, VERSION
-from export.samples import Sample, samples
+from export.repository import PLAN, REPOSITORIES, VERSION, onnx_files
+from export.samples import samples
+from export.trace import set_bounded
 from tryon.contract import MODELS, Model
 from tryon.pipeline import TryOn, TryOnPipeline
-
-Sets = Mapping[str, Mapping[str, np.ndarray]]
 
 
 def requests(pipeline: TryOnPipeline) -> tuple[dict[str, Tensors], dict[str, TryOn]]:
@@ -106,55 +99,6 @@ def staged(
     return rows
 
 
-def explain(
-    model: Model, module: nn.Module, files: Mapping[str, Path], sets: Sets, trt: Any = None
-) -> Callable[[Loss], str]:  # fmt: skip
-    """For `precision.require`: where a broken bound begins, by bisection.
-
-    Args:
-        model, module, files, sets, trt: of `staged`.
-    """
-
-    def told(row: Loss) -> str:
-        inputs = sets[row.inputs]
-        base = next(iter(files))
-        if row.stage == base:
-            return _first_module(model, module, files[base], inputs, row.tensor)
-        if row.stage == "engine":  # against the file that it was built from
-            taken = list(files.values())[-1]
-            with tempfile.TemporaryDirectory() as folder:
-                parting = bisection.first_parting(
-                    taken, taken, inputs, model.name, module,
-                    compute=runner.Tapped(trt, model, Path(folder)),
-                )  # fmt: skip
-        else:
-            parting = bisection.first_parting(
-                files[base], files[row.stage], inputs, model.name, module
-            )  # fmt: skip
-        return f"; {parting}" if parting else "; each tensor by itself keeps within the band"
-
-    return told
-
-
-def explain_onnx(
-    model: Model, module: nn.Module, path: Path, sets: Sets
-) -> Callable[[parity.Row], str]:
-    """For `parity.require`: where the ONNX file leaves the torch network."""
-    return lambda row: _first_module(model, module, path, sets[row.inputs], row.tensor)
-
-
-def _first_module(
-    model: Model, module: nn.Module, path: Path, inputs: Mapping[str, np.ndarray], tensor: str
-) -> str:
-    order = [t.name for t in model.inputs]
-    parting = bisection.first_module(path, inputs, order, model.name, module)
-    if parting:
-        return f"; {parting}"
-    node = bisection.maker(path, tensor)
-    return (f"; each module's answer keeps within the band, so it is made between them, before "
-            f"node {node!r} of module {model.name} itself")  # fmt: skip
-
-
 def engine_obstacle(repository: Path) -> str:
     """Why the engines of an exported repository can't be run here; empty where they can."""
     plans = [repository / m.name / VERSION / PLAN for m in MODELS if m.kind == "onnx"]
@@ -180,59 +124,6 @@ def not_run(engine_obstacle: str, server: bool = False) -> str:
     return "\n".join(lines)
 
 
-def served(
-    server: str, repository: Path, requests: list[Sample], truth: Mapping[str, TryOn],
-    generator: nn.Module,
-) -> list[Loss]:  # fmt: skip
-    """Asks a server for the real requests' pictures, and compares them with torch and with the
-    repository's float32 files run here.
-
-    Raises:
-        tryon_client.TryOnError: it can't be asked.
-    """
-    from tryon_client import TryOnClient
-
-    networks = {m.name: onnx_network(m, repository / m.name / VERSION / FORMS["fp32"])
-                for m in MODELS if m.kind == "onnx"}  # fmt: skip
-    rows = []
-    with TryOnClient(server) as client:
-        for sample in requests:
-            told = truth[sample.name]
-            tensors = told.tensors
-            again = run_chain(networks, tensors, ("photo", "thumbnail", "input_ids", "cloth"))
-            answer = client.try_on(sample.person, sample.garment, sample.prompt or None,
-                                   sample.category)  # fmt: skip
-            found = np.asarray(answer.image.convert("RGB"))
-            x0, y0, x1, y1 = (int(v) for v in tensors["box"][0])
-            where = regions(generator, tensors)
-            inside = (slice(y0, y1), slice(x0, x1))
-            for against, picture in (("torch", told.picture), ("onnx", again["picture"][0])):
-                one, two = (p[inside][None] for p in (picture, found))
-                rows += picture_losses("tryon", sample.name, one, two, where, "grpc", against,
-                                       "picture")  # fmt: skip
-                outside = (picture != found).any(-1)
-                outside[inside] = False
-                if outside.any():
-                    rows.append(Loss("tryon", "picture", "outside", sample.name, 0.0,
-                                     np.inf, True, stage="grpc", against=against))  # fmt: skip
-    return rows
-
-
-def files_of(repository: Path, model: Model) -> dict[str, Path]:
-    """A network's ONNX files in a repository, by stage.
-
-    Raises:
-        PrecisionError: there is none.
-    """
-    folder = repository / model.name / VERSION
-    files = {k: folder / v for k, v in FORMS.items() if (folder / v).is_file()}
-    if "fp32" not in files:
-        raise PrecisionError(
-            f"{folder / FORMS['fp32']} is missing: `make export TARGET={repository.name}` writes it"
-        )
-    return files
-
-
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit status."""
     parser = argparse.ArgumentParser(
@@ -251,7 +142,8 @@ def main(arguments: list[str] | None = None) -> int:
 
     rows: list[Loss] = []
     try:
-        networks = [(m, files_of(options.repository, m)) for m in MODELS if m.kind == "onnx"]
+        networks = [(m, onnx_files(options.repository, m.name, "fp32"))
+                    for m in MODELS if m.kind == "onnx"]  # fmt: skip
         why_not = engine_obstacle(options.repository)
         trt = None if why_not else engine.load(options.repository.name)
         pipeline = TryOnPipeline()
@@ -268,7 +160,7 @@ def main(arguments: list[str] | None = None) -> int:
             rows += found
             require(found, explain(model, module, files, sets, trt))
     except (AssetError, WeightsError, TryOnError, PrecisionError, parity.DriftError,
-            engine.EngineError) as error:  # fmt: skip
+            engine.EngineError, FileNotFoundError) as error:  # fmt: skip
         if rows:
             print(table(rows))
         print(f"error: {error}", file=sys.stderr)
@@ -276,15 +168,6 @@ def main(arguments: list[str] | None = None) -> int:
     print(table(rows))
     print(not_run(why_not, bool(options.server)))
     return 0
-
-
-def set_bounded(module: nn.Module, bounded: bool) -> None:
-    """As the target's graph is traced: only a CPU's has outputs whose size depends on the data."""
-    from tryon.models.generator import Generator
-    from tryon.models.text_encoder import TextEncoder
-
-    if isinstance(module, Generator | TextEncoder):
-        module.bounded = bounded
 
 
 if __name__ == "__main__":

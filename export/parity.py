@@ -15,6 +15,9 @@ from tryon.contract import Model, Tensor
 from tryon.steps.paste import paste
 from tryon.tolerances import LEVELS, ONNX_RELATIVE, SHARE
 
+Sets = Mapping[str, Mapping[str, np.ndarray]]
+"""Named requests: each one's tensors by name, batch in front."""
+
 
 class DriftError(RuntimeError):
     """An ONNX file that answers otherwise than its module; the message names the tensor."""
@@ -74,7 +77,7 @@ def session(path: Path) -> onnxruntime.InferenceSession:
 
 
 def distinct(
-    model: Model, sets: Mapping[str, Mapping[str, np.ndarray]]
+    model: Model, sets: Sets
 ) -> dict[str, Mapping[str, np.ndarray]]:
     """The sets without those in which this network's inputs are another one's: edge cases touch
     some networks alone."""
@@ -89,7 +92,7 @@ def distinct(
 
 
 def run_onnx(
-    model: Model, path: Path, sets: Mapping[str, Mapping[str, np.ndarray]]
+    model: Model, path: Path, sets: Sets
 ) -> dict[str, dict[str, np.ndarray]]:
     """The ONNX file's outputs for every named set of inputs."""
     running = session(path)
@@ -102,7 +105,7 @@ def run_onnx(
 
 
 def run_torch(
-    model: Model, module: nn.Module, sets: Mapping[str, Mapping[str, np.ndarray]]
+    model: Model, module: nn.Module, sets: Sets
 ) -> dict[str, dict[str, np.ndarray]]:
     """The module's outputs for every named set of inputs."""
     answers = {}
@@ -134,7 +137,7 @@ def laid(found: dict[str, np.ndarray], tensors: Mapping[str, np.ndarray]) -> dic
 
 
 def compare(
-    model: Model, module: nn.Module, path: Path, sets: Mapping[str, Mapping[str, np.ndarray]]
+    model: Model, module: nn.Module, path: Path, sets: Sets
 ) -> list[Row]:
     """Runs module and file on the same inputs.
 

@@ -18,7 +18,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from export.parity import run_onnx
 from export.regions import psnr, similarity
 from tryon.contract import Model
 from tryon.tolerances import (
@@ -146,21 +145,6 @@ def quiet_modelopt() -> None:
             logging.getLogger(name).setLevel(logging.ERROR)
 
 
-def losses(
-    model: Model, source: Path, half: Path, sets: Mapping[str, Mapping[str, np.ndarray]],
-    regions: Mapping[str, Mapping[str, np.ndarray]] | None = None,
-) -> list[Loss]:  # fmt: skip
-    """Compares the fp16 copy with the float32 graph, both in ONNX Runtime on the CPU.
-
-    ONNX Runtime has few fp16 kernels on CPUs: it computes in float32 between rounded tensors, so
-    this finds what rounding costs, not what a GPU's accumulation adds.
-
-    Args:
-        regions: of `differences`.
-    """
-    return differences(model, run_onnx(model, source, sets), run_onnx(model, half, sets), regions)
-
-
 def differences(
     model: Model, expected: Mapping[str, Mapping[str, np.ndarray]],
     found: Mapping[str, Mapping[str, np.ndarray]],
@@ -169,10 +153,13 @@ def differences(
 ) -> list[Loss]:  # fmt: skip
     """Compares two forms' answers (`parity.laid`), a row for each tensor, region and set.
 
+    On a CPU ONNX Runtime has few fp16 kernels: it computes in float32 between rounded tensors, so
+    of its answers this finds what rounding costs, not what a GPU's accumulation adds.
+
     Args:
         expected, found: name of the inputs -> tensors, batch in front.
-        regions: name of the inputs -> name -> bool (N, h, w) of the picture `patch`; where there is
-            none, the picture is judged whole and where it changed.
+        regions: of the picture `patch`, for the network that draws it: name of the inputs -> name
+            -> bool (N, h, w).
         stage, against: what `found` and `expected` are.
     """
     rows = []
@@ -184,10 +171,8 @@ def differences(
                                  np.inf, np.inf, 0.0, stage, against))  # fmt: skip
                 continue
             if tensor.name == "patch":
-                own = None if regions is None else regions.get(label)
-                changed = expected[label]["patch_mask"] > 0
-                where = own or {"whole": np.ones_like(changed), "changed": changed}
-                rows += picture_losses(model.name, label, one, two, where, stage, against)
+                assert regions is not None, "a picture is judged by its regions"
+                rows += picture_losses(model.name, label, one, two, regions[label], stage, against)
                 continue
             one, two = one.astype(np.float64), two.astype(np.float64)
             with np.errstate(invalid="ignore"):

@@ -92,11 +92,9 @@ def assemble(
     Raises:
         export.parity.DriftError, export.trace.TraceError: the last good repository is untouched.
     """
-    from export.gate import explain_onnx
+    from export.explain import explain_onnx
     from export.parity import compare, require, table
-    from export.trace import trace
-    from tryon.models.generator import Generator
-    from tryon.models.text_encoder import TextEncoder
+    from export.trace import set_bounded, trace
 
     repository.parent.mkdir(parents=True, exist_ok=True)
     with beside(repository) as staging:
@@ -117,8 +115,7 @@ def assemble(
             say(f"{model.name}: tracing and comparing with torch")
             file = folder / "model.onnx"
             module = modules[model.name]
-            if isinstance(module, Generator | TextEncoder):
-                module.bounded = target == "cpu"
+            set_bounded(module, target == "cpu")
             trace(model, module, dict(next(iter(sets.values()))), file)
             found = compare(model, module, file, sets)
             rows += found
@@ -150,6 +147,27 @@ def assemble(
         }
         (staging / STAMP).write_text(json.dumps(stamp, indent=1) + "\n")
         swap(staging, repository)
+
+
+def onnx_files(repository: Path, model: str, *wanted: str) -> dict[str, Path]:
+    """A network's ONNX files by form (of FORMS), in their order.
+
+    Args:
+        repository: an exported one.
+        model: its served name.
+        wanted: forms that must be there.
+
+    Raises:
+        FileNotFoundError: one isn't; names the command that writes it.
+    """
+    folder = repository / model / VERSION
+    for form in wanted:
+        if not (folder / FORMS[form]).is_file():
+            target = repository.name if form == "fp32" else "tensorrt_rtx SM=89"
+            raise FileNotFoundError(
+                f"{folder / FORMS[form]} is missing: `make export TARGET={target}` writes it"
+            )
+    return {form: folder / name for form, name in FORMS.items() if (folder / name).is_file()}
 
 
 @contextlib.contextmanager

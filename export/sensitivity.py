@@ -25,11 +25,12 @@ from pathlib import Path
 import onnx
 
 from export.chain import Network, Tensors, onnx_network, run_chain
-from export.gate import files_of, set_bounded
+from export.files import write_whole
 from export.precision import PRECISE, PRECISE_TYPES, PrecisionError
 from export.regions import psnr, regions
-from export.repository import FORMS, REPOSITORIES
+from export.repository import FORMS, REPOSITORIES, onnx_files
 from export.rounding import groups, rounded
+from export.trace import set_bounded
 from tryon.contract import MODELS
 from tryon.contract import model as served
 from tryon.errors import RequestError
@@ -95,9 +96,11 @@ def measure(
         say: takes a line of progress.
 
     Raises:
-        PrecisionError: a file is missing, or a name is no network's.
+        FileNotFoundError: a file is missing.
+        PrecisionError: a name is no network's.
     """
-    files = {m.name: files_of(repository, m)["fp32"] for m in MODELS if m.kind == "onnx"}
+    names = [m.name for m in MODELS if m.kind == "onnx"]
+    files = {name: onnx_files(repository, name, "fp32")["fp32"] for name in names}
     unknown = [n for n in networks if n not in files]
     if unknown:
         raise PrecisionError(f"no network {unknown[0]!r}; there are {', '.join(files)}")
@@ -192,7 +195,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         for model in MODELS:
             if model.kind == "onnx":
-                files_of(options.repository, model)
+                onnx_files(options.repository, model.name, "fp32")
         pipeline = TryOnPipeline()
         for module in pipeline.models.values():
             set_bounded(module, options.repository.name == "cpu")
@@ -203,16 +206,14 @@ def main(arguments: list[str] | None = None) -> int:
         generator = pipeline.models["generator"]
         where = {label: regions(generator, tensors) for label, tensors in requests.items()}
         rows = measure(options.repository, requests, where, tuple(options.network))
-    except (AssetError, WeightsError, PrecisionError) as error:
+    except (AssetError, WeightsError, PrecisionError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(table(rows))
     report = {"requests": list(requests), "groups": [
         {**asdict(r), "ok": r.ok, "verdict": r.verdict} for r in rows]}  # fmt: skip
     path = options.repository / FILE
-    beside = path.with_name(f".{FILE}.{os.getpid()}.part")
-    beside.write_text(json.dumps(report, indent=1) + "\n")
-    beside.replace(path)
+    write_whole(path, (json.dumps(report, indent=1) + "\n").encode())
     print(path)
     return 0
 

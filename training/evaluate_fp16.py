@@ -22,10 +22,10 @@ from torch.utils.data import default_collate
 from tqdm import tqdm
 
 from export.chain import Network, Tensors, onnx_network
-from export.gate import set_bounded
-from export.precision import Loss, PrecisionError, picture_losses
+from export.precision import Loss, picture_losses
 from export.regions import regions
-from export.repository import FORMS, REPOSITORIES, VERSION
+from export.repository import REPOSITORIES, onnx_files
+from export.trace import set_bounded
 from training.captions import Vocabulary
 from training.data.compose import Options
 from training.dataset import Pairs, scene_files
@@ -123,7 +123,7 @@ def measure(
         nets: the torch networks, with the generator as it was traced.
 
     Raises:
-        PrecisionError: a file is missing.
+        FileNotFoundError: a file is missing.
     """
     forms = {form: _networks(repository, form) for form in HALF}
     found = Found()
@@ -146,15 +146,9 @@ def measure(
 
 
 def _networks(repository: Path, form: str) -> dict[str, Network]:
-    networks = {}
-    for name in ORDER:
-        path = repository / name / VERSION / FORMS[form]
-        if not path.is_file():
-            raise PrecisionError(
-                f"{path} is missing: `make export TARGET=tensorrt_rtx SM=89` writes it"
-            )
-        networks[name] = onnx_network(model(name), path)
-    return networks
+    return {
+        name: onnx_network(model(name), onnx_files(repository, name, form)[form]) for name in ORDER
+    }
 
 
 def table(found: Found) -> str:
@@ -202,7 +196,7 @@ def main(arguments: list[str] | None = None) -> int:
         numbers = tqdm(range(args.first, args.first + args.count), desc="pairs")
         found = measure(args.repository, ((i, pairs[i]) for i in numbers), nets,
                         Tokenizer(asset_path("minilm")))  # fmt: skip
-    except (FileNotFoundError, AssetError, system.WeightsError, PrecisionError) as error:
+    except (FileNotFoundError, AssetError, system.WeightsError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(table(found))

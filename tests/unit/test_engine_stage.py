@@ -13,7 +13,8 @@ import torch
 from onnx import numpy_helper
 from torch import nn
 
-from export import bisection, engine, engines, gate, inspector, parity, runner
+from export import audit, bisection, engine, engines, gate, inspector, parity, runner
+from export.explain import explain
 from export.precision import PrecisionError, require
 from export.repository import PLAN
 from export.trace import trace
@@ -108,7 +109,7 @@ def test_an_engine_that_drifts_is_named_with_node_and_module(
     monkeypatch.setattr(engine, "build", lambda trt, model, onnx, profiles, out: out.write_bytes(
         spoil(onnx, 1.1)))  # fmt: skip
     with pytest.raises(PrecisionError) as caught:
-        require(rows, gate.explain(TOY, module, files, sets, fake))
+        require(rows, explain(TOY, module, files, sets, fake))
     said = str(caught.value)
     assert "toy: tensor 'y' in engine against fp32" in said
     assert "node '/second/Conv' (Conv), module toy.second" in said
@@ -199,14 +200,14 @@ class TestInspector:
                                                      layer("/first/Conv_1", "FP32")])  # fmt: skip
         built = engine.Built("toy", 1000, layers)
         assert (built.half_share, built.half_share_after) == (1.0, 0.25)
-        assert "25.0%" in engines.audit_table([built])
-        with pytest.raises(engines.AuditError, match=r"toy: 25.0% .* as built, .*/first/Conv_1"):
-            engines.require_half([built])
+        assert "25.0%" in audit.table([built])
+        with pytest.raises(audit.AuditError, match=r"toy: 25.0% .* as built, .*/first/Conv_1"):
+            audit.require_half([built])
 
     def test_where_no_gpu_was_the_table_says_so(self):
         built = engine.Built("toy", 1000, list(self.BEFORE))
-        assert built.half_share_after is None and "no GPU" in engines.audit_table([built])
-        engines.require_half([built])
+        assert built.half_share_after is None and "no GPU" in audit.table([built])
+        audit.require_half([built])
 
     def test_it_is_asked_at_the_profiles_best_shapes(self, source, monkeypatch):
         monkeypatch.setattr(fake.Inspector, "told", [layer("/first/Conv", "FP16"), "a line"])
@@ -221,7 +222,7 @@ class TestInspector:
     ):
         monkeypatch.setattr(engines, "_networks", lambda: [TOY])
         monkeypatch.setattr(engines, "profile", lambda model: PROFILE)
-        monkeypatch.setattr(gate, "files_of", lambda repository, model: {"fp32": source})
+        monkeypatch.setattr(engines, "onnx_files", lambda *wanted: {"fp32": source})
         monkeypatch.setattr(fake.Inspector, "told", [layer("/first/Conv", "FP16")])
         built = [engine.Built("toy", 1000, [*self.BEFORE])]
         rows = engines.run_all(fake, source.parent, {"toy": module}, sets, built, lambda _: None)

@@ -15,9 +15,10 @@ from torch import nn
 
 import tryon_client
 from export import __main__ as command
-from export import bisection, gate, parity, precision
+from export import bisection, gate, grpc_stage, parity, precision
 from export.chain import run_chain
 from export.edges import TINY, edge_cases
+from export.explain import explain, explain_onnx
 from export.names import module_of
 from export.precision import Loss, PrecisionError, picture_losses, require
 from export.rounding import COMPOSITE, OWN, groups, rounded
@@ -90,7 +91,7 @@ def test_a_healthy_half_passes_every_stage(source, module, sets):
         ("fp32", "torch"), ("fp16", "fp32"), ("fp16", "torch")
     ]  # fmt: skip
     assert 0 < rows[1].mean_abs < rows[1].max_abs < 0.01
-    require(rows, gate.explain(TOY, module, files, sets))
+    require(rows, explain(TOY, module, files, sets))
     assert bisection.first_parting(source, files["fp16"], sets["drawn"], "toy", module) is None
     further = Loss("toy", "y", "", "other", 0.005, 0.01, False)
     assert precision.worst_of([*rows, further])[1] is further
@@ -105,7 +106,7 @@ def test_a_node_that_drifts_is_named_with_its_module(source, module, sets, facto
     with np.errstate(invalid="ignore", over="ignore"):
         rows = gate.staged(TOY, module, files, sets)
         with pytest.raises(PrecisionError) as caught:
-            require(rows, gate.explain(TOY, module, files, sets))
+            require(rows, explain(TOY, module, files, sets))
     said = str(caught.value)
     assert "toy: tensor 'y' in fp16 against fp32" in said and "inputs 'drawn'" in said
     assert "first tensor that leaves the band is '/fine/fine.1/first/first.0/Conv_output_0'" in said
@@ -137,7 +138,7 @@ def test_a_file_that_leaves_torch_is_named_with_the_module(source, module, sets)
     wrong = sabotaged(source, 1.5)
     rows = parity.compare(TOY, module, wrong, sets)
     with pytest.raises(parity.DriftError) as caught:
-        parity.require(rows, gate.explain_onnx(TOY, module, wrong, sets))
+        parity.require(rows, explain_onnx(TOY, module, wrong, sets))
     # The convolution's own answer is in no torch module (its normalisation is folded into it).
     assert "module toy.fine.1.first.2" in str(caught.value)
     parity.require(parity.compare(TOY, module, source, sets))
@@ -150,7 +151,7 @@ def test_a_drift_between_the_modules_is_named_by_its_output(source, module, sets
     onnx.save(graph, str(source))
     rows = parity.compare(TOY, module, source, sets)
     with pytest.raises(parity.DriftError, match=r"between them, before node '/Mul' of module toy"):
-        parity.require(rows, gate.explain_onnx(TOY, module, source, sets))
+        parity.require(rows, explain_onnx(TOY, module, source, sets))
 
 
 def test_modules_are_found_by_their_nodes(module):
@@ -299,15 +300,15 @@ class TestServed:
                     return SimpleNamespace(image=Image.fromarray(found))
 
             monkeypatch.setattr(tryon_client, "TryOnClient", Client)
-            monkeypatch.setattr(gate, "onnx_network", lambda model, path: None)
-            monkeypatch.setattr(gate, "run_chain", lambda *a: {"picture": truth[None]})
+            monkeypatch.setattr(grpc_stage, "onnx_network", lambda model, path: None)
+            monkeypatch.setattr(grpc_stage, "run_chain", lambda *a: {"picture": truth[None]})
             monkeypatch.setattr(
-                gate, "regions", lambda g, t: {"garment": np.ones((1, 24, 24), bool)}
+                grpc_stage, "regions", lambda g, t: {"garment": np.ones((1, 24, 24), bool)}
             )
             sample = SimpleNamespace(name="photo", person=truth, garment=None, prompt="",
                                      category="upper")  # fmt: skip
             told = SimpleNamespace(picture=truth, tensors=tensors)
-            return gate.served("here:1", Path("x"), [sample], {"photo": told}, nn.Identity())
+            return grpc_stage.served("here:1", Path("x"), [sample], {"photo": told}, nn.Identity())
 
         return lambda change: run(change(truth.copy()))
 

@@ -19,7 +19,6 @@ from benchmarks import gpu as bench
 from benchmarks.gpu import Row
 from benchmarks.on_gpu import OnnxNetwork, TorchNetwork, called
 from export import engine, runner
-from export.precision import PrecisionError
 from tryon.contract import Model, Tensor
 
 TOY = Model("toy", "onnx", "Twice.", (Tensor("x", "float32", (4,)),),
@@ -104,10 +103,9 @@ def test_one_way_that_fails_leaves_the_others(path, toy):
 
 def test_every_way_of_the_issue_is_there(tmp_path, monkeypatch):
     pipeline = SimpleNamespace(models={})
-    monkeypatch.setattr(bench, "files_of", lambda repository, model: {"fp32": tmp_path})
-    with pytest.raises(PrecisionError, match="has no fp16 file of detector"):
+    with pytest.raises(FileNotFoundError, match=r"detector/1/model\.onnx is missing: `make"):
         bench.ways(pipeline, tmp_path, None)
-    monkeypatch.setattr(bench, "files_of", lambda r, m: {"fp32": tmp_path, "fp16": tmp_path})
+    monkeypatch.setattr(bench, "onnx_files", lambda *a: {"fp32": tmp_path, "fp16": tmp_path})
     found = bench.ways(pipeline, tmp_path, SimpleNamespace(__name__="tensorrt"))
     assert list(found) == ["torch eager", "torch.compile", "ONNX Runtime fp16", "tensorrt"]
     assert bench.BATCHES == (1, 8) and len(bench._sizes()) == 3

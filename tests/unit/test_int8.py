@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from export import engine, engines, int8, precision
+from export import audit, engine, engines, int8, precision
 from export.precision import Loss, PrecisionError
 from export.trace import trace
 from tryon.contract import Model, Tensor
@@ -64,7 +64,7 @@ def test_one_that_passes_is_written_and_built(source, sets, monkeypatch, tmp_pat
     assert kinds.count("QuantizeLinear") and kinds.count("DequantizeLinear")
     trt = engine.load("tensorrt_rtx")
     built = engine.build(trt, "toy", path, PROFILE, tmp_path / "toy.plan", "89")
-    engines.require_half([built])
+    audit.require_half([built])
 
 
 def test_ranges_are_found_on_real_requests_alone(source, sets, monkeypatch):

@@ -97,5 +97,5 @@ def test_the_command_names_what_is_missing(tmp_path, capsys, monkeypatch):
 
 
 def test_a_form_that_was_not_exported_is_named(tmp_path: Path):
-    with pytest.raises(precision.PrecisionError, match=r"model.onnx is missing: `make export"):
+    with pytest.raises(FileNotFoundError, match=r"model.onnx is missing: `make export"):
         evaluate_fp16._networks(tmp_path, "fp32")

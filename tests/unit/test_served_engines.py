@@ -17,7 +17,7 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
 from export import __main__ as command
-from export import doctor, engines, lock, trace
+from export import audit, doctor, lock, trace
 from export.config import all_configs
 from export.repository import FORMS, PLAN, REPOSITORIES, ROOT, is_current, source_hashes
 from tryon.contract import MODELS, Model
@@ -55,9 +55,9 @@ def test_every_network_is_built_and_locked(exported):
 
 
 def test_the_audit_names_every_layer_with_its_type(exported):
-    built = engines.read_audit(exported / TARGET)
+    built = audit.read(exported / TARGET)
     assert [b.model for b in built] == [m.name for m in NETWORKS]
-    engines.require_half(built)
+    audit.require_half(built)
     for b in built:
         assert all(layer.name and layer.kind and layer.dtype for layer in b.layers)
         assert sum(layer.work for layer in b.layers) > 1e6
@@ -65,7 +65,7 @@ def test_the_audit_names_every_layer_with_its_type(exported):
 
 
 def test_the_gate_has_compared_every_network(exported):
-    rows = json.loads((exported / TARGET / engines.AUDIT).read_text())["fp16"]
+    rows = json.loads((exported / TARGET / audit.AUDIT).read_text())["fp16"]
     assert all(row["ok"] for row in rows)
     for model in NETWORKS:
         mine = {(r["stage"], r["against"]) for r in rows if r["model"] == model.name}
