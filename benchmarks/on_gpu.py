@@ -69,17 +69,20 @@ class OnnxNetwork:
     """An ONNX file in ONNX Runtime on CUDA, inputs and outputs bound to the GPU's memory.
 
     Raises:
-        RuntimeError: ONNX Runtime takes another provider than was asked for.
+        RuntimeError: ONNX Runtime has no CUDA here, or can't use it.
     """
 
     def __init__(self, model: Model, path: Path, device: str) -> None:
         self._model, self._device = model, device
         provider = "CUDAExecutionProvider" if device == "cuda" else "CPUExecutionProvider"
+        if provider not in ort.get_available_providers():
+            raise RuntimeError(f"ONNX Runtime has no {provider} here: install onnxruntime-gpu")
         options = ort.SessionOptions()
         options.log_severity_level = 3
         self._session: Any = ort.InferenceSession(path, options, providers=[provider])
         if self._session.get_providers()[0] != provider:  # it falls back without an error
-            raise RuntimeError(f"ONNX Runtime has no {provider} here: install onnxruntime-gpu")
+            raise RuntimeError(f"ONNX Runtime can't use its {provider} here: its CUDA or cuDNN "
+                               "does not fit")  # fmt: skip
         self._binding = self._session.io_binding()
 
     def give(self, tensors: Mapping[str, np.ndarray]) -> None:

@@ -144,6 +144,17 @@ def test_a_file_that_leaves_torch_is_named_with_the_module(source, module, sets)
     parity.require(parity.compare(TOY, module, source, sets))
 
 
+def test_a_float32_file_is_held_to_paritys_own_bounds(source, module, sets):
+    # Within a hundredth of the tensor's spread, where lower precision may be; not within 1e-3.
+    wrong = sabotaged(source, 1.03)
+    looser = precision.differences(
+        TOY, parity.run_torch(TOY, module, sets), parity.run_onnx(TOY, wrong, sets)
+    )
+    assert all(row.ok for row in looser)
+    with pytest.raises(parity.DriftError, match=r"toy: tensor 'y' of the ONNX file"):
+        gate.staged(TOY, module, {"fp32": wrong}, sets)
+
+
 def test_a_drift_between_the_modules_is_named_by_its_output(source, module, sets):
     graph = onnx.load(str(source))
     last = graph.graph.node[-1]
