@@ -20,7 +20,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from export import engine
+from export import engine, gpu
 from export.config import TARGETS, profile, write_configs
 from export.repository import REPOSITORIES, assemble, is_current, source_hashes
 
@@ -186,7 +186,7 @@ def _export(repository: Path, target: str, options: argparse.Namespace) -> int:
         print("stopped; nothing was written", file=sys.stderr)
         return 130
     print(f"exported to {repository} in {time.monotonic() - start:.0f} s")
-    if target != "cpu":
+    if target != "cpu" and gpu.present() is None:
         print("This machine can't run it: that takes Triton's container and a GPU. What was "
               "checked here: the graphs against torch, on the CPU.")  # fmt: skip
     if target == "tensorrt" and options.onnx_only:

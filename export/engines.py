@@ -260,6 +260,8 @@ def run_all(
         where = gate.picture_regions(model, module, sets)
         found = gate.staged(model, module, files, sets, where, trt)
         rows += [row for row in found if row.stage == "engine"]
+        if not all(row.ok for row in rows):
+            say(precision.table(rows))
         precision.require(rows, explain(model, module, files, sets, trt))
     say(precision.table(rows))
     return rows
