@@ -68,6 +68,20 @@ def test_a_garment_is_laid_where_its_like_is(scenes: list[Scene]) -> None:
     assert np.median(off) < 2 and off.max() < 10
 
 
+def test_a_mask_is_laid_as_its_garment_is(scenes: list[Scene]) -> None:
+    garment = flat_garments(scenes)[0]
+    matrix = np.array([[1.2, 0.05, -8.0], [-0.05, 1.2, -12.0]])
+    y, x = (np.mgrid[:64, :48] + 0.5) * 4
+    there = np.stack([x, y], 2) @ matrix[:, :2].T + matrix[:, 2]
+    grid = (there / [NET_WIDTH, NET_HEIGHT]).astype(np.float32)
+    brought = laid.mask_of(grid, garment.shop_alpha)
+    wanted = cv2.warpAffine(garment.shop_alpha, matrix, (NET_WIDTH, NET_HEIGHT)) > 127
+    assert set(np.unique(brought)) == {0, 255}
+    both, either = (brought > 0) & wanted, (brought > 0) | wanted
+    assert both.sum() > 0.93 * either.sum()
+    assert not laid.mask_of(grid, np.zeros_like(garment.shop_alpha)).any()
+
+
 def test_another_shape_is_refused(scenes: list[Scene]) -> None:
     garment = flat_garments(scenes)[0]
     cutout = as_cutout(garment, np.eye(2, 3))

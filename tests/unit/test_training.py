@@ -196,8 +196,8 @@ def test_words_say_in_what_size_a_garment_is_worn_and_whether_sleeves_are_rolled
 ) -> None:
     scene = next(s for s in scenes if s.meta["kind"] == "upper")
     before, after, category = pairs_of(scene)[0]
-    how = [{"size": 0, "rolled": False} for _ in scene.albedo]
-    how[after] = {"size": 2, "rolled": True}
+    how = [{"size": 0, "rolled": False, "open": False} for _ in scene.albedo]
+    how[after] = {"size": 2, "rolled": True, "open": False}
     meta = scene.meta | {"stylings": how, "tucked": [False] * len(how)}
     other = dataclasses.replace(scene, meta=meta)
     for i in range(20):
@@ -215,7 +215,8 @@ def _words(**how: bool | int) -> set[str]:
 
 
 def test_stylings_are_told_apart_and_join_what_is_said() -> None:
-    hows = [{"tucked": True}, {"tucked": False}, {"rolled": True}, *({"size": s} for s in SIZES)]
+    hows = [{"tucked": True}, {"tucked": False}, {"rolled": True}, {"open": True},
+            *({"size": s} for s in SIZES)]  # fmt: skip
     words = [_words(**how) for how in hows]
     assert sum(map(len, words)) == len(set().union(*words)) == len(STYLINGS)
     assert set().union(*words) == set(STYLINGS)
@@ -543,7 +544,7 @@ def test_pairs_leave_out_what_they_are_asked_to() -> None:
         made = SimpleNamespace(
             albedo=[0, 1, 2], outfit_upper=[0, 1, 2], outfit_lower=[3, 3, 3],
             outfit_dress=[-1, -1, -1],
-            meta={"phone": phone, "bag": bag,
+            meta={"phone": phone, "bag": bag, "beneath": [-1, -1, -1],
                   "garments": [{"neck": n} for n in ("crew", "collar", "V")] + [{}]},
         )  # fmt: skip
         return cast(Scene, made)
@@ -552,6 +553,9 @@ def test_pairs_leave_out_what_they_are_asked_to() -> None:
     assert len(everything) == 6 and all(category == "upper" for *_, category in everything)
     assert pairs_of(scene("R"), ["carried"]) == pairs_of(scene(bag="strap"), ["carried"]) == []
     assert pairs_of(scene(), ["carried"]) == everything
+    over = scene()
+    over.meta["beneath"] = [-1, -1, 0]  # the third is open over the first
+    assert pairs_of(over) == [p for p in everything if p[:2] != (1, 2)]
     # The collar may be what is taken off, not what is put on.
     assert pairs_of(scene(), ["collar"]) == [p for p in everything if p[1] != 1]
 

@@ -187,6 +187,17 @@ def flow_of(grid: np.ndarray, flow: np.ndarray) -> np.ndarray:
     return _sample(grid, flow.astype(np.float32))
 
 
+def mask_of(grid: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """A mask uint8 (256, 192) of the rendered in-shop picture, in the real garment's: 255 or 0."""
+    wide = cv2.resize(grid, (NET_WIDTH, NET_HEIGHT), interpolation=cv2.INTER_LINEAR)
+    places = (wide[mask > 127] * [NET_WIDTH, NET_HEIGHT]).astype(int)
+    inside = (places >= 0).all(1) & (places < [NET_WIDTH, NET_HEIGHT]).all(1)
+    there = np.zeros((NET_HEIGHT, NET_WIDTH), np.uint8)
+    there[places[inside, 1], places[inside, 0]] = 255
+    # Where the real picture is larger there are gaps between the places.
+    return cv2.morphologyEx(there, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
+
+
 def marks_of(grid: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     """The rendered garment's landmarks (K, 3) in the real garment's picture: float32.
 

@@ -200,7 +200,9 @@ def make_photo_scene(
         made += [Item(studio, g, rng) for g in garments]
     shops = [shop_of(studio, item, rng) for item in made]
     drapes = [wearer.drape(item.cut) for item in made]
-    stylings = [AS_SHOWN, *stylings_of(np.random.default_rng([seed, index, 3]), kind, plan, made)]
+    ways = stylings_of(np.random.default_rng([seed, index, 3]), kind, plan, made)
+    # Closed: what of the photographed top shows between an open one's edges would be cut out.
+    stylings = [AS_SHOWN, *(replace(way, gap=0.0) for way in ways)]
     pictures = [base.as_photographed()]
     worn: list[Worn] = []
     canon = studio.template.body_canon
@@ -233,6 +235,7 @@ def make_photo_scene(
         "renderer": RENDERER, "kind": kind, "seed": seed, "index": index, "arms": arms,
         "legs": "standing", "yaw": 0.0, "gender": photo.gender, "person": photo.name,
         "hair": "photographed", "phone": None, "bag": None, "tucked": [False] * len(plan),
+        "beneath": [-1] * len(plan),
         "stylings": [styling.words() for styling in stylings],
         "garments": [
             i.garment.attributes | {"shop_mode": s.mode} for i, s in zip(made, shops, strict=True)
@@ -270,6 +273,7 @@ class _Base:
             ]),
             "garment_shop_shade": np.full((2, NET_HEIGHT, NET_WIDTH), 128, np.uint8),
             "garment_shop_alpha": np.full((2, NET_HEIGHT, NET_WIDTH), 255, np.uint8),
+            "garment_shop_inner": np.zeros((2, NET_HEIGHT, NET_WIDTH), np.uint8),
             "garment_shop_person_alpha": np.full((2, NET_HEIGHT, NET_WIDTH), 255, np.uint8),
             "garment_shop_parse": np.stack([
                 np.full((NET_HEIGHT, NET_WIDTH), PARSE.index(n), np.uint8) for n in self.colour
