@@ -31,9 +31,12 @@ BACKENDS = ROOT / "deploy" / "backends"
 STAMP = "export.json"
 VERSION = "1"
 """Triton's version folder of every model."""
+FORMS = {"fp32": "model.onnx", "fp16": "model.fp16.onnx", "int8": "model.int8.onnx"}
+"""The gate's stages that are ONNX files, each made from the first."""
+PLAN = "model.plan"
 _PACKAGES = ("torch", "onnx", "onnxruntime", "numpy", "transformers")
-_SOURCES = ("tryon/contract.py", "tryon/preprocess.py", "tryon/models", "tryon/steps",
-            "tryon/wardrobe", "export", "deploy/backends")  # fmt: skip
+_SOURCES = ("tryon/contract.py", "tryon/tolerances.py", "tryon/preprocess.py", "tryon/models",
+            "tryon/steps", "tryon/wardrobe", "export", "deploy/backends")  # fmt: skip
 _TOKENIZED = ("decode", "wardrobe_decode")
 _VERSIONED = ("wardrobe_decode", "live_decode")
 
@@ -92,10 +95,9 @@ def assemble(
     Raises:
         export.parity.DriftError, export.trace.TraceError: the last good repository is untouched.
     """
+    from export.explain import explain_onnx
     from export.parity import compare, require, table
-    from export.trace import trace
-    from tryon.models.generator import Generator
-    from tryon.models.text_encoder import TextEncoder
+    from export.trace import set_bounded, trace
 
     repository.parent.mkdir(parents=True, exist_ok=True)
     with beside(repository) as staging:
@@ -116,14 +118,13 @@ def assemble(
             say(f"{model.name}: tracing and comparing with torch")
             file = folder / "model.onnx"
             module = modules[model.name]
-            if isinstance(module, Generator | TextEncoder):
-                module.bounded = target == "cpu"
+            set_bounded(module, target == "cpu")
             trace(model, module, dict(next(iter(sets.values()))), file)
             found = compare(model, module, file, sets)
             rows += found
             if not all(row.ok for row in found):
                 say(table(rows))
-            require(found)
+            require(found, explain_onnx(model, module, file, sets))
             if target == "cpu":
                 shutil.copyfile(BACKENDS / "onnx_model.py", folder / "model.py")
         if served:
@@ -161,6 +162,27 @@ def write_version(repository: Path, target: str, hashes: Mapping[str, str]) -> N
         folder = repository / name / VERSION
         if folder.is_dir():
             (folder / VERSION_FILE).write_text(features_version(target, hashes) + "\n")
+
+
+def onnx_files(repository: Path, model: str, *wanted: str) -> dict[str, Path]:
+    """A network's ONNX files by form (of FORMS), in their order.
+
+    Args:
+        repository: an exported one.
+        model: its served name.
+        wanted: forms that must be there.
+
+    Raises:
+        FileNotFoundError: one isn't; names the command that writes it.
+    """
+    folder = repository / model / VERSION
+    for form in wanted:
+        if not (folder / FORMS[form]).is_file():
+            target = repository.name if form == "fp32" else "tensorrt_rtx SM=89"
+            raise FileNotFoundError(
+                f"{folder / FORMS[form]} is missing: `make export TARGET={target}` writes it"
+            )
+    return {form: folder / name for form, name in FORMS.items() if (folder / name).is_file()}
 
 
 @contextlib.contextmanager

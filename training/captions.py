@@ -31,7 +31,7 @@ _REQUESTS = (
 )  # fmt: skip
 
 _NEUTRAL = (
-    "a {k}", "this {k}", "the {k}", "open", "buttoned", "in my size", "size L", "for summer",
+    "a {k}", "this {k}", "the {k}", "buttoned", "in my size", "size L", "for summer",
     "for the office", "casual", "show me this {k}", "how does it look?", "a nice {k}, please",
     "with short sleeves", "long sleeves", "as it is", "same colour",
 )  # fmt: skip
@@ -46,25 +46,31 @@ _SIZED = {
     2: ("two sizes larger", "2 sizes larger", "two sizes up", "oversized"),
     3: ("three sizes larger", "3 sizes larger", "three sizes up", "far too big"),
 }
-STYLINGS = (*_TUCKED, *_UNTUCKED, *_ROLLED, *(w for words in _SIZED.values() for w in words))
+_OPEN = ("open", "worn open", "open over my top", "unbuttoned", "not done up")
+STYLINGS = (
+    *_TUCKED, *_UNTUCKED, *_ROLLED, *_OPEN, *(w for words in _SIZED.values() for w in words)
+)  # fmt: skip
 """How a garment is worn, in words."""
 
 
 def styled(
     sentence: str, rng: np.random.Generator, tucked: bool | None = None, size: int = 0,
-    rolled: bool = False,
+    rolled: bool = False, open: bool = False,
 ) -> str:  # fmt: skip
     """A sentence, empty or not, that also says how the garment is worn.
 
     Args:
         tucked: a top tucked in or not; None: nothing is said of it.
         size: sizes larger than it is shown, -2 to 3; 0: nothing is said. rolled: sleeves rolled up.
+        open: worn open over what was worn before.
     """
     said = [sentence] if sentence else []
     if size:
         said.append(str(rng.choice(_SIZED[size])))
     if rolled:
         said.append(str(rng.choice(_ROLLED)))
+    if open:
+        said.append(str(rng.choice(_OPEN)))
     if tucked is not None:
         said.append(str(rng.choice(_TUCKED if tucked else _UNTUCKED)))
     return ", ".join(said)

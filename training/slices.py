@@ -37,6 +37,7 @@ _OF_STYLINGS: dict[str, Callable[[dict], bool]] = {
     "a larger size": lambda how: how["size"] > 0,
     "a smaller size": lambda how: how["size"] < 0,
     "sleeves rolled up": lambda how: how["rolled"],
+    "worn open": lambda how: how["open"],
 }
 """By how the new garment is worn."""
 
@@ -56,5 +57,5 @@ def slices_of(scene: Scene, before: int, after: int, category: str) -> list[str]
     found = [f"new: {category}"]
     found += [n for n, holds in _OF_GARMENTS.items() if any(holds(o, new) for o in old)]
     found += [n for n, holds in _OF_SCENES.items() if holds(scene.meta)]
-    stylings = scene.meta.get("stylings")  # scenes of renderer 4 have none
-    return found + [n for n, holds in _OF_STYLINGS.items() if stylings and holds(stylings[after])]
+    how = scene.meta["stylings"][after]
+    return found + [n for n, holds in _OF_STYLINGS.items() if holds(how)]

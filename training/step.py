@@ -240,13 +240,14 @@ def place_terms(
     nets: Networks, batch: dict, w: Weights, seen: Seen, out: dict[str, Tensor]
 ) -> dict[str, Tensor]:
     """Where the garment's landmarks lie in its picture and on the person, and the parts' flow."""
-    garment, shop_mask = seen.garment, batch["shop_mask"].float()[:, None] / 255
+    garment = seen.garment
+    shop_mask, unknown = (batch[n].float()[:, None] / 255 for n in ("shop_mask", "shop_unknown"))
     there, here = batch["shop_landmarks"], batch["landmarks"]
     valid = batch["valid"].float()[:, None]
     return {
         "garment_landmarks": w.landmarks * losses.landmark_loss(garment["landmarks"], there),
         "visible": w.visible * losses.visibility_loss(garment["visible"], there),
-        "garment_mask": w.garment_mask * losses.mask_loss(garment["mask"], shop_mask),
+        "garment_mask": w.garment_mask * losses.mask_loss(garment["mask"], shop_mask, 1 - unknown),
         "landmarks": w.landmarks * losses.landmark_loss(out["landmarks"], here),
         "garment_votes": w.votes * losses.vote_loss(
             garment["votes"], garment["voted"], nets.image_encoder.pixels, there
@@ -270,6 +271,7 @@ def layer_terms(
     parse_before, parse_after = batch["parse_before"].long(), batch["parse_after"].long()
     drawn_1 = drawn.float()[:, None]
     in_front = losses.ahead(parse_after, batch["category"], batch["tucked"])
+    in_front = in_front | batch["under"].bool()
     inside = batch["shop_inside"].float()[:, None]
     front = losses.front_truth(parse_after, drawn, in_front, out["flow_2"], inside)
     beneath = losses.beneath_truth(parse_before, parse_after, drawn, old)

@@ -68,6 +68,20 @@ def test_a_garment_is_laid_where_its_like_is(scenes: list[Scene]) -> None:
     assert np.median(off) < 2 and off.max() < 10
 
 
+def test_a_mask_is_laid_as_its_garment_is(scenes: list[Scene]) -> None:
+    garment = flat_garments(scenes)[0]
+    matrix = np.array([[1.2, 0.05, -8.0], [-0.05, 1.2, -12.0]])
+    y, x = (np.mgrid[:64, :48] + 0.5) * 4
+    there = np.stack([x, y], 2) @ matrix[:, :2].T + matrix[:, 2]
+    grid = (there / [NET_WIDTH, NET_HEIGHT]).astype(np.float32)
+    brought = laid.mask_of(grid, garment.shop_alpha)
+    wanted = cv2.warpAffine(garment.shop_alpha, matrix, (NET_WIDTH, NET_HEIGHT)) > 127
+    assert set(np.unique(brought)) == {0, 255}
+    both, either = (brought > 0) & wanted, (brought > 0) | wanted
+    assert both.sum() > 0.93 * either.sum()
+    assert not laid.mask_of(grid, np.zeros_like(garment.shop_alpha)).any()
+
+
 def test_another_shape_is_refused(scenes: list[Scene]) -> None:
     garment = flat_garments(scenes)[0]
     cutout = as_cutout(garment, np.eye(2, 3))
@@ -139,6 +153,17 @@ def test_the_flow_leads_into_the_photo(scenes: list[Scene], folder_of_cutouts: P
                 assert (mask[valid] > 127).mean() > 0.9
     # Noise, dark light and clipping spoil a few.
     assert len(alike) >= 6 and np.median(alike) > 0.85, alike
+
+
+def test_cutouts_that_nothing_can_be_laid_by_are_refused(folder_of_cutouts: Path) -> None:
+    """Those of weights that see no landmarks would be passed over, pair by pair, in silence."""
+    path = folder_of_cutouts / cutouts.INDEX
+    index = json.loads(path.read_text())
+    for row in index["cutouts"]:
+        row["landmarks"] = [[x, y, 0.4] for x, y, _ in row["landmarks"]]
+    path.write_text(json.dumps(index))
+    with pytest.raises(ValueError, match=r"0 of .* cutouts have the 6 landmarks"):
+        laid.Cutouts(folder_of_cutouts)
 
 
 def test_a_missing_folder_names_the_command(tmp_path: Path, capsys) -> None:

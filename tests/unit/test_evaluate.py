@@ -63,6 +63,8 @@ def test_pairs_are_told_by_what_changes() -> None:
               "hair": "bob", "phone": "", "bag": "back", "yaw": -40.0, "arms": "hanging"},
         outfit_upper=np.array([0, 1]), outfit_lower=np.array([2, 2]), outfit_dress=none,
     )  # fmt: skip
+    as_shown = {"size": 0, "rolled": False, "open": False}
+    scene.meta["stylings"] = [as_shown, as_shown]
     of_scene = {"something carried", "seated", "turned over 35 degrees"}
     there = set(slices.slices_of(scene, 0, 1, "upper"))
     assert there == of_scene | {
@@ -71,9 +73,11 @@ def test_pairs_are_told_by_what_changes() -> None:
     }  # fmt: skip
     back = set(slices.slices_of(scene, 1, 0, "upper"))
     assert back == of_scene | {"new: upper", "sleeves end later", "collar comes on"}
-    scene.meta["stylings"] = [{"size": 2, "rolled": True}, {"size": -1, "rolled": False}]
+    scene.meta["stylings"] = [
+        {"size": 2, "rolled": True, "open": True}, {"size": -1, "rolled": False, "open": False}
+    ]  # fmt: skip
     assert set(slices.slices_of(scene, 1, 0, "upper")) - back == {
-        "a larger size", "sleeves rolled up",
+        "a larger size", "sleeves rolled up", "worn open",
     }  # fmt: skip
     assert set(slices.slices_of(scene, 0, 1, "upper")) - there == {"a smaller size"}
 

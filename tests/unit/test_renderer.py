@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from unittest import mock
 
 import cv2
@@ -10,13 +11,17 @@ import numpy as np
 import pytest
 
 from training.data import shop_render, wardrobe
+from training.data.carried import Carried
+from training.data.compose import Options, compose
+from training.data.garments import Cut
+from training.data.outfits import outfit_of, pairs_of
 from training.data.preview import strip, warp
 from training.data.renderer import INNER
 from training.data.scene import make_scene
 from training.data.shards import Scene, load_scene, save_scene, scene_from
 from training.data.studio import Item
 from training.data.styling import Styling
-from tryon.contract import LANDMARKS, PARSE
+from tryon.contract import LANDMARKS, NET_HEIGHT, NET_WIDTH, PARSE
 
 SEED = 5
 
@@ -259,3 +264,70 @@ def test_a_collar_that_stands_shows_its_inner_back_when_it_lies_flat(studio) -> 
         near = np.hypot(x / width - middle[0], y / height - middle[1]) < reach
         seen.append(near.sum() > 5)
     assert len(seen) >= 5 and np.mean(seen) > 0.8
+
+
+def test_what_lies_flat_shows_its_inside_above_the_neckline_and_that_is_not_worn(studio) -> None:
+    seen = 0
+    for number in range(24):
+        rng = np.random.default_rng([9, number])
+        garment = wardrobe.random_upper(rng)
+        item = Item(studio, garment, rng)
+        flat = shop_render._flat(studio, item, rng)
+        item.release()
+        inner, alpha = shop_render.garment_inner(flat, item), shop_render.garment_alpha(flat, item)
+        assert (inner <= alpha).all()
+        if garment.cut.hood:
+            assert not inner.any()
+            continue
+        front = flat.landmarks[LANDMARKS.index("neck_front")]
+        x, y = int(front[0] * NET_WIDTH), int(front[1] * NET_HEIGHT)
+        if not inner[max(y - 40, 0) : y, max(x - 12, 0) : x + 12].any():
+            continue  # from below the inner back is not seen
+        seen += 1
+        assert not inner[y + 4 : y + 40, max(x - 12, 0) : x + 12].any(), "below is the front"
+        widest = 0.1 if garment.cut.sleeve > 0 else 0.25  # wide armholes show the inner back too
+        assert inner.mean() < widest * alpha.mean()
+    assert seen > 8
+
+
+NOTHING = Carried("", "", 1, np.zeros(3), np.zeros(3), 0.02)
+
+
+def test_an_open_top_shows_the_one_beneath_as_it_was(studio) -> None:
+    """Outfit 0 is a top alone, outfit 1 an open one over it."""
+    shirt = Cut("upper", neck="collar", collar=True, sleeve=0.5, ease=0.02, thickness=0.012)
+    t_shirt = Cut("upper", sleeve=0.2, ease=0.005)
+    cuts, any_upper = iter([t_shirt, shirt]), wardrobe.random_upper
+
+    def upper(rng: np.random.Generator) -> wardrobe.Garment:
+        return dataclasses.replace(any_upper(rng), cut=next(cuts))
+
+    def styling(rng: np.random.Generator, cut: Cut) -> Styling:
+        return Styling(gap=0.11 if cut.collar else 0.0)
+
+    with (
+        mock.patch("training.data.scene.random_styling", styling),
+        mock.patch("training.data.wardrobe.random_upper", upper),
+        mock.patch("training.data.scene.random_carried", lambda rng, pose: NOTHING),
+    ):
+        made = scene_from(
+            make_scene(studio, SEED, 6, kind="upper", outfits=2, legs="standing", arms="hanging")
+        )
+    top = outfit_of(made, 0)["upper"]
+    assert made.meta["beneath"] == [-1, top]
+    assert [how["open"] for how in made.meta["stylings"]] == [False, True]
+    assert pairs_of(made) == [(0, 1, "upper"), (1, 0, "upper")]
+    pair = compose(made, 0, 1, "upper", np.random.default_rng(0), None, Options(0.0, text=0.0))
+    drawn, under = pair["drawn"] > 0, pair["under"] > 0
+    upper_after = pair["parse_after"] == PARSE.index("upper")
+    assert ((drawn | under) == upper_after).all() and not (drawn & under).any()
+    assert under.sum() > 0.05 * drawn.sum()
+    assert not (pair["old"] > 0)[under].any() and not (pair["valid"] > 0)[under].any()
+    shoulders = [LANDMARKS.index(f"shoulder_{side}") for side in ("left", "right")]
+    middle = pair["landmarks"][shoulders, 0].mean() * NET_WIDTH
+    assert abs(np.median(np.nonzero(under)[1]) - middle) < 12, "between the edges"
+    deep = cv2.erode(pair["under"], np.ones((7, 7), np.uint8)) > 0
+    before, after = (pair[n][:, 32:224].astype(int) for n in ("before", "after"))
+    # The open one's shadow falls on it.
+    assert deep.any() and np.abs(before - after)[deep].mean() < 12
+    assert re.search("open|unbuttoned|not done up", str(pair["caption"]))

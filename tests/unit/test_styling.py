@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from training.data import wardrobe
 from training.data.anchors import anchors
 from training.data.bodies import load_body_model
-from training.data.garments import Cut, fields
+from training.data.garments import Cut, fields, front_field
 from training.data.styling import SIZES, Styling, random_styling, shown_point, worn_cut
 from training.data.template import Template
 
@@ -54,6 +55,21 @@ def test_only_long_sleeves_are_rolled_up() -> None:
         assert worn_cut(TOP, d).sleeve < TOP.sleeve if d.rolled else d.words()["rolled"] is False
     short = Cut("upper", sleeve=0.2)
     assert not any(random_styling(np.random.default_rng(i), short).rolled for i in range(100))
+
+
+def test_only_what_has_a_collar_and_long_sleeves_is_worn_open(template: Template) -> None:
+    shirt = replace(TOP, collar=True)
+    draws = [random_styling(np.random.default_rng(i), shirt) for i in range(400)]
+    assert 120 < sum(d.gap > 0 for d in draws) < 240
+    assert all(d.words()["open"] == (d.gap > 0) for d in draws)
+    assert not any(random_styling(np.random.default_rng(i), TOP).gap for i in range(100))
+    c = template.canon
+    edge = front_field(0.1, c)
+    middle = (np.abs(c.pos[:, 0]) < 0.02) & (c.arm < 0.1) & (c.pos[:, 2] > 0.1)
+    front = middle & (c.pos[:, 1] < -0.05)
+    assert (edge[front] < 0).all() and (edge[middle & (c.pos[:, 1] > 0.02)] > 0).all()
+    beside = (c.pos[:, 1] < -0.02) & (np.abs(c.pos[:, 0]) > 0.1)
+    assert (edge[beside] > 0).all()
 
 
 @pytest.mark.parametrize("size", [-2, 3])

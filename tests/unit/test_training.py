@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import json
 import re
+import shutil
 from pathlib import Path
 
 import cv2
@@ -146,6 +147,18 @@ def test_missing_scenes_name_the_command(tmp_path: Path) -> None:
         scene_files(tmp_path, "train")
 
 
+def test_scenes_of_an_earlier_renderer_are_refused(folder: Path, tmp_path: Path, capsys) -> None:
+    paths = sorted(folder.glob("*.npz"))[:2]
+    arrays = dict(np.load(paths[0]))
+    meta = json.loads(str(arrays["meta"])) | {"renderer": 5}
+    np.savez(tmp_path / paths[0].name, **{**arrays, "meta": np.array(json.dumps(meta))})
+    shutil.copy(paths[1], tmp_path)
+    with pytest.raises(ValueError, match="1 of 2 scenes are of an earlier renderer"):
+        scene_files(tmp_path, "train")
+    assert train.main(["--pairs", str(tmp_path), "--out", str(tmp_path / "out")]) != 0
+    assert "error: " in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
 def test_captions_and_requests() -> None:
     rng = np.random.default_rng(0)
     attributes = {"colour": "red", "kind": "t-shirt", "pattern": "dots", "sleeve": "short"}
@@ -196,8 +209,8 @@ def test_words_say_in_what_size_a_garment_is_worn_and_whether_sleeves_are_rolled
 ) -> None:
     scene = next(s for s in scenes if s.meta["kind"] == "upper")
     before, after, category = pairs_of(scene)[0]
-    how = [{"size": 0, "rolled": False} for _ in scene.albedo]
-    how[after] = {"size": 2, "rolled": True}
+    how = [{"size": 0, "rolled": False, "open": False} for _ in scene.albedo]
+    how[after] = {"size": 2, "rolled": True, "open": False}
     meta = scene.meta | {"stylings": how, "tucked": [False] * len(how)}
     other = dataclasses.replace(scene, meta=meta)
     for i in range(20):
@@ -215,7 +228,8 @@ def _words(**how: bool | int) -> set[str]:
 
 
 def test_stylings_are_told_apart_and_join_what_is_said() -> None:
-    hows = [{"tucked": True}, {"tucked": False}, {"rolled": True}, *({"size": s} for s in SIZES)]
+    hows = [{"tucked": True}, {"tucked": False}, {"rolled": True}, {"open": True},
+            *({"size": s} for s in SIZES)]  # fmt: skip
     words = [_words(**how) for how in hows]
     assert sum(map(len, words)) == len(set().union(*words)) == len(STYLINGS)
     assert set().union(*words) == set(STYLINGS)
@@ -543,7 +557,7 @@ def test_pairs_leave_out_what_they_are_asked_to() -> None:
         made = SimpleNamespace(
             albedo=[0, 1, 2], outfit_upper=[0, 1, 2], outfit_lower=[3, 3, 3],
             outfit_dress=[-1, -1, -1],
-            meta={"phone": phone, "bag": bag,
+            meta={"phone": phone, "bag": bag, "beneath": [-1, -1, -1],
                   "garments": [{"neck": n} for n in ("crew", "collar", "V")] + [{}]},
         )  # fmt: skip
         return cast(Scene, made)
@@ -552,6 +566,9 @@ def test_pairs_leave_out_what_they_are_asked_to() -> None:
     assert len(everything) == 6 and all(category == "upper" for *_, category in everything)
     assert pairs_of(scene("R"), ["carried"]) == pairs_of(scene(bag="strap"), ["carried"]) == []
     assert pairs_of(scene(), ["carried"]) == everything
+    over = scene()
+    over.meta["beneath"] = [-1, -1, 0]  # the third is open over the first
+    assert pairs_of(over) == [p for p in everything if p[:2] != (1, 2)]
     # The collar may be what is taken off, not what is put on.
     assert pairs_of(scene(), ["collar"]) == [p for p in everything if p[1] != 1]
 

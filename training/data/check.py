@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from training.data.outfits import seen_of
 from training.data.preview import warp
-from training.data.shards import CATEGORY_NAMES, Scene, list_scenes, load_scene
+from training.data.shards import Scene, list_scenes, load_scene
 from training.figures import show, write_json
 from tryon.assets import AssetError
-from tryon.contract import PARSE
 from tryon.models.pose import Pose
 from tryon.models.system import WeightsError, load_models
 
@@ -32,8 +32,7 @@ SURE = 0.9
 
 def valid_share(scene: Scene, k: int) -> float | None:
     """Share of a worn garment's pixels whose flow is true; None where it shows too little."""
-    category = CATEGORY_NAMES[scene.garment_category[scene.worn_garment[k]]]
-    seen = scene.parse[scene.worn_outfit[k]] == PARSE.index(category)
+    seen = seen_of(scene, int(scene.worn_outfit[k]), int(scene.worn_garment[k]))
     if seen.sum() < 500:
         return None
     return float((scene.worn_valid[k] > 0)[seen].mean())

@@ -15,8 +15,17 @@ import numpy as np
 
 from training.captions import COLOURS, recolour_request, sample_caption, styled
 from training.data.camera import Camera, backdrop, tint
-from training.data.laid import Cutout, Cutouts, flow_of, kind_of, lay, marks_of, texture_of
-from training.data.outfits import NEVER_TUCKED, Garment, garment_of, outfit_of
+from training.data.laid import (
+    Cutout,
+    Cutouts,
+    flow_of,
+    kind_of,
+    lay,
+    marks_of,
+    mask_of,
+    texture_of,
+)
+from training.data.outfits import NEVER_TUCKED, Garment, beneath_of, garment_of, outfit_of, seen_of
 from training.data.real_photos import RealPhotos
 from training.data.shards import Scene
 from training.data.shop import inside_distance, jitter_shop, shop_picture, tuck, widen
@@ -126,19 +135,18 @@ def _skin_marks(rng: np.random.Generator, parse: np.ndarray) -> np.ndarray:
 
 
 def _dress_up(
-    albedo: np.ndarray, parse: np.ndarray, flows: dict[str, np.ndarray],
-    textures: dict[str, np.ndarray | None],
-) -> None:  # fmt: skip
-    """Lays each garment's texture onto the float32 albedo through its flow, in place."""
-    for name, texture in textures.items():
+    albedo: np.ndarray, scene: Scene, outfit: int, textures: dict[int, np.ndarray | None]
+) -> None:
+    """Lays garments' textures onto the float32 albedo of an outfit, in place."""
+    for garment, texture in textures.items():
         if texture is None:
             continue
-        mask = (parse == PARSE.index(name)).astype(np.uint8)
+        mask = seen_of(scene, outfit, garment).astype(np.uint8)
         x, y, w, h = cv2.boundingRect(mask)
         if not w:
             continue
         box = (slice(y, y + h), slice(x, x + w))
-        flow = flows[name][box].astype(np.float32)
+        flow = scene.worn_flow[scene.worn(outfit, garment)][box].astype(np.float32)
         drawn = cv2.remap(
             texture, flow[..., 0] * NET_WIDTH - 0.5, flow[..., 1] * NET_HEIGHT - 0.5,
             cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE,
@@ -188,18 +196,22 @@ def compose(
 
     Returns:
         before, after: uint8 (256, 256, 3); shop uint8 (256, 192, 3), shop_mask uint8 (256, 192),
+        the garment without its inside, shop_unknown uint8 (256, 192), 255 where that isn't known,
         shop_inside float16 (256, 192), see `inside_distance`;
         shop_landmarks, landmarks: float32 (K, 3) x, y in 0..1 of canvas and of the 3:4 view, and
         whether there is one; flow float32 (2, 256, 192) in 0..1 of the canvas, valid uint8
         (256, 192); parse_before, parse_after uint8 (256, 192); drawn uint8 (256, 192), where the
-        new garment is; old uint8 (256, 192), where what it replaces was; category int64;
+        new garment is; old uint8 (256, 192), where what it replaces was; under uint8 (256, 192),
+        where the top worn before is seen beneath the new, open one; category int64;
         tucked bool, whether the top is worn tucked in after;
         caption (str, empty: none), truth_caption (str); restyle float32 (5,): strength, colour,
         weight; and `words*`, what the painter learns from.
     """
     s = options.strength
     outfits = {i: outfit_of(scene, i) for i in (before, after)}
-    worn = sorted({g for outfit in outfits.values() for g in outfit.values()})
+    wearing = {i: [*outfits[i].values(), beneath_of(scene, i)] for i in outfits}
+    wearing = {i: [g for g in garments if g >= 0] for i, garments in wearing.items()}
+    worn = sorted({g for garments in wearing.values() for g in garments})
     fabric = {g: _garment_texture(rng, garment_of(scene, g), photos, s) for g in worn}
     real: dict[int, tuple[Cutout, np.ndarray]] = {}
     for g in worn if cutouts is not None else ():
@@ -221,10 +233,8 @@ def compose(
     for outfit in (before, after):
         parse = scene.parse[outfit]
         albedo = scene.albedo[outfit].astype(np.float32) / 255
-        flows = {n: scene.worn_flow[scene.worn(outfit, g)] for n, g in outfits[outfit].items()}
-        textures = {n: fabric[g] for n, g in outfits[outfit].items()}
         alpha = scene.alpha[outfit].astype(np.float32)[..., None] / 255
-        _dress_up(albedo, parse, flows, textures)
+        _dress_up(albedo, scene, outfit, {g: fabric[g] for g in wearing[outfit]})
         albedo *= gains[parse]
         if marks is not None:
             albedo *= np.where(np.isin(parse, _SKIN)[..., None], marks, 1)
@@ -244,16 +254,24 @@ def compose(
     shots = [camera(p) for p in pictures]
 
     drawn = (scene.parse[after] == PARSE.index(category)).astype(np.uint8)
+    under = np.zeros_like(drawn)
+    if category == "upper" and beneath_of(scene, after) >= 0:
+        under = seen_of(scene, after, beneath_of(scene, after)).astype(np.uint8)
+        drawn = drawn - under
     flow, valid = scene.worn_flow[place], scene.worn_valid[place]
     texture = fabric[chosen]
     if chosen in real:
         cutout, grid = real[chosen]
         shop = Camera(rng, s, (NET_HEIGHT, NET_WIDTH))(cutout.photo.astype(np.float32) / 255)
-        shop_mask, flow = cutout.mask, flow_of(grid, flow)
+        inner = mask_of(grid, garment.shop_inner)
+        shop_mask, flow = cutout.mask * (inner == 0), flow_of(grid, flow)
+        # Where the photo's own inside ends is not known to the pixel.
+        unknown = cv2.dilate(inner, np.ones((11, 11), np.uint8))
         shop_landmarks = marks_of(grid, garment.shop_landmarks)
     else:
         shop = shop_picture(rng, garment, texture, photos, s)
-        shop_mask, shop_landmarks = garment.shop_alpha, garment.shop_landmarks
+        shop_mask = cv2.subtract(garment.shop_alpha, garment.shop_inner)
+        unknown, shop_landmarks = np.zeros_like(shop_mask), garment.shop_landmarks
     if chosen not in real and garment.flat and rng.random() < 0.7 * s:
         shop, shop_mask, shop_landmarks, flow = widen(rng, shop, shop_mask, shop_landmarks, flow)
     if category == "upper" and rng.random() < 0.15 * s:
@@ -265,29 +283,30 @@ def compose(
         ).T
         gone = cv2.remap(hidden, to_x.T, to_y.T, cv2.INTER_NEAREST)
         valid = valid * (1 - gone)
-    shop, shop_mask, shop_landmarks, flow = jitter_shop(
-        rng, shop, shop_mask, shop_landmarks, flow, s
+    shop, masks, shop_landmarks, flow = jitter_shop(
+        rng, shop, np.stack([shop_mask, unknown], 2), shop_landmarks, flow, s
     )
+    shop_mask, unknown = masks[..., 0], masks[..., 1]
     landmarks = scene.worn_landmarks[place].astype(np.float32).copy()
     parses = [scene.parse[before].copy(), scene.parse[after].copy()]
     old_classes = np.zeros(len(PARSE), np.uint8)
     old_classes[[PARSE.index(n) for n in OLD_GARMENTS[category]]] = 1
     if cut is not None:
-        drawn[cut] = 0
+        drawn[cut] = under[cut] = 0
         valid = valid.copy()
         valid[cut] = 0
         for parse in parses:
             parse[cut] = PARSE.index("other")
-    old = old_classes[parses[0]]
+    old = old_classes[parses[0]] * (1 - under)
     if rng.random() < 0.5:  # mirror the person; left and right change places
         shots = [shot[:, ::-1] for shot in shots]
         parses = [_MIRROR_PARSE[parse[:, ::-1]] for parse in parses]
-        drawn, old, valid = drawn[:, ::-1], old[:, ::-1], valid[:, ::-1]
+        drawn, under, old, valid = (m[:, ::-1] for m in (drawn, under, old, valid))
         flow = flow[:, ::-1].copy()
         flow[..., 0] = 1 - flow[..., 0]
         landmarks[:, 0] = POSE_SIZE - landmarks[:, 0]
         landmarks = landmarks[_MIRROR]
-        shop, shop_mask = shop[:, ::-1], shop_mask[:, ::-1]
+        shop, shop_mask, unknown = (m[:, ::-1] for m in (shop, shop_mask, unknown))
         shop_landmarks[:, 0] = 1 - shop_landmarks[:, 0]
         shop_landmarks = shop_landmarks[_MIRROR]
 
@@ -302,8 +321,7 @@ def compose(
         elif truth:
             caption = truth
             restyle[0], restyle[4] = 0, 1
-    stylings = scene.meta.get("stylings")  # scenes of renderer 4 have none
-    how = {**(stylings[after] if stylings else {}), "tucked": _said_tucked(
+    how = {**scene.meta["stylings"][after], "tucked": _said_tucked(
         scene, before, after, category, rng)}  # fmt: skip
     said = styled(caption, rng, **how)
     if said != caption:
@@ -317,6 +335,7 @@ def compose(
         "after": np.ascontiguousarray(shots[1]),
         "shop": np.ascontiguousarray(shop),
         "shop_mask": np.ascontiguousarray(shop_mask),
+        "shop_unknown": np.ascontiguousarray(unknown),
         "shop_inside": inside_distance(shop_mask),
         "shop_landmarks": shop_landmarks.astype(np.float32),
         "landmarks": landmarks.astype(np.float32),
@@ -326,6 +345,7 @@ def compose(
         "parse_after": np.ascontiguousarray(parses[1][:, view]),
         "drawn": np.ascontiguousarray(drawn[:, view]),
         "old": np.ascontiguousarray(old[:, view]),
+        "under": np.ascontiguousarray(under[:, view]),
         "category": np.array(CATEGORIES.index(category)),
         "tucked": np.array(bool(scene.meta["tucked"][after])),
         "caption": caption,

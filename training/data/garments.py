@@ -113,6 +113,21 @@ def neck_field(cut: Cut, c: Canonical) -> np.ndarray:
     return np.where(z < 0.42, FAR, value)
 
 
+_OPENING = (0.62, 0.15)
+"""Between these z a front that is worn open goes apart."""
+
+
+def front_field(gap: float, c: Canonical) -> np.ndarray:
+    """Signed distance (n,) to the edges of a front that is worn open, negative between them.
+
+    `gap`: half of what is open at the hem, in canonical metres; at the neck it is a third of it.
+    """
+    high, low = _OPENING
+    down = np.clip((high - c.pos[:, 2]) / (high - low), 0, 1)
+    front = (c.pos[:, 1] < -0.02) & (c.arm < 0.5)
+    return np.where(front, np.abs(c.pos[:, 0]) - gap * (1 + 2 * down) / 3, FAR)
+
+
 def fields(template: Template, cut: Cut, c: Canonical) -> Fields:
     """The cut's fields at canonical points (of the shell; a skirt's grid has its own)."""
     z = c.pos[:, 2]

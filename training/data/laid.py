@@ -33,6 +33,8 @@ LABELS: dict[str, tuple[str, ...]] = {
 }
 """Which real garments can be laid onto a rendered one."""
 LEAST_MARKS = 6
+_WITH_MARKS = 0.5
+"""Least share of a folder's cutouts that have so many landmarks."""
 LEAST_OVERLAP = 0.93
 """Least IoU of the real garment's mask, brought over, with the rendered one's."""
 _OUTLINE, _SNAP = 48, 0.07
@@ -69,6 +71,7 @@ class Cutouts:
 
     Raises:
         FileNotFoundError: not there; names the command that makes it.
+        ValueError: most have too few landmarks to be laid: the weights that made them saw none.
     """
 
     def __init__(self, folder: Path, split: str = "train") -> None:
@@ -83,6 +86,12 @@ class Cutouts:
         self.pixels = np.load(folder / "pixels.npy", mmap_mode="r")
         self.photos = np.load(folder / "photos.npy", mmap_mode="r")
         self.rows = index["cutouts"]
+        laid = [sum(mark[2] > 0.5 for mark in r["landmarks"]) >= LEAST_MARKS for r in self.rows]
+        if sum(laid) < _WITH_MARKS * len(laid):
+            raise ValueError(
+                f"{folder / INDEX}: {sum(laid)} of {len(laid)} cutouts have the {LEAST_MARKS} "
+                "landmarks that it takes to lay one: make them again with trained weights"
+            )
         self.by_kind: dict[str, list[int]] = {}
         for number, row in enumerate(self.rows):
             if row["test"] != (split == "test"):
@@ -185,6 +194,17 @@ def texture_of(cutout: Cutout, grid: np.ndarray) -> np.ndarray:
 def flow_of(grid: np.ndarray, flow: np.ndarray) -> np.ndarray:
     """A flow (H, W, 2) into the rendered in-shop picture, led on into the real one: float32."""
     return _sample(grid, flow.astype(np.float32))
+
+
+def mask_of(grid: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """A mask uint8 (256, 192) of the rendered in-shop picture, in the real garment's: 255 or 0."""
+    wide = cv2.resize(grid, (NET_WIDTH, NET_HEIGHT), interpolation=cv2.INTER_LINEAR)
+    places = (wide[mask > 127] * [NET_WIDTH, NET_HEIGHT]).astype(int)
+    inside = (places >= 0).all(1) & (places < [NET_WIDTH, NET_HEIGHT]).all(1)
+    there = np.zeros((NET_HEIGHT, NET_WIDTH), np.uint8)
+    there[places[inside, 1], places[inside, 0]] = 255
+    # Where the real picture is larger there are gaps between the places.
+    return cv2.morphologyEx(there, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
 
 
 def marks_of(grid: np.ndarray, landmarks: np.ndarray) -> np.ndarray:

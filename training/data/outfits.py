@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from training.data.shards import CATEGORY_NAMES, Scene
+from tryon.contract import PARSE
 
 NEVER_TUCKED = ("hoodie", "jacket")
 """Kinds of tops that are always worn over the trousers."""
@@ -33,6 +34,7 @@ class Garment:
     shop_albedo: np.ndarray
     shop_shade: np.ndarray
     shop_alpha: np.ndarray
+    shop_inner: np.ndarray
     shop_cover: np.ndarray
     shop_parse: np.ndarray
     shop_landmarks: np.ndarray
@@ -47,6 +49,7 @@ def garment_of(scene: Scene, index: int) -> Garment:
         shop_albedo=scene.garment_shop_albedo[index],
         shop_shade=scene.garment_shop_shade[index],
         shop_alpha=scene.garment_shop_alpha[index],
+        shop_inner=scene.garment_shop_inner[index],
         shop_cover=scene.garment_shop_person_alpha[index],
         shop_parse=scene.garment_shop_parse[index],
         shop_landmarks=scene.garment_shop_landmarks[index].astype(np.float32).copy(),
@@ -60,12 +63,27 @@ def outfit_of(scene: Scene, index: int) -> dict[str, int]:
     return {name: int(which[index]) for name, which in worn.items() if which[index] >= 0}
 
 
+def beneath_of(scene: Scene, index: int) -> int:
+    """Which garment an outfit wears beneath its open top, or -1."""
+    return int(scene.meta["beneath"][index])
+
+
+def seen_of(scene: Scene, outfit: int, garment: int) -> np.ndarray:
+    """bool (256, 256): where a garment that an outfit wears is seen."""
+    name = CATEGORY_NAMES[int(scene.garment_category[garment])]
+    flow = scene.worn_flow[scene.worn(outfit, garment)]
+    # Two tops, one over the other, are of one class; each has its flow where it is seen.
+    return (scene.parse[outfit] == PARSE.index(name)) & flow.any(-1)
+
+
 OMISSIONS = ("carried", "collar")
 """What pairs can be asked to be without: telephones and bags; a collar on the new garment."""
 
 
 def pairs_of(scene: Scene, without: Collection[str] = ()) -> list[tuple[int, int, str]]:
     """All (outfit before, outfit after, category) whose difference is one garment.
+
+    An open top comes over the top that was worn before.
 
     Args:
         scene: where they are worn.
@@ -85,7 +103,8 @@ def pairs_of(scene: Scene, without: Collection[str] = ()) -> list[tuple[int, int
             elif "dress" in before:
                 continue
             elif before["lower"] == after["lower"] and before["upper"] != after["upper"]:
-                found.append((i, j, "upper"))
+                if beneath_of(scene, j) in (-1, before["upper"]):
+                    found.append((i, j, "upper"))
             elif before["upper"] == after["upper"] and before["lower"] != after["lower"]:
                 found.append((i, j, "lower"))
     found = [p for p in found if garments[outfits[p[1]][p[2]]].get("shop_mode") != "photographed"]

@@ -7,7 +7,8 @@ Pairs are composed from rendered scenes as the training composes them: pair k of
 the same. Shards that are there are kept, so a run can be stopped and started again. A sample holds
 
     before.png after.png shop.png              uint8 pictures: 256x256, 256x256, 192x256
-    shop_mask.png parse_before.png parse_after.png drawn.png old.png valid.png   uint8 maps
+    shop_mask.png shop_unknown.png parse_before.png parse_after.png drawn.png old.png under.png
+    valid.png                                  uint8 maps
     flow.npy                                   float16 (2, 256, 192), 0..1 of the in-shop picture
     landmarks.npy shop_landmarks.npy           float32 (23, 3): x, y in 0..1, existence
     json                                       category, captions, attributes' words, slices
@@ -37,8 +38,8 @@ from training.dataset import Pairs, scene_files
 if TYPE_CHECKING:
     import webdataset
 
-PICTURES = ("before", "after", "shop", "shop_mask", "parse_before", "parse_after", "drawn", "old",
-            "valid")  # fmt: skip
+PICTURES = ("before", "after", "shop", "shop_mask", "shop_unknown", "parse_before", "parse_after",
+            "drawn", "old", "under", "valid")  # fmt: skip
 ARRAYS = {"flow": np.float16, "landmarks": np.float32, "shop_landmarks": np.float32}
 
 

@@ -22,7 +22,6 @@ from training.data.photo_pose import random_turns, turned
 from training.data.photographs import Photograph, people, photograph
 from training.data.renderer import INNER, Layers, Light, View, perspective
 from training.data.scene import (
-    RENDERER,
     SCENE_KINDS,
     Worn,
     arrays_of,
@@ -31,7 +30,7 @@ from training.data.scene import (
     marks_truth,
     stylings_of,
 )
-from training.data.shards import CATEGORY_NAMES, is_test_name
+from training.data.shards import CATEGORY_NAMES, RENDERER, is_test_name
 from training.data.shop_render import shop_of
 from training.data.studio import Item, Studio
 from training.data.styling import AS_SHOWN
@@ -200,7 +199,9 @@ def make_photo_scene(
         made += [Item(studio, g, rng) for g in garments]
     shops = [shop_of(studio, item, rng) for item in made]
     drapes = [wearer.drape(item.cut) for item in made]
-    stylings = [AS_SHOWN, *stylings_of(np.random.default_rng([seed, index, 3]), kind, plan, made)]
+    ways = stylings_of(np.random.default_rng([seed, index, 3]), kind, plan, made)
+    # Closed: what of the photographed top shows between an open one's edges would be cut out.
+    stylings = [AS_SHOWN, *(replace(way, gap=0.0) for way in ways)]
     pictures = [base.as_photographed()]
     worn: list[Worn] = []
     canon = studio.template.body_canon
@@ -233,6 +234,7 @@ def make_photo_scene(
         "renderer": RENDERER, "kind": kind, "seed": seed, "index": index, "arms": arms,
         "legs": "standing", "yaw": 0.0, "gender": photo.gender, "person": photo.name,
         "hair": "photographed", "phone": None, "bag": None, "tucked": [False] * len(plan),
+        "beneath": [-1] * len(plan),
         "stylings": [styling.words() for styling in stylings],
         "garments": [
             i.garment.attributes | {"shop_mode": s.mode} for i, s in zip(made, shops, strict=True)
@@ -270,6 +272,7 @@ class _Base:
             ]),
             "garment_shop_shade": np.full((2, NET_HEIGHT, NET_WIDTH), 128, np.uint8),
             "garment_shop_alpha": np.full((2, NET_HEIGHT, NET_WIDTH), 255, np.uint8),
+            "garment_shop_inner": np.zeros((2, NET_HEIGHT, NET_WIDTH), np.uint8),
             "garment_shop_person_alpha": np.full((2, NET_HEIGHT, NET_WIDTH), 255, np.uint8),
             "garment_shop_parse": np.stack([
                 np.full((NET_HEIGHT, NET_WIDTH), PARSE.index(n), np.uint8) for n in self.colour

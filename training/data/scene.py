@@ -15,14 +15,13 @@ from training.data.looks import random_looks
 from training.data.outfits import NEVER_TUCKED
 from training.data.poses import Poser
 from training.data.renderer import INNER, Layers, View, perspective, random_light
-from training.data.shop_render import garment_alpha, shop_of
-from training.data.studio import CODES, Item, Shop, Studio, camera
+from training.data.shards import RENDERER
+from training.data.shop_render import garment_alpha, garment_inner, shop_of
+from training.data.studio import BENEATH, CODES, Item, Shop, Studio, camera
 from training.data.styling import AS_SHOWN, Styling, random_styling
 from tryon.contract import POSE_SIZE
 from tryon.preprocess import anchors_from_joints, square_around, window_from_anchors
 
-RENDERER = 5
-"""Counted up when the same seed comes to give other scenes; `render.py` tells old ones apart."""
 SCENE_KINDS = {"upper": 0.6, "lower": 0.2, "dress": 0.2}
 
 
@@ -105,18 +104,28 @@ def make_scene(
     drapes = [wearer.drape(item.cut) for item in made]
     # Numbers of its own: whoever wears it as it is shown is the same with and without.
     stylings = stylings_of(np.random.default_rng([seed, index, 3]), kind, plan, made)
+    stylings, beneath = with_tops_beneath(
+        np.random.default_rng([seed, index, 4]), stylings, plan, made, tucked
+    )
     pictures: list[Layers] = []
     worn: list[Worn] = []
     for o, outfit in enumerate(plan):
         studio.renderer.begin(POSE_SIZE, POSE_SIZE, view, light)
         items = dressed_in(studio, wearer, kind, outfit, made, shops, drapes, stylings[o])
-        tuck = tucked[o] and not any(
-            item.garment.attributes["kind"] in NEVER_TUCKED
-            or (item.cut.hem > 0.25 and item.cut.category == "upper")
-            for item, _, _ in items.values()
+        tuck = (
+            tucked[o]
+            and beneath[o] < 0
+            and not any(
+                item.garment.attributes["kind"] in NEVER_TUCKED
+                or (item.cut.hem > 0.25 and item.cut.category == "upper")
+                for item, _, _ in items.values()
+            )
         )
         tucked[o] = tuck
-        studio.draw_person(wearer, looks, skin, list(items.values()), tuck)
+        drawn: list[tuple[Item, Draped, Shop | None]] = list(items.values())
+        if beneath[o] >= 0:
+            drawn.append((made[beneath[o]].beneath(), drapes[beneath[o]], shops[beneath[o]]))
+        studio.draw_person(wearer, looks, skin, drawn, tuck)
         _, outermost, _ = items.get("upper") or items["dress"]
         draw_carried(studio.renderer, wearer, carried, outermost.shell)
         layers = studio.renderer.finish()
@@ -124,6 +133,10 @@ def make_scene(
         for name, (item, draped, shop) in items.items():
             flow, valid = flow_truth(layers, shop, item.code)
             worn.append((o, outfit[name], flow, valid, marks_truth(view, item, draped)))
+        if beneath[o] >= 0:
+            g = beneath[o]
+            flow, valid = flow_truth(layers, shops[g], BENEATH)
+            worn.append((o, g, flow, valid, marks_truth(view, made[g], drapes[g])))
     for item in made:
         item.release()
     meta = {
@@ -139,6 +152,7 @@ def make_scene(
         "phone": carried.phone,
         "bag": carried.bag,
         "tucked": tucked,
+        "beneath": beneath,
         "stylings": [styling.words() for styling in stylings],
         "garments": [
             i.garment.attributes | {"shop_mode": s.mode} for i, s in zip(made, shops, strict=True)
@@ -160,6 +174,38 @@ def stylings_of(
         random_styling(rng, made[outfit[kind]].cut) if kind in outfit else AS_SHOWN
         for outfit in plan
     ]
+
+
+_CLOSE = 0.014
+"""A top that is worn beneath another is no looser."""
+
+
+def with_tops_beneath(
+    rng: np.random.Generator, stylings: list[Styling], plan: list[dict[str, int]],
+    made: list[Item], tucked: list[bool],
+) -> tuple[list[Styling], list[int]]:  # fmt: skip
+    """Which top each outfit wears beneath an open one, -1: none.
+
+    It is that of another outfit, worn alike, so that there is a picture of the person with and
+    without the open one over it. Where there is no top that fits beneath, the open one is closed.
+    """
+    new, beneath = list(stylings), [-1] * len(plan)
+    for o, styling in enumerate(stylings):
+        if not styling.gap:
+            continue
+        others = [
+            p["upper"] for k, p in enumerate(plan)
+            if "upper" in p and stylings[k] == AS_SHOWN and not tucked[k]
+        ]  # fmt: skip
+        fits = [
+            g for g in others
+            if made[g].cut.ease <= _CLOSE and made[g].cut.thickness < 0.01 and not made[g].cut.hood
+        ]  # fmt: skip
+        if fits:
+            beneath[o] = int(rng.choice(fits))
+        else:
+            new[o] = replace(styling, gap=0.0)
+    return new, beneath
 
 
 def dressed_in(
@@ -207,7 +253,10 @@ def arrays_of(
         "garment_shop_albedo": np.stack([s.layers.albedo for s in shops]),
         "garment_shop_shade": np.stack([s.layers.shade for s in shops]),
         "garment_shop_alpha": np.stack(
-            [garment_alpha(s, i.code) for s, i in zip(shops, made, strict=True)]
+            [garment_alpha(s, i) for s, i in zip(shops, made, strict=True)]
+        ),
+        "garment_shop_inner": np.stack(
+            [garment_inner(s, i) for s, i in zip(shops, made, strict=True)]
         ),
         "garment_shop_person_alpha": np.stack([s.layers.alpha for s in shops]),
         "garment_shop_parse": np.stack([s.layers.parse for s in shops]),
@@ -226,7 +275,8 @@ def flow_truth(layers: Layers, shop: Shop, code: int) -> tuple[np.ndarray, np.nd
     y = np.floor(flow[..., 1] * h).astype(int)
     inside = (x >= 0) & (x < w) & (y >= 0) & (y < h)
     x, y = np.clip(x, 0, w - 1), np.clip(y, 0, h - 1)
-    same = shop.layers.fine_code[y, x] == code
+    shown = CODES["upper"] if code == BENEATH else code
+    same = shop.layers.fine_code[y, x] == shown
     tolerance = 0.012 if shop.mode == "flat" else 0.025
     near = np.abs(shop.layers.fine_depth[y, x] - layers.shop_depth) < tolerance
     valid = (layers.code == code) & inside & same & near

@@ -15,6 +15,8 @@ import numpy as np
 
 from training.data.jobs import temporary
 
+RENDERER = 6
+"""Counted up when the same seed comes to give other scenes, or a scene other arrays."""
 CATEGORY_NAMES = ("upper", "lower", "dress")
 
 
@@ -41,16 +43,17 @@ class Scene:
         garment_category: uint8 (G,), index into CATEGORY_NAMES.
         garment_shop_albedo: uint8 (G, 256, 192, 3), garment and, if worn, its wearer.
         garment_shop_shade: uint8 (G, 256, 192). garment_shop_alpha: uint8 (G, 256, 192), coverage
-            by the garment alone. garment_shop_person_alpha: the same with its wearer.
+            by the garment alone. garment_shop_inner: the same by its inside, which isn't seen when
+            it is worn. garment_shop_person_alpha: coverage by garment and wearer.
         garment_shop_parse: uint8 (G, 256, 192), PARSE of garment and wearer.
         garment_shop_landmarks: float32 (G, 23, 3), x, y in 0..1 and existence.
         garment_shop_worn: uint8 (G,), 1 where the in-shop picture shows a wearer.
-        meta: renderer, kind, seed, index, arms, legs, yaw, gender, hair, phone, bag, tucked and
-            stylings (per outfit; `styling.Styling.words` of what its kind of scene changes), of
-            photographed people `person`, and `garments`: per garment category, kind,
-            sleeve, neck, fit, length, colour, second_colour, pattern, print, material, caption,
-            shop_mode ("photographed": what a photographed person wears, which has no in-shop
-            picture and no caption).
+        meta: renderer, kind, seed, index, arms, legs, yaw, gender, hair, phone, bag, tucked,
+            beneath (the top that is worn beneath an open one, or -1) and stylings (per outfit;
+            `styling.Styling.words` of what its kind of scene changes), of photographed people
+            `person`, and `garments`: per garment category, kind, sleeve, neck, fit, length, colour,
+            second_colour, pattern, print, material, caption, shop_mode ("photographed": what a
+            photographed person wears, which has no in-shop picture and no caption).
     """
 
     albedo: np.ndarray
@@ -70,6 +73,7 @@ class Scene:
     garment_shop_albedo: np.ndarray
     garment_shop_shade: np.ndarray
     garment_shop_alpha: np.ndarray
+    garment_shop_inner: np.ndarray
     garment_shop_person_alpha: np.ndarray
     garment_shop_parse: np.ndarray
     garment_shop_landmarks: np.ndarray

@@ -88,14 +88,17 @@ def jitter_shop(
     rng: np.random.Generator, picture: np.ndarray, mask: np.ndarray, landmarks: np.ndarray,
     flow: np.ndarray, strength: float,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
-    """Scales, turns and shifts the in-shop picture, and its truth with it."""
+    """Scales, turns and shifts the in-shop picture, and its truth with it.
+
+    `mask`: uint8 (H, W, C), the garment's and whatever else goes with it; its own comes first.
+    """
     scale = float(np.exp(rng.uniform(-0.22, 0.12) * strength))
     angle = np.deg2rad(rng.normal(0, 5 * strength))
     centre = np.array([NET_WIDTH / 2, NET_HEIGHT / 2])
     source = centre
     if rng.random() < 0.75 * strength:
         # As it is served where the background is found: the garment fills the canvas.
-        x, y, w, h = cv2.boundingRect((mask > 128).astype(np.uint8))
+        x, y, w, h = cv2.boundingRect((mask[..., 0] > 128).astype(np.uint8))
         if w and h:
             margin = 1.12 * float(np.exp(rng.normal(0, 0.04)))
             scale = min(NET_WIDTH / (w * margin), NET_HEIGHT / (h * margin), 3.0)

@@ -178,8 +178,21 @@ def _window_of(
     return np.array([start[0], start[1], start[0] + height * 0.75, start[1] + height])
 
 
-def garment_alpha(shop: Shop, code: int) -> np.ndarray:
-    """uint8 (H, W): the share of each pixel that the garment of this code covers."""
-    fine = ((shop.layers.fine_code % INNER) == code).astype(np.float32)
+def garment_alpha(shop: Shop, item: Item) -> np.ndarray:
+    """uint8 (H, W): the share of each pixel that the garment covers."""
+    return _share(shop, (shop.layers.fine_code % INNER) == item.code)
+
+
+def garment_inner(shop: Shop, item: Item) -> np.ndarray:
+    """uint8 (H, W): the share of each pixel that shows the garment's inside, which nobody sees
+    when it is worn: the back of a neck, of a waist, of a hem. A hood's inside is seen."""
+    inner = (shop.layers.fine_code == item.code + INNER) & (not item.cut.hood)
+    # Steep creases show their far side as lines.
+    opened = cv2.morphologyEx(inner.astype(np.uint8), cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
+    return _share(shop, opened > 0)
+
+
+def _share(shop: Shop, fine: np.ndarray) -> np.ndarray:
     h, w = shop.layers.alpha.shape
-    return (cv2.resize(fine, (w, h), interpolation=cv2.INTER_AREA) * 255).round().astype(np.uint8)
+    share = cv2.resize(fine.astype(np.float32), (w, h), interpolation=cv2.INTER_AREA)
+    return (share * 255).round().astype(np.uint8)

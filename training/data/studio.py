@@ -13,7 +13,7 @@ from training.data import bodies, wardrobe
 from training.data.anchors import anchors
 from training.data.drape import Draped, Wearer, grid_canonical
 from training.data.fabric import ATLAS_U, ATLAS_V0, ATLAS_V1, ATLAS_W, TILE
-from training.data.garments import FAR, NECK_Z, SHOULDER_LINE_Z, Cut, fields
+from training.data.garments import FAR, NECK_Z, SHOULDER_LINE_Z, Cut, fields, front_field
 from training.data.looks import Dresser, Looks
 from training.data.poses import rotation
 from training.data.renderer import Layers, Renderer, View
@@ -22,6 +22,8 @@ from training.data.template import RINGS, SECTORS, Template
 from tryon.contract import PARSE
 
 CODES = {"upper": 1, "lower": 2, "dress": 3}
+BENEATH = 4
+"""The code of a top that is worn beneath an open one."""
 _EDGES = slice(5, 8)
 """Where a shell's attributes hold its `Fields`."""
 
@@ -143,6 +145,9 @@ class Item:
         if styling.rolled:
             for f, c in ((new.fields, t.canon), (new.body_fields, t.body_canon)):
                 f.cuff = np.minimum(f.cuff, styling.rolled - c.s_arm)
+        if styling.gap:
+            for f, c in ((new.fields, t.canon), (new.body_fields, t.body_canon)):
+                f.neck = np.minimum(f.neck, front_field(styling.gap, c))
         new.uniforms = {**self.uniforms, "ribs": (cut.rib_hem, cut.rib_neck, cut.rib_cuff)}
         edges = np.stack([new.fields.hem, new.fields.neck, new.fields.cuff], 1)
         new.shell_attributes = np.asarray(carry @ self.shell_attributes, np.float32)
@@ -151,6 +156,13 @@ class Item:
         if cut.join is not None:
             new.grid = grid_canonical(t, cut)
         return new, carry
+
+    def beneath(self) -> Item:
+        """The same garment, to be drawn beneath another top."""
+        new = copy.copy(self)
+        new.code = BENEATH
+        new.uniforms = {**self.uniforms, "code": float(BENEATH)}
+        return new
 
     def release(self) -> None:
         for t in self.textures:
@@ -314,7 +326,8 @@ class Studio:
     ) -> None:
         """Draws a dressed person into the picture that has begun; without looks, skin alone.
 
-        `hidden`: bool (n,), vertices of the body that are not drawn.
+        `items`: of two tops the outer one comes first. `hidden`: bool (n,), vertices of the body
+        that are not drawn.
         """
         t = self.template
         covered = np.full(len(t.body.rest), -1.0)
@@ -328,15 +341,18 @@ class Studio:
             self.dresser.draw_skin(self.renderer, wearer, covered, skin)
         else:
             self.dresser.draw(self.renderer, wearer, looks, covered, skin)
-        upper = next((i for i, _, _ in items if i.cut.category == "upper"), None)
+        tops = [i for i, _, _ in items if i.cut.category == "upper"]
+        upper = tops[0] if tops else None
         lower = next((i for i, _, _ in items if i.cut.category == "lower"), None)
         for item, draped, shop in items:
             shell_cover = grid_cover = None
-            if upper and lower:
+            if item in tops[1:]:
+                shell_cover = tops[0].fields.inside
+            elif upper and lower:
                 if tucked and item is upper:
                     shell_cover = lower.cut.waist - t.canon.pos[:, 2] - t.canon.arm * FAR
                 elif not tucked and item is lower:
-                    shell_cover = upper.fields.inside
+                    shell_cover = np.max([i.fields.inside for i in tops], 0)
                     if item.grid is not None:
                         grid_cover = item.grid["z"] - upper.cut.hem - upper.cut.hem_curve
             own = Draped(draped.shell, draped.grid)

@@ -1,4 +1,5 @@
-"""How a garment is worn that its in-shop picture doesn't show: another size, sleeves rolled up."""
+"""How a garment is worn that its in-shop picture doesn't show: another size, sleeves rolled up,
+the front open over another top."""
 
 from __future__ import annotations
 
@@ -13,8 +14,9 @@ from training.data.template import Template
 
 SIZES = (-2, -1, 1, 2, 3)
 """Sizes smaller or larger than the garment that is shown."""
-_RESIZED, _ROLLED = 0.3, 0.3
-"""Share of the outfits with another size; share of the long-sleeved ones with rolled sleeves."""
+_RESIZED, _ROLLED, _OPEN = 0.3, 0.3, 0.45
+"""Share of the outfits with another size; share of the long-sleeved ones with rolled sleeves; share
+of jackets and long-sleeved shirts that are worn open."""
 _CHEST_Z = 0.56
 """A larger top grows from here down."""
 _LOWEST_HEM = 0.086
@@ -29,14 +31,16 @@ class Styling:
     Attributes:
         size: sizes larger (or smaller, below 0) than it is shown.
         rolled: canonical metres from the shoulder at which rolled-up sleeves end; 0: not rolled.
+        gap: as in `garments.front_field`, of a front that is worn open; 0: closed.
     """
 
     size: int = 0
     rolled: float = 0.0
+    gap: float = 0.0
 
     def words(self) -> dict[str, int | bool]:
         """What captions may say of it."""
-        return {"size": self.size, "rolled": self.rolled > 0}
+        return {"size": self.size, "rolled": self.rolled > 0, "open": self.gap > 0}
 
 
 AS_SHOWN = Styling()
@@ -46,8 +50,10 @@ def random_styling(rng: np.random.Generator, cut: Cut) -> Styling:
     """A way to wear the garment, mostly as it is shown."""
     size = int(rng.choice(SIZES)) if rng.random() < _RESIZED else 0
     end = float(rng.choice([rng.uniform(0.27, 0.33), rng.uniform(0.36, 0.42)]))
-    rolls = cut.sleeve > 0.45 and rng.random() < _ROLLED
-    return Styling(size, end if rolls else 0.0)
+    long = cut.sleeve > 0.45
+    rolls = long and rng.random() < _ROLLED
+    opens = long and cut.collar and rng.random() < _OPEN
+    return Styling(size, end if rolls else 0.0, float(rng.uniform(0.07, 0.13)) if opens else 0.0)
 
 
 def worn_cut(cut: Cut, styling: Styling) -> Cut:
