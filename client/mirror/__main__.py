@@ -46,6 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                         "127.0.0.1, this machine alone")  # fmt: skip
     parser.add_argument("--garments", type=Path, metavar="FOLDER",
                         help="what hangs on the rail; visitors can bring more")  # fmt: skip
+    parser.add_argument("--no-webrtc", action="store_true",
+                        help="frames by the WebSocket alone, as where aiortc isn't installed")
     options = parser.parse_args(arguments)
     lacking = [n for n in ("starlette", "uvicorn", "websockets") if find_spec(n) is None]
     if lacking:
@@ -59,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         check_url(options.url)
         listening = listen(options.host, options.port)
         warn_of_host(options.host)
-        serve(listening, options.url, Rail(options.garments))
+        serve(listening, options.url, Rail(options.garments), webrtc=not options.no_webrtc)
     except CannotListen as error:
         print(f"mirror: {error}", file=sys.stderr)
         return 1

@@ -37,12 +37,13 @@ _HEADERS = {
 }
 
 
-def create_app(client: TryOnClient, rail: Rail) -> Starlette:
+def create_app(client: TryOnClient, rail: Rail, *, webrtc: bool = True) -> Starlette:
     """The application.
 
     Args:
         client: the try-on server, which may be away and come back; the application closes it.
         rail: what there is to wear.
+        webrtc: whether a page's offers are answered, where aiortc is installed.
     """
     viewers = 0
     one_at_a_time = anyio.CapacityLimiter(1)  # decoded, a large picture takes half a gigabyte
@@ -101,7 +102,7 @@ def create_app(client: TryOnClient, rail: Rail) -> Starlette:
             return
         viewers += 1
         try:
-            await Viewer(socket, client, rail).run()
+            await Viewer(socket, client, rail, webrtc=webrtc).run()
         finally:
             viewers -= 1
 

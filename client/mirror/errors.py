@@ -31,6 +31,10 @@ class BadFolder(MirrorError):
     """A folder of garments that can't be used."""
 
 
+class NoWebRTC(MirrorError):
+    """This server can't do WebRTC: the page keeps to its WebSocket."""
+
+
 class CannotListen(MirrorError):
     """The port can't be had; the message says why and what to do."""
 

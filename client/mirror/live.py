@@ -3,6 +3,7 @@
 The page sends
     binary  8 bytes, its clock in ms at capture (little-endian float64, echoed as it came), + a JPEG
     text    {"wear": {"garment": id or null, "prompt": text, "category": "upper|lower|dress"}}
+            {"rtc": an SDP offer with one video track each way, or null to end what was offered}
 
 and is answered
     binary  the 8 bytes, one byte, and where that is DRESSED the picture as JPEG. Every frame is
@@ -10,68 +11,41 @@ and is answered
             nobody to dress, the page shows the camera; PASSED: dropped, late or lost.
     text    {"type": "state", "shown", "dropped", "late", "lost", "latency_ms", "problem": {"code",
             "text"} or null} twice a second; {"type": "wearing", ...} after each "wear"; {"type":
-            "error", "code", "text"} for a message that can't be used. It ends no session.
+            "rtc", "sdp": the answer, or null and "why": {"code", "text"}} after each offer;
+            {"type": "error", "code", "text"} for a message that can't be used. It ends no session.
+
+Frames may come by either way, WebSocket or WebRTC (`rtc`), and are answered by the same; all else
+stays on the WebSocket.
 """
 
 from __future__ import annotations
 
-import io
 import json
-import struct
 import time
 from typing import Any
 
 import anyio
 import anyio.to_thread
-import numpy as np
-from PIL import Image
+from anyio.abc import TaskGroup
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from mirror.errors import BadMessage, told
+from mirror.errors import BadMessage, MirrorError, NoWebRTC, told
+from mirror.frames import DRESSED, PASSED, UNDRESSED, Frame, SocketFrame
 from mirror.rail import Garment as Hung
 from mirror.rail import Rail, check_category
+from mirror.rtc import MAX_SDP_CHARACTERS, Peer
 from tryon_client import Garment, TryOnClient
-from tryon_client.errors import ImageTooLarge, NotAnImage, TryOnError
-from tryon_client.images import MAX_SIDE, load_person
+from tryon_client.errors import TryOnError
 from tryon_client.live import Counts, LiveSession, Shown
 
-UNDRESSED, DRESSED, PASSED = 0, 1, 2
-CLOCK = struct.calcsize("<d")
-MAX_FRAME_BYTES = 2 * 2**20
 MAX_TEXT_CHARACTERS = 8192
+"""... of a message that is no offer."""
 DEADLINE = 2.0
 """Seconds after which an answer is of no use: a laptop beside a browser takes a few tenths."""
 STATE_EVERY, WAIT = 0.5, 0.1
 """Seconds between states, and between looks at what became of frames that are not shown."""
-QUALITY = 88
 MOST_WORN = 16
 """Garments with their words that a visitor wore last: these are kept ready to be worn again."""
-
-
-def decode_frame(data: bytes) -> np.ndarray:
-    """The pixels of a frame, uint8 (H, W, 3).
-
-    Raises NotAnImage, ImageTooLarge or ImageTooSmall; the size is checked before decoding.
-    """
-    try:
-        image = Image.open(io.BytesIO(data), formats=("JPEG",))
-    except Image.DecompressionBombError:
-        raise ImageTooLarge(f"frame: a side may have {MAX_SIDE} pixels at most") from None
-    except Exception:  # whatever a decoder makes of bytes that are not its own
-        raise NotAnImage("frame: it can't be read as JPEG") from None
-    with image:
-        if max(image.size) > MAX_SIDE:
-            raise ImageTooLarge(
-                f"frame: {image.width}x{image.height}: a side may have {MAX_SIDE} pixels at most"
-            )
-        return load_person(image).array
-
-
-def encode(picture: np.ndarray) -> bytes:
-    """JPEG of a picture, uint8 (H, W, 3)."""
-    out = io.BytesIO()
-    Image.fromarray(picture).save(out, "JPEG", quality=QUALITY)
-    return out.getvalue()
 
 
 class Viewer:
@@ -81,33 +55,42 @@ class Viewer:
         socket: accepted.
         client: the try-on server; shared by all viewers.
         rail: what there is to wear.
+        webrtc: whether offers are answered.
     """
 
-    def __init__(self, socket: WebSocket, client: TryOnClient, rail: Rail) -> None:
+    def __init__(
+        self, socket: WebSocket, client: TryOnClient, rail: Rail, *, webrtc: bool = True
+    ) -> None:
         self._socket, self._client, self._rail = socket, client, rail
+        self._webrtc = webrtc
         self._live: LiveSession | None = None
         self._wearing = False
         self._worn: dict[tuple[str | None, str, str], Garment] = {}
-        self._newest: tuple[bytes, bytes, float] | None = None  # clock, JPEG, when it came
+        self._newest: tuple[Frame, float] | None = None  # with the time at which it came
         self._came, self._dressing = anyio.Event(), anyio.Event()
-        self._pending: dict[int, bytes] = {}
+        self._pending: dict[int, Frame] = {}
         self._last = -1
         self._passed = 0
         # Threads of its own: decoding, and waiting for answers, wait for no other visitor.
         self._threads = anyio.CapacityLimiter(3)
+        self._tasks: TaskGroup | None = None
+        self._peer: Peer | None = None
+        self._offers = 0
 
     async def run(self) -> None:
         """Serves the page until it goes."""
         try:
             async with anyio.create_task_group() as tasks:
+                self._tasks = tasks
                 for task in (self._submit, self._answer, self._report):
                     tasks.start_soon(task)
                 await self._receive()
                 tasks.cancel_scope.cancel()
         finally:
             self._newest = None
-            if self._live is not None:
-                with anyio.CancelScope(shield=True):
+            with anyio.CancelScope(shield=True):
+                await self._part()
+                if self._live is not None:
                     await anyio.to_thread.run_sync(self._live.close)
 
     async def _receive(self) -> None:
@@ -117,28 +100,73 @@ class Viewer:
                 return
             try:
                 if message.get("bytes") is not None:
-                    await self._take(message["bytes"])
+                    await self._take(SocketFrame(message["bytes"], self._send, self._threads))
                 else:
-                    await self._wear(_wish(message.get("text") or ""))
+                    await self._told(_parsed(message.get("text") or ""))
             except TryOnError as error:
                 await self._refuse(error)
 
-    async def _take(self, data: bytes) -> None:
-        """A frame: it replaces the one that waits, if any."""
-        if len(data) <= CLOCK:
-            raise BadMessage(f"a frame is {CLOCK} bytes of clock and a JPEG, not {len(data)} bytes")
-        clock = data[:CLOCK]
-        if len(data) - CLOCK > MAX_FRAME_BYTES:
-            await self._send(clock + bytes([PASSED]))
-            raise ImageTooLarge(f"frame: at most {MAX_FRAME_BYTES >> 20} MiB are read")
-        if not self._wearing:
-            await self._send(clock + bytes([UNDRESSED]))
+    async def _told(self, message: dict[str, Any]) -> None:
+        if "rtc" not in message:
+            await self._wear(_wish(message))
             return
-        before, self._newest = self._newest, (clock, data[CLOCK:], time.monotonic())
-        self._came.set()
+        offer = message["rtc"]
+        if not (offer is None or isinstance(offer, str)):
+            raise BadMessage(f"rtc: a {type(offer).__name__}: an offer's text or null")
+        self._offers += 1
+        await self._part()
+        if offer is not None:
+            assert self._tasks is not None
+            self._tasks.start_soon(self._meet, offer, self._offers)
+
+    async def _meet(self, offer: str, turn: int) -> None:
+        """Answers an offer; meanwhile frames go on by the WebSocket."""
+        why: MirrorError | None = None
+        peer: Peer | None = None
+        sdp = None
+        try:
+            if not self._webrtc:
+                raise NoWebRTC("frames go by the WebSocket alone here")
+            peer = Peer(self._take_from_peer)
+            sdp = await peer.answer(offer)
+        except MirrorError as error:
+            why = error
+        finally:
+            if peer is not None and (sdp is None or turn != self._offers):
+                with anyio.CancelScope(shield=True):
+                    await peer.close()
+        if turn == self._offers:
+            self._peer = None if sdp is None else peer
+            await self._say({"type": "rtc", "sdp": sdp, "why": told(why)})
+
+    async def _part(self) -> None:
+        peer, self._peer = self._peer, None
+        if peer is not None:
+            await peer.close()
+
+    async def _take(self, frame: Frame) -> None:
+        """A frame: it replaces the one that waits, if any."""
+        if not self._wearing:
+            await frame.answer(UNDRESSED)
+            return
+        before = self._put(frame)
         if before is not None:
-            self._passed += 1
-            await self._send(before[0] + bytes([PASSED]))
+            await before.answer(PASSED)
+
+    def _take_from_peer(self, frame: Frame) -> None:
+        if self._wearing and self._tasks is not None:
+            before = self._put(frame)
+            if before is not None:
+                self._tasks.start_soon(before.answer, PASSED)
+
+    def _put(self, frame: Frame) -> Frame | None:
+        """Makes it the newest; the one that it replaces."""
+        before, self._newest = self._newest, (frame, time.monotonic())
+        self._came.set()
+        if before is None:
+            return None
+        self._passed += 1
+        return before[0]
 
     async def _wear(self, wish: dict[str, Any]) -> None:
         key, prompt, category = wish["garment"], wish["prompt"], wish["category"]
@@ -177,48 +205,51 @@ class Viewer:
             newest, self._newest = self._newest, None
             if newest is None:
                 continue
-            clock, data, came = newest
+            frame, came = newest
             try:
-                frame = await anyio.to_thread.run_sync(decode_frame, data, limiter=self._threads)
+                pixels = await anyio.to_thread.run_sync(frame.read, limiter=self._threads)
             except TryOnError as error:
-                await self._send(clock + bytes([PASSED]))
-                await self._refuse(error)
+                await frame.answer(PASSED)
+                if frame.told:
+                    await self._refuse(error)
+                else:
+                    self._passed += 1
                 continue
             if self._live is None or not self._wearing:
-                await self._send(clock + bytes([UNDRESSED]))
+                await frame.answer(UNDRESSED)
             else:
-                self._pending[self._live.submit(frame, came)] = clock
+                self._pending[self._live.submit(pixels, came)] = frame
 
     async def _answer(self) -> None:
         """Sends each new picture, and word of the frames that will never be one."""
         await self._dressing.wait()
         assert self._live is not None
         while True:
-            shown, picture, counts = await anyio.to_thread.run_sync(
+            shown, counts = await anyio.to_thread.run_sync(
                 self._next, self._live, self._last, limiter=self._threads
             )
             if shown is not None:
                 self._last = shown.number
-                clock = self._pending.pop(shown.number, None)
+                frame = self._pending.pop(shown.number, None)
                 for number in [n for n in self._pending if n < shown.number]:
-                    await self._send(self._pending.pop(number) + bytes([PASSED]))
-                if clock is not None:
-                    worn = bool(picture) and self._wearing
-                    flag = bytes([DRESSED if worn else UNDRESSED])
-                    await self._send(clock + flag + (picture if worn else b""))
+                    await self._pending.pop(number).answer(PASSED)
+                if frame is not None:
+                    worn = shown.dressed and self._wearing
+                    if worn:
+                        await frame.answer(DRESSED, shown.picture)
+                    else:
+                        await frame.answer(UNDRESSED)
             ended = counts.shown + counts.dropped + counts.late + counts.lost
             known = [n for n in self._pending if n < counts.submitted]
             # Which of them were lost is not told; the oldest are given up, and a picture of one
-            # that comes all the same finds no clock to go with and is the next one's loss.
+            # that comes all the same finds no frame to go with and is the next one's loss.
             for number in known[: max(0, len(known) - (counts.submitted - ended))]:
-                await self._send(self._pending.pop(number) + bytes([PASSED]))
+                await self._pending.pop(number).answer(PASSED)
 
     @staticmethod
-    def _next(live: LiveSession, last: int) -> tuple[Shown | None, bytes, Counts]:
-        """An answer later than `last`, if one comes, as JPEG if it is dressed; and the counts."""
-        shown = live.wait(after=last, timeout=WAIT)
-        picture = encode(shown.picture) if shown is not None and shown.dressed else b""
-        return shown, picture, live.counts
+    def _next(live: LiveSession, last: int) -> tuple[Shown | None, Counts]:
+        """An answer later than `last`, if one comes, and the counts."""
+        return live.wait(after=last, timeout=WAIT), live.counts
 
     async def _report(self) -> None:
         while True:
@@ -254,16 +285,25 @@ class Viewer:
             pass  # the page is gone: `_receive` hears of it too, and ends
 
 
-def _wish(text: str) -> dict[str, Any]:
-    """The checked "wear" of a text message: garment (None: none), prompt, category (None: the
-    garment's own). Raises BadMessage or InvalidRequest."""
-    if len(text) > MAX_TEXT_CHARACTERS:
-        raise BadMessage(f"a message of {len(text)} characters: at most {MAX_TEXT_CHARACTERS}")
+def _parsed(text: str) -> dict[str, Any]:
+    """A text message, checked as far as all are alike. Raises BadMessage."""
+    if len(text) > 2 * MAX_SDP_CHARACTERS:  # an offer's line ends are two characters in JSON
+        raise BadMessage(f"a message of {len(text)} characters can't be read")
     try:
         message = json.loads(text)
     except (ValueError, RecursionError):
         raise BadMessage("a text message is JSON") from None
-    wish = message.get("wear") if isinstance(message, dict) else None
+    if not isinstance(message, dict):
+        raise BadMessage('a text message is {"wear": {...}} or {"rtc": offer}')
+    if "rtc" not in message and len(text) > MAX_TEXT_CHARACTERS:
+        raise BadMessage(f"a message of {len(text)} characters: at most {MAX_TEXT_CHARACTERS}")
+    return message
+
+
+def _wish(message: dict[str, Any]) -> dict[str, Any]:
+    """The checked "wear" of a message: garment (None: none), prompt, category (None: the
+    garment's own). Raises BadMessage or InvalidRequest."""
+    wish = message.get("wear")
     if not isinstance(wish, dict):
         raise BadMessage('a text message is {"wear": {"garment": id, "prompt": text}}')
     garment, prompt, category = (wish.get(key) for key in ("garment", "prompt", "category"))

@@ -15,7 +15,7 @@ import uvicorn
 
 from mirror.app import HEALTH_TIMEOUT, MOST_VIEWERS, create_app
 from mirror.errors import CannotListen
-from mirror.live import MAX_FRAME_BYTES
+from mirror.frames import MAX_FRAME_BYTES
 from mirror.rail import Rail
 from tryon_client import TryOnClient, TryOnError
 
@@ -68,13 +68,14 @@ def _loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def serve(listening: socket.socket, url: str, rail: Rail) -> None:
+def serve(listening: socket.socket, url: str, rail: Rail, *, webrtc: bool = True) -> None:
     """Serves the mirror until Ctrl-C (or SIGTERM).
 
     Args:
         listening: from `listen`.
         url: the try-on server's gRPC address; it may be away and come back.
         rail: what there is to wear.
+        webrtc: whether frames may go by WebRTC, where aiortc is installed.
 
     Raises:
         InvalidRequest: an address that is none.
@@ -91,7 +92,7 @@ def serve(listening: socket.socket, url: str, rail: Rail) -> None:
         threading.Thread(target=_say_if_away, args=(client,), daemon=True).start()
 
     config = uvicorn.Config(
-        create_app(client, rail),
+        create_app(client, rail, webrtc=webrtc),
         # No access log, and nothing of a frame in any other: websockets logs messages at DEBUG.
         access_log=False, log_level="warning", log_config=None,
         limit_concurrency=8 * MOST_VIEWERS, ws_max_size=2 * MAX_FRAME_BYTES,

@@ -63,11 +63,11 @@ def film(tmp_path_factory) -> Path:
 
 
 @contextmanager
-def mirror(url: str, port: int = 0) -> Iterator[str]:
+def mirror(url: str, port: int = 0, *more: str) -> Iterator[str]:
     """The mirror's own command; the page's address."""
     garments = str(asset_path("openvto") / "clothes")
     command = [sys.executable, "-u", "-m", "mirror", "--url", url, "--port", str(port),
-               "--garments", garments]  # fmt: skip
+               "--garments", garments, *more]  # fmt: skip
     with subprocess.Popen(
         command, cwd=ROOT / "client", stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as running:
@@ -138,9 +138,10 @@ class Visitor:
 @contextmanager
 def browser(
     address: str, folder: Path, film: Path | None, size: tuple[int, int] = DESKTOP,
-    refuse: bool = False,
+    refuse: bool = False, udp: bool = True,
 ) -> Iterator[Visitor]:  # fmt: skip
-    """chromium with a new profile; `film` is its camera (None: it has none), `refuse` keeps it."""
+    """chromium with a new profile; `film` is its camera (None: it has none), `refuse` keeps it;
+    without `udp` no WebRTC leaves it but through a proxy, and it has none."""
     options = webdriver.ChromeOptions()
     options.binary_location = shutil.which("chromium") or ""
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -153,7 +154,11 @@ def browser(
         flags.append("--use-fake-ui-for-media-stream")
     for flag in flags:
         options.add_argument(flag)
-    setting = {"profile.default_content_setting_values.media_stream_camera": 2 if refuse else 1}
+    setting: dict[str, object] = {
+        "profile.default_content_setting_values.media_stream_camera": 2 if refuse else 1,
+    }
+    if not udp:
+        setting["webrtc.ip_handling_policy"] = "disable_non_proxied_udp"
     options.add_experimental_option("prefs", {
         **setting, "download.default_directory": str(folder), "intl.accept_languages": "en",
     })  # fmt: skip
@@ -200,8 +205,8 @@ def test_a_garment_is_worn_live_and_another_and_the_own_again(address, film, tmp
         blue = visitor.changed(CHEST, own)
         assert blue[2] > blue[0] + 30, "the shirt is blue"
         assert np.abs(visitor.mean(CORNER) - corner).max() < 4
-        visitor.until("figures", lambda: re.fullmatch(
-            r"[\d.]+ fps · \d+ ms old · \d+ dropped", visitor.words("#stats")))  # fmt: skip
+        figures = r"[\d.]+ fps · \d+ ms old · \d+ dropped · WebRTC"
+        visitor.until("figures", lambda: re.fullmatch(figures, visitor.words("#stats")))
         assert visitor.find('.tile[title="Shirt 2"]').get_attribute("aria-pressed") == "true"
 
         visitor.tap("Shirt 4")
@@ -260,6 +265,24 @@ def test_before_and_after_a_snapshot_and_the_keyboard(address, film, tmp_path):
 
         visitor.press("#full")
         visitor.until("full screen", lambda: visitor.run("return document.fullscreenElement?.id"))
+        assert not visitor.complaints()
+
+
+@pytest.mark.parametrize("blocked", ["by the network", "by the server"])
+def test_where_webrtc_cannot_pass_the_socket_carries_the_frames(server, film, tmp_path, blocked):
+    network = blocked == "by the network"
+    with (
+        mirror(server.grpc_url, 0, *([] if network else ["--no-webrtc"])) as address,
+        browser(address, tmp_path, film, udp=not network) as visitor,
+    ):
+        own = before_the_camera(visitor)
+        visitor.tap("Shirt 2")
+        blue = visitor.changed(CHEST, own)
+        assert blue[2] > blue[0] + 30, "the shirt is blue"
+        time.sleep(6)  # longer than the page waits for a connection
+        assert visitor.words("#stats").endswith("WebSocket") and dressed(visitor)
+        visitor.tap("Shirt 4")
+        assert visitor.changed(CHEST, blue).max() < 90, "the shirt is black"
         assert not visitor.complaints()
 
 

@@ -31,7 +31,7 @@ from mirror import rail as mirror_rail
 from mirror.__main__ import main
 from mirror.app import create_app
 from mirror.errors import BadFolder, CannotListen, GarmentGone
-from mirror.live import DRESSED, MAX_FRAME_BYTES, PASSED, UNDRESSED, decode_frame
+from mirror.frames import DRESSED, MAX_FRAME_BYTES, PASSED, UNDRESSED, decode_frame
 from mirror.rail import Rail
 from mirror.serve import listen, warn_of_host
 from tryon_client import TryOnClient, TryOnError

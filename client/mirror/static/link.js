@@ -14,7 +14,7 @@ export class Link {
   state = null; // the last {"type": "state"}
   since = performance.now(); // when the connection came or went
 
-  /** on.answer(flag, frame, jpeg), on.state(), on.error(error), on.change(): all are called. */
+  /** on.answer(flag, frame, jpeg), on.state(), on.rtc(message), on.error(error), on.change(): all are called. */
   constructor(on) {
     this.on = on;
     this.#open();
@@ -48,6 +48,11 @@ export class Link {
     if (this.open) this.#socket.send(JSON.stringify({ wear: wish }));
   }
 
+  /** An offer of WebRTC, or null to take it back; on.rtc is told the answer. */
+  offer(sdp) {
+    if (this.open) this.#socket.send(JSON.stringify({ rtc: sdp }));
+  }
+
   #open() {
     const socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/live`);
     socket.binaryType = "arraybuffer";
@@ -73,6 +78,8 @@ export class Link {
     if (message.type === "state") {
       this.state = message;
       this.on.state();
+    } else if (message.type === "rtc") {
+      this.on.rtc(message);
     } else if (message.type === "error") {
       this.on.error(message);
     }

@@ -2,6 +2,7 @@
 
 import { DRESSED, Link, UNDRESSED } from "./link.js";
 import { Rail } from "./rail.js";
+import { Rtc } from "./rtc.js";
 import { View } from "./view.js";
 import { say, sayError, switchLanguage, translate } from "./words.js";
 
@@ -59,12 +60,17 @@ function wear() {
 // ---- the link ----
 
 const link = new Link({
-  answer: answered,
-  state: update,
+  answer: (flag, frame, jpeg) => answered(flag, frame, () => createImageBitmap(new Blob([jpeg], { type: "image/jpeg" }))),
+  state() {
+    rtc.look(link.state);
+    update();
+  },
+  rtc: (message) => rtc.answered(message),
   change() {
     photoNeeds = true;
     photoSent = 0;
     if (link.open) loadRail(); // also after a restart, which forgets what was brought
+    connect();
     update();
   },
   error(error) {
@@ -77,10 +83,21 @@ const link = new Link({
   },
 });
 
-async function answered(flag, frame, jpeg) {
+// Frames go by WebRTC while it stands, and by the WebSocket until then and where it can't pass.
+const rtc = new Rtc((sdp) => link.offer(sdp), {
+  answer: (frame, bitmap) => answered(DRESSED, frame, () => bitmap),
+  change: update,
+});
+
+function connect() {
+  if (link.open && source?.kind === "camera") rtc.start();
+  else rtc.stop();
+}
+
+async function answered(flag, frame, picture) {
   const mine = frame.source === source;
   if (flag === DRESSED && mine && wearing()) {
-    const after = await createImageBitmap(new Blob([jpeg], { type: "image/jpeg" }));
+    const after = await picture();
     // Decoding may end in another order, and the visitor may have changed their mind meanwhile.
     if (frame.source === source && wearing() && frame.clock > shownClock) {
       const now = performance.now();
@@ -98,7 +115,7 @@ async function answered(flag, frame, jpeg) {
     const hold = source?.kind === "camera" ? HOLD : 0;
     if (performance.now() - shownAt > hold) undress();
   }
-  frame.before.close();
+  frame.before?.close();
 }
 
 function undress() {
@@ -114,7 +131,9 @@ function loop() {
   if (source?.kind === "camera") {
     const { video } = source;
     Object.assign(view.source, { width: video.videoWidth, height: video.videoHeight });
-    if (view.dressed && now - shownAt > HOLD_LOST) undress();
+    // By WebRTC no word comes of a frame that stays undressed: the state's says why.
+    if (view.dressed && now - shownAt > (rtc.up && link.state?.problem ? HOLD : HOLD_LOST)) undress();
+    if (!wearing() || link.state?.problem) rtc.excuse();
     if (!view.dressed) view.paint();
     if (video.readyState >= 2 && source.fresh) capture();
   } else if (source && photoNeeds && now - photoSent > PHOTO_AGAIN) {
@@ -124,12 +143,13 @@ function loop() {
 }
 
 async function capture() {
-  if (capturing || !wearing() || !link.free || !view.source.width) return;
+  if (capturing || !wearing() || !view.source.width) return;
+  if (source.kind === "camera" && rtc.up) return captureTrack();
+  if (!link.free) return;
   capturing = true;
   try {
-    const { width, height, drawable } = view.source;
-    const scale = Math.min(1, (source.kind === "photo" ? PHOTO : CAMERA.width) / Math.max(width, height));
-    const [w, h] = [Math.round(width * scale), Math.round(height * scale)];
+    const { drawable } = view.source;
+    const [w, h] = sentSize();
     if (canvas.width !== w || canvas.height !== h) [canvas.width, canvas.height] = [w, h];
     const frame = { clock: performance.now(), source, before: null };
     source.fresh = false;
@@ -144,6 +164,24 @@ async function capture() {
   } finally {
     capturing = false;
   }
+}
+
+/** A camera's frame, into the track; what was before is kept where the slider shows it. */
+async function captureTrack() {
+  const { drawable } = view.source;
+  const frame = { clock: performance.now(), source, before: null };
+  source.fresh = false;
+  const [w, h] = sentSize();
+  const before = view.split === null ? null : createImageBitmap(drawable, { resizeWidth: w, resizeHeight: h });
+  rtc.send(w, h, (context, width, height) => context.drawImage(drawable, 0, 0, width, height), frame);
+  frame.before = await before;
+}
+
+/** Width and height at which the source is sent. */
+function sentSize() {
+  const { width, height } = view.source;
+  const scale = Math.min(1, (source.kind === "photo" ? PHOTO : CAMERA.width) / Math.max(width, height));
+  return [Math.round(width * scale), Math.round(height * scale)];
 }
 
 // ---- camera and photo ----
@@ -205,12 +243,14 @@ function use(next, drawing) {
   $("start").hidden = true;
   if (focused) $("rail").querySelector('[tabindex="0"]')?.focus({ preventScroll: true });
   $("picture").hidden = $("tools").hidden = false;
+  connect();
   view.paint();
   update();
 }
 
 function leave() {
   view.undress();
+  rtc.stop();
   if (source?.stream) stop(source.stream);
   source?.bitmap?.close();
   source = view.source = null;
@@ -253,7 +293,8 @@ function update() {
   $("stats").hidden = !source || (source.kind === "photo" && !view.dressed);
   $("stats").textContent = !view.dressed ? (wearing() ? "" : say("stats_idle"))
     : source?.kind === "photo" ? say("stats_photo", { age: photoAge })
-    : say("stats", { fps, age, dropped: (link.state?.dropped ?? 0) + (link.state?.late ?? 0) + (link.state?.lost ?? 0) });
+    : say("stats", { fps, age, dropped: (link.state?.dropped ?? 0) + (link.state?.late ?? 0) + (link.state?.lost ?? 0),
+      way: rtc.up ? "WebRTC" : "WebSocket" });
 }
 
 let toastEnd;

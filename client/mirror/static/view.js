@@ -6,7 +6,7 @@ export class View {
   #context;
   #box;
   #handle;
-  #worn = null; // {before, after}: bitmaps of the same frame
+  #worn = null; // {before, after}: bitmaps of the same frame; before may be null without the slider
   source = null; // {drawable, width, height, flipped}
   split = null; // share of the width that shows "before"; null: no slider
 
@@ -32,7 +32,7 @@ export class View {
 
   /** Back to the source as it is. */
   undress() {
-    this.#worn?.before.close();
+    this.#worn?.before?.close();
     this.#worn?.after.close();
     this.#worn = null;
   }
@@ -45,7 +45,7 @@ export class View {
     if (!shown.width) return;
     this.#size(shown.width, shown.height);
     this.#draw(this.#context, shown.drawable, 0, 1);
-    if (this.split !== null && this.#worn) this.#draw(this.#context, this.#worn.before, 0, this.split);
+    if (this.split !== null && this.#worn?.before) this.#draw(this.#context, this.#worn.before, 0, this.split);
   }
 
   /** A JPEG of what is shown, without the slider. */
