@@ -31,7 +31,7 @@ HEALTH_TIMEOUT = 3.0
 _HEADERS = {
     "content-security-policy": "default-src 'self'; img-src 'self' blob:; media-src 'self' blob:; "
     "frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
-    "permissions-policy": "camera=(self), microphone=()",
+    "permissions-policy": "camera=(self), microphone=(self)",
     "referrer-policy": "no-referrer",
     "x-content-type-options": "nosniff",
 }

@@ -2,17 +2,20 @@
 
 The page sends
     binary  8 bytes, its clock in ms at capture (little-endian float64, echoed as it came), + a JPEG
-    text    {"wear": {"garment": id or null, "prompt": text, "category": "upper|lower|dress"}}
-            {"rtc": an SDP offer with one video track each way, or null to end what was offered}
+    text    {"wear": {"garment": id or null, "prompt": text, "category": "upper|lower|dress"}}, or
+            a list of such, in the order in which they are put on (`wish`)
+            {"rtc": an SDP offer with one video track each way, or null to end what was offered,
+            "offer": its number}
 
 and is answered
     binary  the 8 bytes, one byte, and where that is DRESSED the picture as JPEG. Every frame is
             answered, so that the page knows how many are under way. UNDRESSED: nothing to wear, or
             nobody to dress, the page shows the camera; PASSED: dropped, late or lost.
     text    {"type": "state", "shown", "dropped", "late", "lost", "latency_ms", "problem": {"code",
-            "text"} or null} twice a second; {"type": "wearing", ...} after each "wear"; {"type":
-            "rtc", "sdp": the answer, or null and "why": {"code", "text"}} after each offer;
-            {"type": "error", "code", "text"} for a message that can't be used. It ends no session.
+            "text"} or null} twice a second; {"type": "wearing", "layers"} after each "wear";
+            {"type": "rtc", "offer": its number, "sdp": the answer, or null and "why": {"code",
+            "text"}} after an offer that none has replaced meanwhile; {"type": "error", "code",
+            "text"} for a message that can't be used. It ends no session.
 
 Frames may come by either way, WebSocket or WebRTC (`rtc`), and are answered by the same; all else
 stays on the WebSocket.
@@ -32,8 +35,9 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from mirror.errors import BadMessage, MirrorError, NoWebRTC, told
 from mirror.frames import DRESSED, PASSED, UNDRESSED, Frame, SocketFrame
 from mirror.rail import Garment as Hung
-from mirror.rail import Rail, check_category
+from mirror.rail import Rail
 from mirror.rtc import MAX_SDP_CHARACTERS, Peer
+from mirror.wish import Layer, layers
 from tryon_client import Garment, TryOnClient
 from tryon_client.errors import TryOnError
 from tryon_client.live import Counts, LiveSession, Shown
@@ -108,18 +112,21 @@ class Viewer:
 
     async def _told(self, message: dict[str, Any]) -> None:
         if "rtc" not in message:
-            await self._wear(_wish(message))
+            await self._wear(layers(message))
             return
         offer = message["rtc"]
         if not (offer is None or isinstance(offer, str)):
             raise BadMessage(f"rtc: a {type(offer).__name__}: an offer's text or null")
+        number = message.get("offer", 0)
+        if not isinstance(number, int):
+            raise BadMessage(f"offer: a {type(number).__name__}: a whole number")
         self._offers += 1
         await self._part()
         if offer is not None:
             assert self._tasks is not None
-            self._tasks.start_soon(self._meet, offer, self._offers)
+            self._tasks.start_soon(self._meet, offer, number, self._offers)
 
-    async def _meet(self, offer: str, turn: int) -> None:
+    async def _meet(self, offer: str, number: int, turn: int) -> None:
         """Answers an offer; meanwhile frames go on by the WebSocket."""
         why: MirrorError | None = None
         peer: Peer | None = None
@@ -137,7 +144,7 @@ class Viewer:
                     await peer.close()
         if turn == self._offers:
             self._peer = None if sdp is None else peer
-            await self._say({"type": "rtc", "sdp": sdp, "why": told(why)})
+            await self._say({"type": "rtc", "offer": number, "sdp": sdp, "why": told(why)})
 
     async def _part(self) -> None:
         peer, self._peer = self._peer, None
@@ -168,22 +175,24 @@ class Viewer:
         self._passed += 1
         return before[0]
 
-    async def _wear(self, wish: dict[str, Any]) -> None:
-        key, prompt, category = wish["garment"], wish["prompt"], wish["category"]
-        wearing = key is not None or bool(prompt.strip())
-        if wearing:
-            hung = None if key is None else self._rail.get(key)
-            category = category or (hung.category if hung else "upper")
-            worn = await anyio.to_thread.run_sync(
-                self._garment, hung, prompt.strip(), category, limiter=self._threads
-            )
+    async def _wear(self, wish: list[Layer]) -> None:
+        worn: list[Garment] = []
+        told_of = []
+        for layer in wish:
+            hung = None if layer.garment is None else self._rail.get(layer.garment)
+            category = layer.category or (hung.category if hung else "upper")
+            worn.append(await anyio.to_thread.run_sync(
+                self._garment, hung, layer.prompt, category, limiter=self._threads
+            ))  # fmt: skip
+            told_of.append(layer.told(category))
+        if worn:
             if self._live is None:
-                self._live = LiveSession(self._client, layers=[worn], deadline=DEADLINE)
+                self._live = LiveSession(self._client, layers=worn, deadline=DEADLINE)
             else:
-                self._live.wear(layers=[worn])
+                self._live.wear(layers=worn)
             self._dressing.set()
-        self._wearing = wearing
-        await self._say({"type": "wearing", "garment": key, "prompt": prompt, "category": category})
+        self._wearing = bool(worn)
+        await self._say({"type": "wearing", "layers": told_of})
 
     def _garment(self, hung: Hung | None, words: str, category: str) -> Garment:
         """What is worn; the same object again where it was worn before, so that the server, which
@@ -298,18 +307,3 @@ def _parsed(text: str) -> dict[str, Any]:
     if "rtc" not in message and len(text) > MAX_TEXT_CHARACTERS:
         raise BadMessage(f"a message of {len(text)} characters: at most {MAX_TEXT_CHARACTERS}")
     return message
-
-
-def _wish(message: dict[str, Any]) -> dict[str, Any]:
-    """The checked "wear" of a message: garment (None: none), prompt, category (None: the
-    garment's own). Raises BadMessage or InvalidRequest."""
-    wish = message.get("wear")
-    if not isinstance(wish, dict):
-        raise BadMessage('a text message is {"wear": {"garment": id, "prompt": text}}')
-    garment, prompt, category = (wish.get(key) for key in ("garment", "prompt", "category"))
-    for name, value in (("garment", garment), ("prompt", prompt), ("category", category)):
-        if not (value is None or isinstance(value, str)):
-            raise BadMessage(f"{name}: a {type(value).__name__}: text or null")
-    if category is not None:
-        check_category(category)
-    return {"garment": garment, "prompt": prompt or "", "category": category}

@@ -264,7 +264,63 @@ def test_before_and_after_a_snapshot_and_the_keyboard(address, film, tmp_path):
         assert np.abs(chest - worn).max() < 12, "dressed, without the slider"
 
         visitor.press("#full")
-        visitor.until("full screen", lambda: visitor.run("return document.fullscreenElement?.id"))
+        full = "return document.fullscreenElement?.tagName"
+        visitor.until("full screen", lambda: visitor.run(full))
+        assert visitor.find('.tile[title="Shirt 2"]').is_displayed(), "the rail is there too"
+        assert not visitor.complaints()
+
+
+LEGS = (0.44, 0.80, 0.48, 0.88)
+
+
+def test_a_top_and_trousers_are_worn_at_once_by_touch_keys_and_voice(address, film, tmp_path):
+    with browser(address, tmp_path, film) as visitor:
+        own, legs = before_the_camera(visitor), visitor.mean(LEGS)
+        assert legs.min() > 150, "white shorts"
+        visitor.tap("Shirt 2")
+        blue = visitor.changed(CHEST, own)
+        visitor.tap("Pants 3")
+        assert visitor.changed(LEGS, legs).max() < 110, "black trousers"
+        visitor.until("both", lambda: np.abs(visitor.mean(CHEST) - blue).max() < 12)
+        pressed = """return [...document.querySelectorAll('.tile[aria-pressed=true]')]
+            .map((tile) => tile.title)"""
+        assert visitor.run(pressed) == ["Pants 3", "Shirt 2"]
+        assert visitor.run("return document.querySelector('[name=category]:checked').value") == (
+            "lower")  # fmt: skip
+
+        # By a remote control's keys to the next trousers; the shirt stays.
+        visitor.find("body").send_keys(Keys.PAGE_DOWN)
+        assert visitor.run(pressed) == ["Pants 4", "Shirt 2"]
+        visitor.tap("Pants 4")
+        assert visitor.run(pressed) == ["Shirt 2"], "a second tap takes it off"
+        visitor.until("shorts", lambda: np.abs(visitor.mean(LEGS) - legs).max() < 25)
+
+        # The browser's own recognition needs a microphone and its maker's service: it is replaced.
+        visitor.run("""webkitSpeechRecognition.prototype.start = function () {
+            this.onresult({ results: [[{ transcript: " make it red " }]] });
+            this.onend(); };""")
+        visitor.press("#speak")
+        assert visitor.find("#sentence").get_attribute("value") == "make it red"
+        red = visitor.changed(CHEST, blue)
+        assert red[0] > red[2] + 30
+        visitor.run("""webkitSpeechRecognition.prototype.start = function () {
+            this.onerror({ error: "not-allowed" }); this.onend(); };""")
+        visitor.press("#speak")
+        assert "type the sentence" in visitor.words("#toast")
+        visitor.driver.save_screenshot(str(tmp_path / "layers.png"))
+        assert not visitor.complaints()
+
+
+def test_a_kiosk_starts_by_itself_and_forgets_who_has_gone(address, film, tmp_path):
+    with browser(f"{address}/?kiosk=15", tmp_path, film) as visitor:
+        visitor.until("the film", lambda: visitor.mean(CHEST).min() > 200)
+        assert not visitor.find("#start").is_displayed() and not visitor.find("h1").is_displayed()
+        visitor.tap("Shirt 2")
+        assert visitor.find('.tile[title="Shirt 2"]').get_attribute("aria-pressed") == "true"
+        visitor.until("WebRTC", lambda: visitor.words("#stats").endswith("WebRTC"))
+        own = '.tile[title="Your own"]'
+        visitor.until("the own again", lambda: visitor.find(own).get_attribute("aria-pressed") ==
+                      "true")  # fmt: skip
         assert not visitor.complaints()
 
 

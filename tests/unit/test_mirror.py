@@ -105,9 +105,11 @@ class Page:
     def say(self, message: object) -> None:
         self._socket.send_text(message if isinstance(message, str) else json.dumps(message))
 
-    def wear(self, garment: str | None = None, prompt: str = "", **more: str) -> dict[str, Any]:
+    def wear(
+        self, garment: str | None = None, prompt: str = "", **more: str
+    ) -> list[dict[str, Any]]:
         self.say({"wear": {"garment": garment, "prompt": prompt, **more}})
-        return self.text("wearing")
+        return self.text("wearing")["layers"]
 
     def send(self, data: bytes) -> None:
         self._socket.send_bytes(data)
@@ -219,7 +221,8 @@ def test_a_picture_is_hung_up_first_and_worn(browser, fake):
     assert len(browser.get("/garments").json()) == 4, "the same picture hangs once"
     assert browser.get(f"/garments/{brought['id']}/thumbnail").status_code == 200
     with before(browser) as mirror:
-        assert mirror.wear(brought["id"])["category"] == "upper", "as it was brought the last time"
+        worn = mirror.wear(brought["id"])
+        assert worn[0]["category"] == "upper", "as it was brought the last time"
         mirror.dressed(1.0)
     assert max(fake.worn()[-1].garment.shape[1:3]) == mirror_rail.LONGEST
 
@@ -274,9 +277,9 @@ def test_another_sites_page_gets_nothing(browser):
 def test_a_frame_comes_back_dressed_with_its_own_clock(browser, fake, rail):
     shirt = rail.listed()[1]["id"]
     with before(browser) as mirror:
-        assert mirror.wear(shirt, "make it red") == {
-            "type": "wearing", "garment": shirt, "prompt": "make it red", "category": "upper",
-        }  # fmt: skip
+        assert mirror.wear(shirt, "make it red") == [
+            {"garment": shirt, "prompt": "make it red", "category": "upper"},
+        ]  # fmt: skip
         picture = np.asarray(Image.open(io.BytesIO(mirror.dressed(1234.5678))).convert("RGB"))
         assert picture.shape == (*SIZE, 3)
         block = picture[30:45, 40:60].mean((0, 1))
@@ -309,6 +312,25 @@ def test_what_was_worn_before_is_not_sent_again(browser, fake, rail, monkeypatch
     assert len([r for r in fake.requests if r.model == "wardrobe_add"]) == 4
 
 
+def test_a_top_and_trousers_are_worn_at_once(browser, fake, rail):
+    """In the order that the page names, each frame in both."""
+    pants, shirt = (listed["id"] for listed in rail.listed()[:2])
+    with before(browser) as mirror:
+        mirror.say({"wear": [{"garment": pants}, {"garment": shirt, "prompt": "make it red"},
+                             {"garment": None, "prompt": " "}]})  # fmt: skip
+        assert mirror.text("wearing")["layers"] == [
+            {"garment": pants, "prompt": "", "category": "lower"},
+            {"garment": shirt, "prompt": "make it red", "category": "upper"},
+        ]  # fmt: skip
+        mirror.dressed(1.0)
+        assert [r.category for r in fake.worn()[-2:]] == ["lower", "upper"]
+        added = [r for r in fake.requests if r.model == "wardrobe_add"]
+        mirror.wear(pants)
+        mirror.dressed(2.0, colour=(200, 90, 90))
+        assert [r.model for r in fake.requests].count("wardrobe_add") == len(added), "kept"
+    assert fake.worn()[-1].category == "lower"
+
+
 def test_words_alone_are_worn_too(browser, fake):
     with before(browser) as mirror:
         mirror.wear(None, "a red t-shirt", category="dress")
@@ -323,7 +345,7 @@ def test_with_nothing_to_wear_no_frame_is_sent_on(browser, fake, rail):
         mirror.wear(rail.listed()[0]["id"])
         mirror.dressed(2.0)
         asked = len(fake.requests)
-        assert mirror.wear(None, "  ")["garment"] is None
+        assert mirror.wear(None, "  ") == []
         for clock in (3.0, 4.0):
             mirror.send(frame(clock))
             assert mirror.answer() == (clock, UNDRESSED, b"")
@@ -339,6 +361,8 @@ def test_with_nothing_to_wear_no_frame_is_sent_on(browser, fake, rail):
         ("[]", "BAD_MESSAGE"),
         ('{"wear": null}', "BAD_MESSAGE"),
         ('{"wear": {"garment": 7}}', "BAD_MESSAGE"),
+        ('{"wear": [{"prompt": "red"}, 7]}', "BAD_MESSAGE"),
+        ('{"wear": [{}, {}, {}, {}]}', "BAD_MESSAGE"),
         ('{"wear": {"prompt": "' + "a" * 9000 + '"}}', "BAD_MESSAGE"),
         ('{"wear": {"prompt": "' + "a" * 600 + '"}}', "PROMPT_TOO_LONG"),
         ('{"wear": {"prompt": "red", "category": "hat"}}', "INVALID_REQUEST"),

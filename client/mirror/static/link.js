@@ -48,9 +48,9 @@ export class Link {
     if (this.open) this.#socket.send(JSON.stringify({ wear: wish }));
   }
 
-  /** An offer of WebRTC, or null to take it back; on.rtc is told the answer. */
-  offer(sdp) {
-    if (this.open) this.#socket.send(JSON.stringify({ rtc: sdp }));
+  /** An offer of WebRTC and its number, or null to take it back; on.rtc is told the answer. */
+  offer(sdp, offer) {
+    if (this.open) this.#socket.send(JSON.stringify({ rtc: sdp, offer }));
   }
 
   #open() {

@@ -1,8 +1,10 @@
 // The page: a camera or a photo, a rail of garments, and the mirror between them.
 
+import { kiosk, KIOSK } from "./kiosk.js";
 import { DRESSED, Link, UNDRESSED } from "./link.js";
 import { Rail } from "./rail.js";
 import { Rtc } from "./rtc.js";
+import { CAN_LISTEN, Speech } from "./speech.js";
 import { View } from "./view.js";
 import { say, sayError, switchLanguage, translate } from "./words.js";
 
@@ -32,8 +34,8 @@ let photoAge = 0;
 
 const rail = new Rail($("rail"), {
   choose(garment) {
-    rail.choose(garment && rail.chosen?.id === garment.id ? null : garment);
-    if (rail.chosen) category(rail.chosen.category);
+    rail.choose(garment);
+    if (rail.last) category(rail.last.category);
     wear();
   },
   bring: () => $("garment-file").click(),
@@ -45,14 +47,21 @@ function category(value) {
   return inputs.value;
 }
 
-const wearing = () => rail.chosen !== null || $("sentence").value.trim() !== "";
+const wearing = () => rail.worn.length > 0 || $("sentence").value.trim() !== "";
+
+/** The layers that are worn; the sentence is about the garment that was chosen last, or is one. */
+function wish() {
+  const prompt = $("sentence").value.trim();
+  if (!rail.worn.length) return [{ garment: null, prompt, category: category() }];
+  return rail.worn.map(({ id, category: kind }) => ({ garment: id, prompt: id === rail.last.id ? prompt : "", category: kind }));
+}
 
 function wear() {
   wishAt = performance.now();
   photoNeeds = true;
   photoSent = 0;
   if (!wearing()) view.undress();
-  link.wear({ garment: rail.chosen?.id ?? null, prompt: $("sentence").value.trim(), category: category() });
+  link.wear(wish());
   update();
   if (source?.kind === "photo") view.paint();
 }
@@ -84,7 +93,7 @@ const link = new Link({
 });
 
 // Frames go by WebRTC while it stands, and by the WebSocket until then and where it can't pass.
-const rtc = new Rtc((sdp) => link.offer(sdp), {
+const rtc = new Rtc((sdp, offer) => link.offer(sdp, offer), {
   answer: (frame, bitmap) => answered(DRESSED, frame, () => bitmap),
   change: update,
 });
@@ -320,7 +329,7 @@ async function bringGarment(file) {
   try {
     const garment = await rail.bring(file, category());
     toast("");
-    rail.choose(garment);
+    if (!rail.worn.some(({ id }) => id === garment.id)) rail.choose(garment, category());
     wear();
   } catch (error) {
     toast(error.text ? say("refused", error.text.replace(/^garment: /, "")) : say("rail_gone"));
@@ -358,11 +367,32 @@ $("snapshot").addEventListener("click", async () => {
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 });
 
-$("full").hidden = !document.fullscreenEnabled;
-$("full").addEventListener("click", () => {
-  if (document.fullscreenElement) document.exitFullscreen();
-  else $("stage").requestFullscreen().catch(() => {});
+kiosk($("full"), {
+  /** A visitor has gone: the next one begins anew. */
+  idle() {
+    $("sentence").value = "";
+    rail.choose(null);
+    view.setSplit(null);
+    $("compare").setAttribute("aria-pressed", "false");
+    wear();
+  },
 });
+
+const speech = new Speech({
+  heard(words) {
+    $("sentence").value = words;
+    wear();
+  },
+  error: (code) => toast(say(code === "not-allowed" || code === "service-not-allowed" ? "speech_refused"
+    : code === "no-speech" ? "speech_silent" : "speech_failed")),
+  change() {
+    $("speak").setAttribute("aria-pressed", String(speech.listening));
+    if (speech.listening) toast(say("listening"));
+    else if ($("toast").textContent === say("listening")) toast("");
+  },
+});
+$("speak").hidden = !CAN_LISTEN;
+$("speak").addEventListener("click", () => speech.toggle());
 
 let typing;
 $("sentence").addEventListener("input", (event) => {
@@ -375,7 +405,10 @@ $("sentence").addEventListener("keydown", (event) => {
   wear();
 });
 $("sentence").addEventListener("compositionend", () => (typing = setTimeout(wear, 700)));
-$("category").addEventListener("change", () => wearing() && wear());
+$("category").addEventListener("change", () => {
+  rail.change(category());
+  if (wearing()) wear();
+});
 
 for (const [area, take] of [[$("stage"), usePhoto], [$("side"), bringGarment]]) {
   area.addEventListener("dragover", (event) => {
@@ -404,6 +437,15 @@ $("language").addEventListener("click", () => {
   relabel();
 });
 
+// Page Up and Page Down turn the rail from anywhere, as presenters' remote controls do.
+addEventListener("keydown", (event) => {
+  const step = { PageDown: 1, PageUp: -1 }[event.key];
+  if (!step || event.altKey || event.ctrlKey || event.metaKey) return;
+  event.preventDefault();
+  rail.turn(step);
+});
+
 relabel();
+if (KIOSK) useCamera();
 setInterval(update, 250);
 requestAnimationFrame(loop);

@@ -2,10 +2,13 @@
 
 import { say } from "./words.js";
 
+const ORDER = ["lower", "upper", "dress"]; // in which they are put on: a top over trousers
+
 export class Rail {
   #box;
   #garments = [];
-  chosen = null; // a garment of the list, or null: the visitor's own clothes
+  worn = []; // garments of the list in the order in which they are put on; none: the visitor's own
+  last = null; // the one of them that was chosen last: words and category are about it
 
   /** on.choose(garment or null), on.bring(): a tile was pressed. */
   constructor(box, on) {
@@ -33,10 +36,34 @@ export class Rail {
     return this.#garments.find((garment) => garment.id === told.id) ?? told;
   }
 
-  choose(garment) {
-    this.chosen = garment;
+  /**
+   * Puts a garment on, or takes it off where it is worn; null takes all off. One of a kind is worn
+   * at a time, and a dress in place of both others.
+   */
+  choose(garment, category = garment?.category) {
+    const was = this.worn.some(({ id }) => id === garment?.id);
+    const others = garment === null ? [] : this.worn.filter(({ id, category: other }) => id !== garment.id
+      && (was || (other !== category && other !== "dress" && category !== "dress")));
+    const next = garment && !was ? { ...garment, category } : null;
+    this.worn = [...others, ...(next ? [next] : [])].sort((a, b) => ORDER.indexOf(a.category) - ORDER.indexOf(b.category));
+    this.last = next ?? this.worn.at(-1) ?? null;
     this.#mark();
-    this.#box.querySelector('[aria-pressed="true"]')?.scrollIntoView({ block: "nearest", inline: "center" });
+    if (next) this.#tileOf(next.id)?.scrollIntoView({ block: "nearest", inline: "center" });
+  }
+
+  /** Wears the last one as another kind. */
+  change(category) {
+    const { last } = this;
+    if (!last || last.category === category) return;
+    this.choose(last);
+    this.choose(last, category);
+  }
+
+  /** Puts on the next garment of the list (`step` 1) or the one before (-1), the own after the last. */
+  turn(step) {
+    const ring = [null, ...this.#garments];
+    const at = ring.findIndex((garment) => (garment?.id ?? null) === (this.last?.id ?? null));
+    this.on.choose(ring[(at + step + ring.length) % ring.length]);
   }
 
   draw() {
@@ -49,7 +76,7 @@ export class Rail {
     this.#box.lastChild.removeAttribute("aria-pressed");
     this.#box.lastChild.classList.add("add");
     this.#mark();
-    if (focused !== null) [...this.#box.children].find((e) => e.dataset.id === focused)?.focus();
+    if (focused !== null) this.#tileOf(focused)?.focus();
   }
 
   #tile(id, name, inside, press) {
@@ -63,11 +90,15 @@ export class Rail {
     return tile;
   }
 
+  #tileOf(id) {
+    return [...this.#box.children].find((tile) => tile.dataset.id === id);
+  }
+
   #mark() {
-    const id = this.chosen?.id ?? "";
+    const ids = this.worn.length ? this.worn.map(({ id }) => id) : [""];
     for (const tile of this.#box.children) {
-      if (tile.hasAttribute("aria-pressed")) tile.setAttribute("aria-pressed", String(tile.dataset.id === id));
-      tile.tabIndex = tile.dataset.id === id ? 0 : -1; // one stop for the Tab key, arrows from there
+      if (tile.hasAttribute("aria-pressed")) tile.setAttribute("aria-pressed", String(ids.includes(tile.dataset.id)));
+      tile.tabIndex = tile.dataset.id === (this.last?.id ?? "") ? 0 : -1; // one stop for the Tab key, arrows from there
     }
     if (![...this.#box.children].some((tile) => tile.tabIndex === 0)) this.#box.firstChild.tabIndex = 0;
   }

@@ -17,6 +17,7 @@ export class Rtc {
   #context = this.#canvas.getContext("2d", { willReadFrequently: true });
   #track = null;
   #number = 0;
+  #offers = 0;
   #sent = new Map(); // number -> what the page keeps of the frame
   #patience;
   #waiting = null; // since when a picture is waited for
@@ -24,7 +25,7 @@ export class Rtc {
   #again = null;
   #pause = AGAIN;
 
-  /** offer(sdp or null) tells the server; on.answer(frame, bitmap) and on.change() are called. */
+  /** offer(sdp or null, number) tells the server; on.answer(frame, bitmap) and on.change() are called. */
   constructor(offer, on) {
     this.#offer = offer;
     this.#on = on;
@@ -70,12 +71,12 @@ export class Rtc {
     } catch {
       return connection === this.#connection && this.fail();
     }
-    if (connection === this.#connection) this.#offer(connection.localDescription.sdp);
+    if (connection === this.#connection) this.#offer(connection.localDescription.sdp, ++this.#offers);
   }
 
   /** The server's answer to the offer. */
-  async answered({ sdp }) {
-    if (!this.#connection) return;
+  async answered({ sdp, offer }) {
+    if (!this.#connection || offer !== this.#offers) return; // of an offer that was replaced
     if (!sdp) return this.stop(); // it can't, or would not
     try {
       await this.#connection.setRemoteDescription({ type: "answer", sdp });
@@ -119,7 +120,7 @@ export class Rtc {
 
   /** Gives it up and says so. */
   fail() {
-    this.#offer(null);
+    this.#offer(null, ++this.#offers);
     this.stop();
     this.#again = setTimeout(() => this.start(), this.#pause);
     this.#pause *= 2;
