@@ -280,6 +280,13 @@ class EmbeddedServer:
             for left in Path("/dev/shm").glob(self._prefix + "*"):
                 left.unlink(missing_ok=True)
 
+    def restart(self) -> EmbeddedServer:
+        """Clears up what is left of it, and starts it on the ports that it had. Raises as start."""
+        self.stop()
+        if self.grpc_port:
+            self._wanted = dict(self._ports)
+        return self.start()
+
     def wait(self) -> int:
         """Waits until the server ends; answers its exit status."""
         return self._process.wait() if self._process else 0

@@ -4,40 +4,74 @@
     python -m deploy.mirror_demo --garments shop/        # shop/shirts/a.jpg, shop/pants/b.jpg, ...
 
 Uses the server on localhost:8001 if one is there, else starts the embedded one, which ends with the
-page. Without a folder the garments of the package `openvto` hang there.
+page. What was started here and ends by itself, even by kill -9, is started again; pages go on by
+themselves. Without a folder the garments of the package `openvto` hang there.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import queue
 import signal
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 
-from deploy.tryon_demo import connected
+from deploy.keeper import Keeper, PageServer
 
 GARMENTS = ("openvto", "clothes")
 """The default garments: an asset, and a folder in it."""
 
 
+@contextlib.contextmanager
+def served(url: str, gave_up: Callable[[str], None]) -> Iterator[tuple[str, str]]:
+    """The address of the server at `url`, or of an embedded one that is kept; what to say of it."""
+    from deploy.embedded import EmbeddedServer
+    from tryon_client import ServerNotReady, ServerUnavailable, TryOnClient
+
+    try:
+        with TryOnClient(url, timeout=60) as client:
+            client.check()
+    except (ServerUnavailable, ServerNotReady):
+        print("starting the Triton server ...", flush=True)
+        start, server = time.monotonic(), EmbeddedServer()
+        with Keeper("the Triton server", server.restart, gave_up):
+            yield server.grpc_url, f"a Triton server, ready after {time.monotonic() - start:.1f} s"
+    else:
+        yield url, f"the server that runs on {url}"
+
+
 def run(options: argparse.Namespace) -> None:
-    """The try-on server, if need be, and the mirror before it, until Ctrl-C."""
+    """The try-on server, if need be, and the mirror before it, until Ctrl-C.
+
+    Raises:
+        deploy.embedded.ServerError: one of them can't be started, or ends again and again.
+        TryOnError: of the server that runs there, of the folder, of the port.
+    """
+    from deploy.embedded import ServerError
     from mirror.rail import Rail
-    from mirror.serve import listen, serve, warn_of_host
+    from mirror.serve import listen, warn_of_host
     from tryon.assets import asset_path
 
     folder = Path(options.garments) if options.garments else asset_path(GARMENTS[0]) / GARMENTS[1]
+    failures: queue.Queue[str] = queue.Queue()
     # Before a server is started for it: can the page be served?
     listening = listen(options.host, options.port, "make mirror PORT=...")
     with contextlib.closing(listening):
-        rail = Rail(folder)
+        Rail(folder)
         warn_of_host(options.host)
-        with connected(options.url) as (client, said, _):
+        with served(options.url, failures.put) as (url, said):
             print(f"dressed by {said}", flush=True)
-            serve(listening, client.url, rail)
+            arguments = ["--url", url, "--garments", str(folder.resolve())]
+
+            def page() -> PageServer:
+                return PageServer(listening.fileno(), arguments)
+
+            with Keeper("the mirror's page", page, failures.put):
+                raise ServerError(failures.get())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

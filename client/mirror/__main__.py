@@ -46,6 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                         "127.0.0.1, this machine alone")  # fmt: skip
     parser.add_argument("--garments", type=Path, metavar="FOLDER",
                         help="what hangs on the rail; visitors can bring more")  # fmt: skip
+    parser.add_argument("--fd", type=int, metavar="N",
+                        help="a socket that listens already, from whoever keeps this running; "
+                        "instead of --host and --port")  # fmt: skip
     parser.add_argument("--no-webrtc", action="store_true",
                         help="frames by the WebSocket alone, as where aiortc isn't installed")
     options = parser.parse_args(arguments)
@@ -55,12 +58,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
               file=sys.stderr)  # fmt: skip
         return 1
     from mirror.rail import Rail
-    from mirror.serve import listen, serve, warn_of_host
+    from mirror.serve import inherited, listen, serve, warn_of_host
 
     try:
         check_url(options.url)
-        listening = listen(options.host, options.port)
-        warn_of_host(options.host)
+        if options.fd is None:
+            listening = listen(options.host, options.port)
+            warn_of_host(options.host)
+        else:
+            listening = inherited(options.fd)
         serve(listening, options.url, Rail(options.garments), webrtc=not options.no_webrtc)
     except CannotListen as error:
         print(f"mirror: {error}", file=sys.stderr)

@@ -38,6 +38,21 @@ def listen(host: str, port: int, flag: str = "--port PORT") -> socket.socket:
     return listening
 
 
+def inherited(fd: int) -> socket.socket:
+    """The listening socket that this process was given under a number.
+
+    Raises:
+        CannotListen: nothing that listens goes by it.
+    """
+    try:
+        listening = socket.socket(fileno=fd)
+    except (OSError, OverflowError, ValueError) as error:
+        raise CannotListen(f"--fd {fd}: {getattr(error, 'strerror', None) or error}") from None
+    if not listening.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        raise CannotListen(f"--fd {fd}: it doesn't listen")
+    return listening
+
+
 def _why(host: str, port: int, flag: str, error: Exception) -> str:
     number = getattr(error, "errno", None)
     if number == errno.EADDRINUSE:

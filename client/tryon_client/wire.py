@@ -34,7 +34,7 @@ def channel_options(url: str) -> list[tuple[str, Any]]:
         ("grpc.max_receive_message_length", -1),
         # A server that was just started is found at once, not after gRPC's 20 s of patience.
         ("grpc.initial_reconnect_backoff_ms", 100),
-        ("grpc.max_reconnect_backoff_ms", 2000),
+        ("grpc.max_reconnect_backoff_ms", 1000),
         # No retries behind the caller's back: a call is sent once.
         ("grpc.enable_retries", 0),
     ]

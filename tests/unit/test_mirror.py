@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -553,6 +554,14 @@ def test_a_busy_port_is_named(folder, capsys):
         listen("127.0.0.1", 70000)
 
 
+def test_a_socket_that_is_handed_over_is_served(folder, capsys):
+    assert main(["--fd", "977", "--garments", str(folder)]) == 1
+    assert "--fd 977: Bad file descriptor" in capsys.readouterr().err
+    with socket.socket() as deaf:
+        assert main(["--fd", str(os.dup(deaf.fileno())), "--garments", str(folder)]) == 1
+    assert "doesn't listen" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -608,10 +617,10 @@ def test_make_mirror_uses_the_server_that_is_there_and_ends(fake, folder, empty)
 def test_make_mirror_starts_no_server_for_a_page_that_cannot_be(folder, capsys, monkeypatch):
     from deploy import mirror_demo
 
-    def never(url: str) -> None:
+    def never(*what: object) -> None:
         raise AssertionError("a server was started")
 
-    monkeypatch.setattr(mirror_demo, "connected", never)
+    monkeypatch.setattr(mirror_demo, "served", never)
     with listen("127.0.0.1", 0) as taken:
         port = taken.getsockname()[1]
         assert mirror_demo.main(["--port", str(port), "--garments", str(folder)]) == 1

@@ -11,6 +11,7 @@ export class Link {
   #sent = new Map(); // clock -> what the page keeps of the frame
   #wish = null;
   #wait = 500;
+  #before = 0; // frames that never were shown, of connections that have ended
   state = null; // the last {"type": "state"}
   since = performance.now(); // when the connection came or went
 
@@ -22,6 +23,17 @@ export class Link {
 
   get open() {
     return this.#socket?.readyState === WebSocket.OPEN;
+  }
+
+  /** Frames dropped, late or lost, over all connections. */
+  get unshown() {
+    const { dropped = 0, late = 0, lost = 0 } = this.state ?? {};
+    return this.#before + dropped + late + lost;
+  }
+
+  /** Frames that went another way and were under way when that ended. */
+  lose(frames) {
+    this.#before += frames;
   }
 
   /** Whether another frame may be sent. */
@@ -64,11 +76,12 @@ export class Link {
     };
     socket.onclose = () => {
       if (this.#wait === 500) this.since = performance.now();
+      this.#before = this.unshown + this.#sent.size; // those under way are lost
       for (const [clock, frame] of this.#sent) this.#forget(clock, frame);
       this.state = null;
       this.on.change();
       setTimeout(() => this.#open(), this.#wait);
-      this.#wait = Math.min(this.#wait * 2, 4000);
+      this.#wait = Math.min(this.#wait * 2, 1000);
     };
     socket.onmessage = ({ data }) => (typeof data === "string" ? this.#told(JSON.parse(data)) : this.#answered(data));
     this.#socket = socket;

@@ -13,6 +13,7 @@ const PHOTO = 768; // a photo's longer side as it is sent
 const QUALITY = 0.8;
 const HOLD = 700; // ms that a dressed picture stays while frames go undressed
 const HOLD_LOST = 2500; // ... and while none is answered
+const GONE_AGAIN = 5000; // ms within which what was brought again and is gone again is taken off
 const PHOTO_AGAIN = 1000; // ms until a photo whose answer was lost is sent again
 
 const $ = (id) => document.getElementById(id);
@@ -29,6 +30,7 @@ let shownClock = 0;
 let drawn = []; // when pictures were shown, the last two seconds
 let photoNeeds = false, photoSent = 0;
 let photoAge = 0;
+let goneAt = -Infinity; // when a garment was last found gone
 
 // ---- wishes ----
 
@@ -78,23 +80,20 @@ const link = new Link({
   change() {
     photoNeeds = true;
     photoSent = 0;
-    if (link.open) loadRail(); // also after a restart, which forgets what was brought
+    if (link.open) loadRail();
     connect();
     update();
   },
   error(error) {
-    if (error.code === "GARMENT_GONE") {
-      rail.choose(null);
-      loadRail();
-      wear();
-    }
-    toast(sayError(error));
+    if (error.code === "GARMENT_GONE") gone(error);
+    else toast(sayError(error));
   },
 });
 
 // Frames go by WebRTC while it stands, and by the WebSocket until then and where it can't pass.
 const rtc = new Rtc((sdp, offer) => link.offer(sdp, offer), {
   answer: (frame, bitmap) => answered(DRESSED, frame, () => bitmap),
+  lost: (frames) => link.lose(frames),
   change: update,
 });
 
@@ -302,7 +301,7 @@ function update() {
   $("stats").hidden = !source || (source.kind === "photo" && !view.dressed);
   $("stats").textContent = !view.dressed ? (wearing() ? "" : say("stats_idle"))
     : source?.kind === "photo" ? say("stats_photo", { age: photoAge })
-    : say("stats", { fps, age, dropped: (link.state?.dropped ?? 0) + (link.state?.late ?? 0) + (link.state?.lost ?? 0),
+    : say("stats", { fps, age, dropped: link.unshown,
       way: rtc.up ? "WebRTC" : "WebSocket" });
 }
 
@@ -334,6 +333,18 @@ async function bringGarment(file) {
   } catch (error) {
     toast(error.text ? say("refused", error.text.replace(/^garment: /, "")) : say("rail_gone"));
   }
+}
+
+/** A garment hangs there no longer: a server that was restarted has forgotten what was brought. */
+async function gone(error) {
+  const again = performance.now() - goneAt > GONE_AGAIN && (await rail.bringAgain().catch(() => false));
+  goneAt = performance.now();
+  if (!again) {
+    rail.choose(null);
+    toast(sayError(error));
+  }
+  wear();
+  loadRail();
 }
 
 // ---- buttons, keys, drops ----

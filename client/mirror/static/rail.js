@@ -7,6 +7,7 @@ const ORDER = ["lower", "upper", "dress"]; // in which they are put on: a top ov
 export class Rail {
   #box;
   #garments = [];
+  #files = new Map(); // what was brought from this page: id -> [file, category]
   worn = []; // garments of the list in the order in which they are put on; none: the visitor's own
   last = null; // the one of them that was chosen last: words and category are about it
 
@@ -27,13 +28,26 @@ export class Rail {
 
   /** Hangs up a picture file; answers the garment, or throws the server's {code, text}. */
   async bring(file, category) {
+    const told = await this.#post(file, category);
+    this.#files.set(told.id, [file, category]);
+    await this.load();
+    return this.#garments.find((garment) => garment.id === told.id) ?? told;
+  }
+
+  /** Brings what is worn and came from this page once more; whether there was any. */
+  async bringAgain() {
+    const files = this.worn.flatMap(({ id }) => (this.#files.has(id) ? [this.#files.get(id)] : []));
+    await Promise.all(files.map((brought) => this.#post(...brought)));
+    return files.length > 0;
+  }
+
+  async #post(file, category) {
     const name = file.name?.replace(/\.[^.]*$/, "") ?? "";
     const query = new URLSearchParams({ name, category });
     const answer = await fetch(`/garments?${query}`, { method: "POST", body: file });
     const told = await answer.json();
     if (!answer.ok) throw told.error;
-    await this.load();
-    return this.#garments.find((garment) => garment.id === told.id) ?? told;
+    return told;
   }
 
   /**

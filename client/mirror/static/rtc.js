@@ -25,7 +25,7 @@ export class Rtc {
   #again = null;
   #pause = AGAIN;
 
-  /** offer(sdp or null, number) tells the server; on.answer(frame, bitmap) and on.change() are called. */
+  /** offer(sdp or null, number) tells the server; on.answer(frame, bitmap), on.lost(frames) and on.change() are called. */
   constructor(offer, on) {
     this.#offer = offer;
     this.#on = on;
@@ -128,6 +128,7 @@ export class Rtc {
   }
 
   stop() {
+    this.#on.lost(this.#sent.size);
     clearTimeout(this.#patience);
     clearTimeout(this.#again);
     this.#connection?.close();
