@@ -30,7 +30,7 @@ from tryon_client.errors import (
     WardrobeAway,
     one_line,
 )
-from tryon_client.images import Picture
+from tryon_client.images import MAX_SIDE, MIN_SIDE, Picture
 from tryon_client.ledger import (
     LATE,
     LOST,
@@ -168,6 +168,7 @@ class LiveSession:
         self._client, self._deadline, self._most = client, deadline, most_at_once
         self._same_within, self._on_frame = same_within, on_frame
         self._wardrobe = Wardrobe(client)
+        self._encoding = threading.Lock()
         self._state = _State()
         self._change = threading.Condition()
         self.wear(garment, prompt, category, layers=layers)
@@ -360,6 +361,10 @@ class LiveSession:
             track, away = self._state.track, self._state.without_wardrobe > time.monotonic()
         if not away:
             try:
+                self._encode(wish, frame.shape[:2])
+                left = end - time.monotonic()
+                if left <= 0:
+                    raise DeadlineExceeded("the frame was too old once its garments were encoded")
                 worn = self._wardrobe.wear(frame, wish, captured=captured, before=track,
                                            timeout=left)  # fmt: skip
             except WardrobeAway:
@@ -379,6 +384,17 @@ class LiveSession:
             )  # fmt: skip
             picture = result.image
         return result
+
+    def _encode(self, wish: tuple[Garment, ...], size: tuple[int, ...]) -> None:
+        """Has what is worn encoded, once and in the client's own time: under a frame's deadline a
+        slow server would encode it for each frame anew, and none would ever be dressed."""
+        if len(size) != 2 or max(size) > MAX_SIDE or min(size) < MIN_SIDE:
+            return  # `wear` scales the frame down first, or refuses it
+        for garment in wish:
+            if not self._wardrobe.knows(garment):
+                with self._encoding:
+                    if not self._wardrobe.knows(garment):
+                        self._wardrobe.add(garment, (size[0], size[1]))
 
     def _learn(self, seconds: float) -> None:
         with self._change:

@@ -119,6 +119,11 @@ class Wardrobe:
         """
         return self._add(garment, frame_size, self._deadline(timeout))
 
+    def knows(self, garment: Garment) -> bool:
+        """Whether it was added from here; the server may have forgotten it since."""
+        with self._lock:
+            return garment in self._ids
+
     def kept(self) -> list[Kept]:
         """All that is kept, the newest first; one garment may be there for several canvases."""
         return self._entries(wire.wardrobe_request("list"))

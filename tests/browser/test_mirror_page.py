@@ -5,10 +5,14 @@ Needs Debian's chromium and its driver; the tests are skipped, with the command,
 
 from __future__ import annotations
 
+import os
+import queue
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -50,16 +54,23 @@ def person(width: int, height: int) -> Image.Image:
     return Image.fromarray(wide).resize((width, height), Image.Resampling.LANCZOS)
 
 
+def filmed(path: Path, shifts: tuple[int, ...]) -> Path:
+    """What the browser's camera sees: a person, so far aside in each frame, over and over."""
+    width, height = 512, 384
+    photo = np.asarray(person(width, height))
+    data = f"YUV4MPEG2 W{width} H{height} F15:1 Ip A1:1 C420jpeg\n".encode()
+    for shift in shifts:
+        planes = Image.fromarray(np.roll(photo, shift, 1)).convert("YCbCr").split()
+        small = [plane.resize((width // 2, height // 2)) for plane in planes[1:]]
+        data += b"FRAME\n" + b"".join(plane.tobytes() for plane in (planes[0], *small))
+    path.write_bytes(data)
+    return path
+
+
 @pytest.fixture(scope="module")
 def film(tmp_path_factory) -> Path:
-    """What the browser's camera sees: four frames of 512x384, over and over."""
-    width, height = 512, 384
-    planes = person(width, height).convert("YCbCr").split()
-    small = [plane.resize((width // 2, height // 2)) for plane in planes[1:]]
-    frame = b"FRAME\n" + b"".join(plane.tobytes() for plane in (planes[0], *small))
-    path = tmp_path_factory.mktemp("film") / "person.y4m"
-    path.write_bytes(f"YUV4MPEG2 W{width} H{height} F15:1 Ip A1:1 C420jpeg\n".encode() + 4 * frame)
-    return path
+    """She stands still."""
+    return filmed(tmp_path_factory.mktemp("film") / "person.y4m", 4 * (0,))
 
 
 @contextmanager
@@ -429,3 +440,89 @@ def test_servers_that_go_are_named_and_come_back(film, tmp_path):
         visitor.until("no mirror", lambda: "make mirror" in visitor.words("#notice"))
         with mirror(url, port):
             visitor.until("the mirror again", lambda: "make serve" in visitor.words("#notice"))
+
+
+RETURN = 2.0
+"""Seconds within which a session goes on once a killed Triton is back."""
+
+
+def started_by(pid: int, part: str) -> int:
+    """The process whose command names `part`, and which `pid` has started."""
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int(re.search(r"PPid:\t(\d+)", (path / "status").read_text())[1])  # type: ignore[index]
+            command = (path / "cmdline").read_text()
+        except OSError:
+            continue  # it has ended meanwhile
+        if parent == pid and part in command:
+            return int(path.name)
+    raise AssertionError(f"no process {part}")
+
+
+def figures(visitor: Visitor) -> tuple[int, int]:
+    """Age of the dressed picture that is shown, in ms, and how many frames never were; the age is
+    beyond all patience where none is."""
+    found = re.search(r"fps · (\d+) ms old · (\d+) dropped", visitor.words("#stats"))
+    return (int(found[1]), int(found[2])) if found else (10**9, 0)
+
+
+def test_what_is_killed_comes_back_and_the_same_is_worn_on(repository, tmp_path):
+    """`make mirror` with servers of its own: kill -9 of Triton, then of the page's server. She
+    moves: while she stood still, her last picture would be shown on and nothing be missed.
+
+    After the page's server the picture comes when it comes: a new process knows no garment, brings,
+    encodes and dresses anew, and on busy cores that takes more than two seconds.
+    """
+    film = filmed(tmp_path / "moving.y4m", (0, 3, 6, 9, 6, 3))
+    Image.open(asset_path("openvto") / "clothes/shirts/2_front.jpg").rotate(2, fillcolor="white") \
+        .save(tmp_path / "brought.png")  # fmt: skip
+    with listen("127.0.0.1", 0) as nobody:
+        url = f"127.0.0.1:{nobody.getsockname()[1]}"
+    command = [sys.executable, "-u", "-m", "deploy.mirror_demo", "--url", url, "--port", "0"]
+    said: queue.Queue[str] = queue.Queue()
+    environment = {**os.environ, "TRYON_WARDROBE": str(tmp_path / "wardrobe")}
+
+    def hear(part: str) -> str:
+        while True:
+            line = said.get(timeout=PATIENCE)
+            if part in line:
+                return line
+
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True,
+                          env=environment) as running:  # fmt: skip
+        assert running.stdout is not None
+        lines = running.stdout
+        listener = threading.Thread(target=lambda: [said.put(line) for line in lines])
+        listener.start()
+        try:
+            address = hear("mirror: ").split()[1]
+            with browser(address, tmp_path, film) as visitor:
+                own = before_the_camera(visitor)
+                legs = visitor.mean(LEGS)
+                visitor.find("#garment-file").send_keys(str(tmp_path / "brought.png"))
+                blue = visitor.changed(CHEST, own)
+                visitor.tap("Pants 3")
+                visitor.changed(LEGS, legs)
+                for who, part, within in (("the Triton server", "tritonserver", RETURN),
+                                          ("the mirror's page", "mirror", PATIENCE)):  # fmt: skip
+                    visitor.until("dressed", lambda: figures(visitor)[0] < 5000)
+                    lost = figures(visitor)[1]
+                    os.kill(started_by(running.pid, part), signal.SIGKILL)
+                    hear(f"{who} is back")
+                    if part == "mirror":
+                        hear("mirror: http")  # the process is there; from here its page is served
+                    back = time.monotonic()
+                    # A picture of a frame that was taken after the return.
+                    while (age := figures(visitor)[0]) >= (took := time.monotonic() - back) * 1000:
+                        assert took < within, (age, visitor.words("#notice"))
+                        time.sleep(0.02)
+                    print(f"{who}: dressed {took:.2f} s after its return, in a frame {age} ms old")
+                    visitor.until("the same shirt", lambda: np.abs(
+                        visitor.mean(CHEST) - blue).max() < 15)  # fmt: skip
+                    visitor.until("the same trousers", lambda: visitor.mean(LEGS).max() < 110)
+                    visitor.until("what was lost", lambda before=lost: figures(visitor)[1] > before)
+            running.send_signal(signal.SIGINT)
+            assert running.wait(60) == 0
+        finally:
+            running.kill()
+            listener.join(10)

@@ -32,6 +32,7 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
         self.version: str | None = wire.CONTRACT_VERSION
         self.fail: tuple[grpc.StatusCode, str] | None = None
         self.delay = 0.0
+        self.add_delay = 0.0
         self.confidence = 0.75
         self.crop_answer = 0
         self.requests: list[SimpleNamespace] = []
@@ -90,7 +91,7 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
         if request.model_name != "tryon" and self.wardrobe_away:
             context.abort(grpc.StatusCode.INTERNAL, "x: [WARDROBE_AWAY] the wardrobe is away")
         if request.model_name == "wardrobe_add":
-            time.sleep(self.delay)
+            time.sleep(self.delay + self.add_delay)
             return self._add(asked)
         if request.model_name == "wardrobe":
             return self._wardrobe(asked)

@@ -240,6 +240,21 @@ def test_what_is_worn_is_sent_once(client, fake):
     assert models == ["wardrobe_add"] + 6 * ["tryon_live"]
 
 
+def test_what_takes_longer_than_a_frame_may_is_encoded_once_all_the_same(client, fake):
+    """Two garments, each of which takes longer to encode than a frame's deadline."""
+    fake.add_delay = 0.4
+    layers = [Garment(np.full((96, 96, 3), level, np.uint8)) for level in (20, 200)]
+    with LiveSession(client, layers=layers, deadline=0.3, same_within=0) as live:
+        end, k = time.monotonic() + 10, 0
+        while live.latest() is None and time.monotonic() < end:
+            live.submit(frame(k % 200))
+            k += 1
+            time.sleep(0.02)
+        shown = live.latest()
+    assert shown is not None and shown.dressed
+    assert sum(r.model == "wardrobe_add" for r in fake.requests) == 2
+
+
 def test_a_garment_that_the_server_forgot_is_added_again(client, fake):
     with LiveSession(client, prompt="blue", same_within=0) as live:
         for k in range(2):
