@@ -22,7 +22,9 @@ export class Rail {
   async load() {
     const answer = await fetch("/garments");
     if (!answer.ok) throw new Error(String(answer.status));
-    this.#garments = await answer.json();
+    const garments = await answer.json();
+    if (JSON.stringify(garments) === JSON.stringify(this.#garments)) return; // the pictures stay
+    this.#garments = garments;
     this.draw();
   }
 
