@@ -195,7 +195,7 @@ def random_light(rng: np.random.Generator) -> Light:
 
 @dataclass
 class Layers:
-    """What one view shows, at its final size (h, w).
+    """What one view shows, at its final size (h, w), the scale included.
 
     Attributes:
         albedo: uint8 (h, w, 3). shade: uint8 (h, w), 128 is 1.0. alpha: uint8 (h, w).
@@ -263,9 +263,9 @@ class Renderer:
             t.build_mipmaps()
         return t
 
-    def begin(self, width: int, height: int, view: View, light: Light) -> None:
-        """Starts a picture of the given final size."""
-        size = (width * SUPERSAMPLE, height * SUPERSAMPLE)
+    def begin(self, width: int, height: int, view: View, light: Light, scale: int = 1) -> None:
+        """Starts a picture of the given size, or the same picture `scale` times as large."""
+        size = (width * scale * SUPERSAMPLE, height * scale * SUPERSAMPLE)
         if size not in self._targets:
             colours = [
                 self.ctx.texture(size, 4),
@@ -274,7 +274,7 @@ class Renderer:
             ]
             depth = self.ctx.depth_renderbuffer(size)
             self._targets[size] = (self.ctx.framebuffer(colours, depth), colours)
-        self._size, self._view, self._light = size, view, light
+        self._size, self._view, self._light, self._scale = size, view, light, scale
         fbo = self._targets[size][0]
         fbo.use()
         fbo.clear(0, 0, 0, 0, 1.0)
@@ -394,7 +394,7 @@ class Renderer:
     def occlusion(self, depth: np.ndarray) -> np.ndarray:
         """Darkening where something nearer stands beside or above, float32 (h, w), 0.5..1.
 
-        `depth`: float32 (h, w), 0 where nothing is; the light is the last picture's.
+        `depth`: float32 (h, w), 0 where nothing is; light and scale are the last picture's.
         """
         inside = depth != 0
         if not inside.any():
@@ -403,7 +403,8 @@ class Renderer:
         d = np.where(inside, depth, far).astype(np.float32)
         light = self._light.direction
         out = np.ones_like(d)
-        for radius, strength in ((4.0, 0.20), (11.0, 0.20)):
+        for pixels, strength in ((4.0, 0.20), (11.0, 0.20)):
+            radius = pixels * self._scale
             shift = radius * 0.9
             m = np.array([[1, 0, -light[0] * shift], [0, 1, -light[1] * shift]], np.float32)
             moved = cv2.warpAffine(d, m, (d.shape[1], d.shape[0]), borderValue=[far])

@@ -22,6 +22,9 @@ CATEGORY_NAMES = ("upper", "lower", "dress")
 class Scene:
     """One body, pose and camera in O outfits made of G garments; W garments are worn in all.
 
+    Sizes are those of scenes on disk, of scale 1. `scene.make_scene` draws the same scene larger:
+    256 and 192 then stand for so many times `scale`, and `worn_flow` is float32.
+
     A picture is `albedo * shade / 128` over a background of one's choice by `alpha`. Pixel
     positions count from the picture's left upper corner: the first pixel's centre is 0.5.
 
@@ -100,9 +103,9 @@ class Scene:
 
 
 def compose(
-    albedo: np.ndarray, shade: np.ndarray, alpha: np.ndarray, background: float
+    albedo: np.ndarray, shade: np.ndarray, alpha: np.ndarray, background: float | np.ndarray
 ) -> np.ndarray:
-    """Lit albedo (already weighted by coverage) over a plain background, uint8 (h, w, 3)."""
+    """Lit albedo (already weighted by coverage) over a background in levels, uint8 (h, w, 3)."""
     lit = albedo.astype(np.float32) * (shade.astype(np.float32)[..., None] / 128)
     rest = 1 - alpha.astype(np.float32)[..., None] / 255
     return np.clip(lit + background * rest, 0, 255).round().astype(np.uint8)
