@@ -5,7 +5,8 @@
 A pair is of a scene of its own, two outfits on one body, drawn by the same code from the same
 numbers as a scene of 256 pixels and only larger: scaled down it is that picture within a few
 levels. It is for looking closely and for measuring (`training.evaluate_large`), not for training:
-before a plain wall, with no camera's noise and no other fabric. One takes about ten seconds.
+before a plain wall, with no camera's noise and no other fabric, trousers on people with a head (the
+pipeline finds nobody without). One takes about ten seconds.
 """
 
 from __future__ import annotations
@@ -77,9 +78,9 @@ def pair_of(
         rng: of the wall behind.
 
     Returns:
-        before, after: uint8 (H, W, 3), the generator's view; shop: uint8 (H, W, 3), the in-shop
-        picture, on plain white where no wearer is in it; shop_alpha uint8 (H, W), the share of each
-        pixel that the garment covers, and shop_mask, the same without its inside; parse_before,
+        before, after: uint8 (H, W, 3), the middle of the scene's view; shop: uint8 (H, W, 3), the
+        in-shop picture, on plain white where no wearer is in it; shop_alpha uint8 (H, W), the share
+        of each pixel that the garment covers, shop_mask the same without its inside; parse_before,
         parse_after uint8 (H, W), PARSE; drawn, old, under uint8 (H, W), where the new garment is,
         what it replaces was, and the top beneath an open one is seen; print uint8 (H, W), 1 where a
         print or lettering of the new garment is seen; flow float32 (H, W, 2) in 0..1 of `shop`,
@@ -133,7 +134,8 @@ def make_pair(studio: Studio, seed: int, index: int, scale: int = SCALE) -> Arra
     """Pair `index` of the set `seed`; the same at every scale but for its size."""
     from training.data.scene import make_scene
 
-    scene = scene_from(make_scene(studio, seed, index, outfits=OUTFITS, scale=scale))
+    arrays = make_scene(studio, seed, index, outfits=OUTFITS, scale=scale, whole=True)
+    scene = scene_from(arrays)
     # Numbers of its own: the scene's are drawn from [seed, index].
     rng = np.random.default_rng([seed, index, 5])
     pairs = pairs_of(scene)

@@ -35,11 +35,13 @@ def make_scene(
     legs: str | None = None,
     arms: str | None = None,
     scale: int = 1,
+    whole: bool = False,
 ) -> dict[str, np.ndarray]:
     """The arrays of scene `index` of the set `seed` (see shards.Scene); always the same.
 
     `scale`: every picture is drawn so many times as large: the same body, pose, garments and light,
-    its rest is that of the same seed at scale 1.
+    its rest is that of the same seed at scale 1. `whole`: trousers, too, are seen with the head, as
+    in a photo, and not as the generator sees them.
     """
     rng = np.random.default_rng([seed, index])
     kind = kind or str(rng.choice(list(SCENE_KINDS), p=list(SCENE_KINDS.values())))
@@ -70,7 +72,8 @@ def make_scene(
     view = camera(centre, yaw, rng.uniform(2.0, 5.0), rng.uniform(-0.15, 0.45), rng.normal(0, 1.5))
     c = view.camera(joints3)
     uv = c[:, :2] / c[:, 2:]
-    square = square_around(window_from_anchors(*anchors_from_joints(uv), kind))
+    framed = "dress" if whole and kind == "lower" else kind
+    square = square_around(window_from_anchors(*anchors_from_joints(uv), framed))
     side = square[2] - square[0]
     grown = side * np.exp(rng.uniform(np.log(0.85), np.log(1.25)))
     mid = (square[:2] + square[2:]) / 2 + rng.uniform(-0.08, 0.08, 2) * side
