@@ -46,6 +46,10 @@ def test_scaled_down_it_is_the_pair_of_256_pixels(pairs) -> None:
     for name in ("parse_before", "parse_after", "drawn", "old", "under", "valid"):
         assert big[name].shape == (1024, 768)
         assert (big[name][2::4, 2::4] != small[name]).mean() < 0.01, name
+    for name in ("depth_before", "depth_after"):
+        seen = (small[name] > 0) & (big[name][2::4, 2::4] > 0)
+        apart = np.abs(small[name].astype(int) - big[name][2::4, 2::4])[seen]
+        assert np.median(apart) < 30, "3 mm"
     for name in ("landmarks", "shop_landmarks", "joints"):
         np.testing.assert_allclose(big[name], small[name], atol=1e-3)
     assert big["category"] == small["category"] and big["caption"] == small["caption"]

@@ -81,7 +81,8 @@ def pair_of(
         before, after: uint8 (H, W, 3), the middle of the scene's view; shop: uint8 (H, W, 3), the
         in-shop picture, on plain white where no wearer is in it; shop_alpha uint8 (H, W), the share
         of each pixel that the garment covers, shop_mask the same without its inside; parse_before,
-        parse_after uint8 (H, W), PARSE; drawn, old, under uint8 (H, W), where the new garment is,
+        parse_after uint8 (H, W), PARSE; depth_before, depth_after uint16 (H, W), as Scene has it:
+        what stands in front of what; drawn, old, under uint8 (H, W), where the new garment is,
         what it replaces was, and the top beneath an open one is seen; print uint8 (H, W), 1 where a
         print or lettering of the new garment is seen; flow float32 (H, W, 2) in 0..1 of `shop`,
         valid uint8 (H, W); landmarks, shop_landmarks float32 (K, 3), x, y in 0..1 of the pictures
@@ -108,6 +109,7 @@ def pair_of(
     corner, size = np.array([margin, 0], np.float32), np.array([width, side], np.float32)
     landmarks = scene.worn_landmarks[place].astype(np.float32).copy()
     landmarks[:, :2] = (landmarks[:, :2] - corner) / size
+    assert scene.depth is not None  # make_scene's have one
     return {
         "before": pictures[0][:, view].copy(),
         "after": pictures[1][:, view].copy(),
@@ -116,6 +118,8 @@ def pair_of(
         "shop_mask": cv2.subtract(garment.shop_alpha, garment.shop_inner),
         "parse_before": parse[0][:, view].copy(),
         "parse_after": parse[1][:, view].copy(),
+        "depth_before": scene.depth[before][:, view].copy(),
+        "depth_after": scene.depth[after][:, view].copy(),
         "drawn": drawn[:, view].copy(),
         "old": old[:, view].astype(np.uint8),
         "under": under[:, view].copy(),

@@ -215,6 +215,17 @@ class Layers:
     fine_code: np.ndarray
     fine_depth: np.ndarray
 
+    @property
+    def depth(self) -> np.ndarray:
+        """float32 (h, w): metres from the camera's plane to what `parse` names, 0 where nobody
+        is."""
+        k = self.fine_depth.shape[0] // self.parse.shape[0]
+        nearest = np.full(self.parse.shape, np.inf, np.float32)
+        for at in ((slice(a, None, k), slice(b, None, k)) for a in range(k) for b in range(k)):
+            same = (self.fine_code[at] == self.code) & (self.fine_depth[at] > 0)
+            nearest = np.where(same, np.minimum(nearest, self.fine_depth[at]), nearest)
+        return np.where((self.parse > 0) & np.isfinite(nearest), nearest, 0).astype(np.float32)
+
 
 class Renderer:
     """Owns the GL context; one per process."""

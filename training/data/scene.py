@@ -15,6 +15,7 @@ from training.data.looks import random_looks
 from training.data.outfits import NEVER_TUCKED
 from training.data.poses import Poser
 from training.data.renderer import INNER, Layers, View, perspective, random_light
+from training.data.shards import DEPTH_STEPS
 from training.data.shop_render import garment_alpha, garment_inner, shop_of
 from training.data.studio import BENEATH, CODES, Item, Shop, Studio, camera
 from training.data.styling import AS_SHOWN, Styling, random_styling
@@ -168,7 +169,11 @@ def make_scene(
         ],
     }
     joints = view.picture(joints3) * POSE_SIZE * scale
-    return arrays_of(pictures, joints, plan, worn, made, shops, meta)
+    depth = np.stack([p.depth for p in pictures])
+    return {
+        **arrays_of(pictures, joints, plan, worn, made, shops, meta),
+        "depth": np.clip(np.rint(depth * DEPTH_STEPS), 0, 65535).astype(np.uint16),
+    }
 
 
 Worn = tuple[int, int, np.ndarray, np.ndarray, np.ndarray]

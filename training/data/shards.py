@@ -16,6 +16,8 @@ import numpy as np
 from training.data.jobs import temporary
 
 CATEGORY_NAMES = ("upper", "lower", "dress")
+DEPTH_STEPS = 1e4
+"""Steps of `Scene.depth` in a metre."""
 
 
 @dataclass
@@ -55,6 +57,9 @@ class Scene:
             `person`, and `garments`: per garment category, kind, sleeve, neck, fit, length, colour,
             second_colour, pattern, print, material, caption, shop_mode ("photographed": what a
             photographed person wears, which has no in-shop picture and no caption).
+        depth: uint16 (O, 256, 256), tenths of a millimetre from the camera's plane to what is seen,
+            0 where nobody is: of two outfits the smaller one stands in front. None of photographed
+            people, and of scenes rendered before there was one.
     """
 
     albedo: np.ndarray
@@ -80,6 +85,7 @@ class Scene:
     garment_shop_landmarks: np.ndarray
     garment_shop_worn: np.ndarray
     meta: dict[str, Any]
+    depth: np.ndarray | None = None
 
     def worn(self, outfit: int, garment: int) -> int:
         """Index into the `worn_*` arrays. Raises KeyError if the outfit lacks that garment."""
@@ -150,8 +156,8 @@ def save_scene(path: Path, arrays: dict[str, np.ndarray]) -> None:
 
 def scene_from(arrays: dict[str, np.ndarray]) -> Scene:
     """A Scene of the arrays that the renderer made."""
-    values = {f.name: arrays[f.name] for f in fields(Scene) if f.name != "meta"}
-    return Scene(**values, meta=json.loads(str(arrays["meta"])))
+    values = {f.name: arrays[f.name] for f in fields(Scene) if f.name not in ("meta", "depth")}
+    return Scene(**values, meta=json.loads(str(arrays["meta"])), depth=arrays.get("depth"))
 
 
 def load_scene(path: str | Path) -> Scene:
