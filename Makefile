@@ -9,6 +9,7 @@ TORCH_INDEX ?=
 TARGET ?= cpu
 SM ?=
 ONNX_ONLY ?=
+PRECISION ?= fp16
 PERSON ?=
 GARMENT ?=
 PROMPT ?=
@@ -23,7 +24,7 @@ PY := $(VENV)/bin/python
 # Through the environment, so that quotes and dollars in a prompt or path reach the program whole.
 export PERSON GARMENT PROMPT CATEGORY OUT PORT HOST GARMENTS
 
-.PHONY: help venv engines system assets export doctor audit serve tryon mirror test bench bench-gate peers published tune roofline train distil pairs pairs-pack pairs-preview cutouts evaluate \
+.PHONY: help venv engines system assets export doctor audit serve tryon mirror test bench bench-gate bench-gpu peers published tune roofline train distil pairs pairs-pack pairs-preview cutouts evaluate \
 	lint clean
 
 help: ## show this list
@@ -33,6 +34,7 @@ help: ## show this list
 	@printf '  PORT=8080 GARMENTS=FOLDER    where `make mirror` listens, and what hangs there\n'
 	@printf '  TARGET=cpu|cuda|cuda_tensorrt|tensorrt|tensorrt_rtx   what `make export` writes\n'
 	@printf '  SM=89                        GPU that TARGET=tensorrt_rtx builds for (compute capability)\n'
+	@printf '  PRECISION=int8               INT8 engines, for the networks whose picture the gate finds unharmed\n'
 	@printf '  ONNX_ONLY=1                  TARGET=tensorrt: the container makes the engines\n'
 	@printf '  PYTHON=python3.11            the Python that makes the environment\n'
 	@printf '  TORCH_INDEX=URL              index for torch alone, for its CPU build\n'
@@ -60,7 +62,7 @@ assets: venv ## fetch the pretrained parts and example pictures (.cache/assets)
 
 # Inside NVIDIA's containers TARGET=tensorrt needs modelopt too.
 export: assets $(if $(findstring tensorrt,$(TARGET)),engines) ## trace, check and write model_repository/$(TARGET)
-	@$(PY) -m export --target $(TARGET) --sm "$(SM)" $(if $(ONNX_ONLY),--onnx-only) $(ARGS)
+	@$(PY) -m export --target $(TARGET) --sm "$(SM)" $(if $(ONNX_ONLY),--onnx-only) --precision $(PRECISION) $(ARGS)
 
 doctor: venv ## whether what was exported still fits weights, code and versions
 	@$(PY) -m export.doctor
@@ -93,6 +95,9 @@ bench: assets ## measure the server against the bare chain (table, JSON, plot, p
 bench-gate: assets ## has something become slower? ratios of one run against benchmarks/baseline.json
 	@$(PY) -m export --target cpu --if-needed
 	@$(PY) -m benchmarks.gate $(ARGS)
+
+bench-gpu: assets ## the networks on the GPU that is here: torch, ONNX Runtime, TensorRT
+	@$(PY) -m benchmarks.gpu $(ARGS)
 
 peers: venv ## install FastAPI, LitServe and PyTriton into .venv-peers, to be measured beside ours
 	@$(PY) -m benchmarks.peers.install

@@ -20,7 +20,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from export import engine
+from export import engine, gpu
 from export.config import TARGETS, profile, write_configs
 from export.repository import REPOSITORIES, assemble, is_current, source_hashes
 
@@ -87,6 +87,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--force", action="store_true", help="export even if nothing has changed")
     parser.add_argument("--if-needed", action="store_true", help="say nothing if nothing changed")
     parser.add_argument("--onnx-only", action="store_true", help="tensorrt: leave out the engines")
+    parser.add_argument("--precision", choices=("fp16", "int8"), default="fp16",
+                        help="of engines; int8 where the picture bears it")  # fmt: skip
     parser.add_argument("--refit", action="store_true", help="engines whose weights can be swapped")
     parser.add_argument("--version-compatible", action="store_true",
                         help="tensorrt: engines for later versions of TensorRT too")  # fmt: skip
@@ -109,6 +111,14 @@ def main(arguments: list[str] | None = None) -> int:
         print("error: TARGET=tensorrt_rtx builds for a GPU that need not be here: name its compute "
               "capability, such as SM=89 (GeForce 40), 120 (GeForce 50)", file=sys.stderr)
         return 1
+    if options.precision == "int8" and options.engine.refit:
+        print("error: --refit takes the weights of fp16 files: leave --precision int8 out",
+              file=sys.stderr)  # fmt: skip
+        return 1
+    if options.precision == "int8" and (options.target not in ENGINE_TARGETS or options.onnx_only):
+        print("error: --precision int8 is for engines that are built here: TARGET=tensorrt_rtx or "
+              "TARGET=tensorrt, without ONNX_ONLY", file=sys.stderr)  # fmt: skip
+        return 1
     if options.target in ENGINE_TARGETS and not options.onnx_only:
         try:
             trt = engine.load(options.target)
@@ -126,6 +136,7 @@ def _export(repository: Path, target: str, options: argparse.Namespace) -> int:
     hashes = source_hashes()
     if target in ENGINE_TARGETS:
         hashes["engines"] = f"{options.sm or 'here'}{', ONNX only' * options.onnx_only}"
+        hashes["engines"] += ", int8" * (options.precision == "int8")
         hashes["engines"] += "".join(f", {word}" for word in options.engine.asked())
     if not options.force and is_current(repository, hashes):
         if not options.if_needed:
@@ -137,10 +148,10 @@ def _export(repository: Path, target: str, options: argparse.Namespace) -> int:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("TQDM_DISABLE", "1")  # transformers' bars for a load of 0.1 s
 
-    from export.engines import AuditError
+    from export.audit import AuditError
+    from export.gate import not_run, requests
     from export.parity import DriftError
     from export.precision import PrecisionError
-    from export.samples import samples
     from export.trace import TraceError
     from tryon.assets import AssetError, asset_path
     from tryon.models.system import WeightsError
@@ -148,20 +159,19 @@ def _export(repository: Path, target: str, options: argparse.Namespace) -> int:
 
     try:
         pipeline = TryOnPipeline()
-        sets = {
-            s.name: pipeline(s.person, s.garment, s.prompt, s.category).tensors for s in samples()
-        }
+        sets, _ = requests(pipeline)
 
         def finish(staging: Path) -> None:
             from export import engines
 
             if options.onnx_only or target not in ENGINE_TARGETS:
-                engines.halve_all(staging, sets)
+                engines.halve_all(staging, pipeline.models, sets)
+                print(not_run("no engine is built"))
             if options.onnx_only and target == "tensorrt":
                 commands = json.dumps(trtexec_arguments(options.engine), indent=1) + "\n"
                 (staging / "trtexec.json").write_text(commands)
             if not options.onnx_only and target in ENGINE_TARGETS:
-                engines.build_all(staging, target, options.sm, hashes, sets,
+                engines.build_all(staging, target, options.sm, hashes, pipeline.models, sets,
                                   options=options.engine)  # fmt: skip
 
         assemble(
@@ -170,13 +180,13 @@ def _export(repository: Path, target: str, options: argparse.Namespace) -> int:
         )  # fmt: skip
     except (AssetError, WeightsError, TraceError, DriftError, engine.EngineError,
             PrecisionError, AuditError) as error:  # fmt: skip
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {error}\nNothing was exported: what was there still is", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("stopped; nothing was written", file=sys.stderr)
         return 130
     print(f"exported to {repository} in {time.monotonic() - start:.0f} s")
-    if target != "cpu":
+    if target != "cpu" and gpu.present() is None:
         print("This machine can't run it: that takes Triton's container and a GPU. What was "
               "checked here: the graphs against torch, on the CPU.")  # fmt: skip
     if target == "tensorrt" and options.onnx_only:

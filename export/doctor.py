@@ -13,7 +13,7 @@ import json
 import sys
 from pathlib import Path
 
-from export import engines, lock
+from export import audit, engines, lock
 from export.engine import EngineError, Options
 from export.repository import REPOSITORIES, STAMP, is_current, source_hashes
 
@@ -34,6 +34,7 @@ def examine(repository: Path) -> list[str]:
     if (repository / lock.LOCK).is_file():
         sm, options = locked(repository)
         again += f" SM={sm}" if target == "tensorrt_rtx" else ""
+        again += " PRECISION=int8" * engines.wants_int8(hashes)
         again += f' ARGS="{" ".join(options.asked())}"' if options.asked() else ""
         try:
             wrong += lock.check(repository, engines.facts(target, sm, hashes, options))
@@ -77,13 +78,13 @@ def main(arguments: list[str] | None = None) -> int:
         lines = examine(repository)
         bad += len(lines)
         print("\n".join(lines) if lines else f"{repository}: as it was exported")
-        if options.audit and (repository / engines.AUDIT).is_file():
-            built = engines.read_audit(repository)
-            print(engines.audit_table(built))
+        if options.audit and (repository / audit.AUDIT).is_file():
+            built = audit.read(repository)
+            print(audit.table(built))
             audited += 1
             try:
-                engines.require_half(built)
-            except engines.AuditError as error:
+                audit.require_half(built)
+            except audit.AuditError as error:
                 print(error)
                 bad += 1
     if options.audit and not audited:

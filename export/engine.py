@@ -49,12 +49,22 @@ class Options:
 
 @dataclass
 class Layer:
-    """A layer of the network before the build: its name, kind, type and multiply-adds."""
+    """A layer of the network before the build.
+
+    Attributes:
+        name: of the ONNX node.
+        kind: TensorRT's, such as "CONVOLUTION".
+        dtype: the type that it computes in, such as "HALF".
+        work: multiply-adds; 0 for those not of COMPUTE.
+        after: the type in which TensorRT built it (`export.inspector`); "" where no GPU was there
+            to ask, or the inspector doesn't name it.
+    """
 
     name: str
     kind: str
     dtype: str
-    work: float
+    work: float = 0.0
+    after: str = ""
 
 
 @dataclass
@@ -63,18 +73,39 @@ class Built:
 
     Attributes:
         bytes: its size.
-        layers: those of COMPUTE.
-        half_share: share of their multiply-adds in fp16.
+        layers: all of them.
     """
 
     model: str
     bytes: int
     layers: list[Layer] = field(repr=False)
-    half_share: float = 0.0
+
+    @property
+    def half_share(self) -> float:
+        """Share of the multiply-adds that are fp16, 0 to 1, before the build."""
+        return _share([(layer.work, layer.dtype) for layer in self.layers])
+
+    @property
+    def half_share_after(self) -> float | None:
+        """The same as TensorRT built them, of those that its inspector names; None: none."""
+        known = [(layer.work, layer.after) for layer in self.layers if layer.after and layer.work]
+        return _share(known) if known else None
+
+    def wide(self, after: bool = False) -> list[Layer]:
+        """The layers with multiply-adds that are not fp16, before or after; the largest first."""
+        kinds = ("HALF", "") if after else ("HALF",)
+        found = [x for x in self.layers if x.work and (x.after if after else x.dtype) not in kinds]
+        return sorted(found, key=lambda layer: -layer.work)
 
     def as_dict(self) -> dict[str, object]:
-        """For JSON."""
-        return asdict(self)
+        """For JSON; what a layer has by default is left out."""
+        layers = [{k: v for k, v in asdict(layer).items() if v} for layer in self.layers]
+        return {"model": self.model, "bytes": self.bytes, "layers": layers}
+
+
+def _share(work: list[tuple[float, str]]) -> float:
+    total = sum(amount for amount, _ in work)
+    return sum(amount for amount, kind in work if kind == "HALF") / total if total else 1.0
 
 
 def load(target: str) -> Any:
@@ -153,7 +184,7 @@ def build(
         raise EngineError(f"{model}: TensorRT can't read {onnx.name}: {explained(model, told)}")
     if network.num_outputs == 0:
         raise EngineError(f"{model}: {onnx.name} holds no network")
-    layers = compute_layers(trt, network)
+    layers = all_layers(trt, network)
     config = builder.create_builder_config()
     if sm:
         wanted = capabilities(trt, sm)
@@ -180,12 +211,12 @@ def build(
     if timings is not None and cached:
         timing.keep(config, timings)
     write_whole(out, memoryview(plan))
-    total = sum(layer.work for layer in layers)
-    half = sum(layer.work for layer in layers if layer.dtype == "HALF")
-    return Built(model, out.stat().st_size, layers, half / total if total else 1.0)
+    return Built(model, out.stat().st_size, layers)
 
 
 def _set_options(trt: Any, config: Any, options: Options) -> None:
+    # The inspector tells types of engines alone that were built so; it costs names in the file.
+    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
     if options.refit:
         config.set_flag(trt.BuilderFlag.REFIT)
     if options.version_compatible:
@@ -227,33 +258,38 @@ def capabilities(trt: Any, sm: str) -> list[Any]:
     return [capability(trt, one.strip()) for one in sm.split(",")]
 
 
-def compute_layers(trt: Any, network: Any) -> list[Layer]:
-    """The convolutions and matrix products of a parsed network.
+def all_layers(trt: Any, network: Any) -> list[Layer]:
+    """The layers of a parsed network but for its constants, with the multiply-adds of COMPUTE.
 
-    A dimension that varies (the batch, tokens) counts once in their multiply-adds, a map's width as
-    its height.
+    A dimension that varies (the batch, tokens) counts once in them, a map's width as its height.
     """
     found = []
     for index in range(network.num_layers):
         layer = network.get_layer(index)
         kind = layer.type.name
-        if kind not in COMPUTE:
+        if kind == "CONSTANT":
             continue
-        shape = [int(dimension) for dimension in layer.get_output(0).shape]
-        if kind == "CONVOLUTION" and shape[-1] < 0:
-            shape[-1] = shape[-2]
-        size = 1.0
-        for dimension in shape:
-            size *= max(dimension, 1)
-        if kind == "MATRIX_MULTIPLY":
-            inner = int(layer.get_input(0).shape[-1])
-        else:
-            # The bindings hand out the base class; its own properties come with the right one.
-            layer.__class__ = getattr(trt, f"I{kind.title()}Layer")
-            inner = int(layer.get_input(0).shape[1]) // max(layer.num_groups, 1)
-            for side in layer.kernel_size_nd:
-                inner *= int(side)
         # The type that it computes in is its input's: a cast behind it may widen the output.
-        dtype = layer.get_input(0).dtype.name
-        found.append(Layer(layer.name, kind, dtype, size * max(inner, 1)))
+        tensor = (layer.get_input(0) if layer.num_inputs else None) or layer.get_output(0)
+        work = _work(trt, layer, kind) if kind in COMPUTE else 0.0
+        found.append(Layer(layer.name, kind, tensor.dtype.name, work))
     return found
+
+
+def _work(trt: Any, layer: Any, kind: str) -> float:
+    """Multiply-adds of a convolution or matrix product."""
+    shape = [int(dimension) for dimension in layer.get_output(0).shape]
+    if kind == "CONVOLUTION" and shape[-1] < 0:
+        shape[-1] = shape[-2]
+    size = 1.0
+    for dimension in shape:
+        size *= max(dimension, 1)
+    if kind == "MATRIX_MULTIPLY":
+        inner = int(layer.get_input(0).shape[-1])
+    else:
+        # The bindings hand out the base class; its own properties come with the right one.
+        layer.__class__ = getattr(trt, f"I{kind.title()}Layer")
+        inner = int(layer.get_input(0).shape[1]) // max(layer.num_groups, 1)
+        for side in layer.kernel_size_nd:
+            inner *= int(side)
+    return size * max(inner, 1)

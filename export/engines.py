@@ -6,16 +6,19 @@ import hashlib
 import importlib.metadata
 import json
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import nn
 
-from export import engine, gpu, lock, precision, timing
+from export import audit, engine, gpu, inspector, lock, precision, runner, timing
 from export.config import profile
-from export.names import module_of
+from export.repository import FORMS, PLAN, onnx_files
 from export.trace import OPSET
 from tryon.contract import CONTRACT_VERSION, MODELS, Model
 
@@ -23,13 +26,7 @@ CALIBRATION = Path(__file__).resolve().parent / "data"
 """The rendered pair among the requests that AutoCast calibrates on."""
 PHOTOS = ("openpeople", "openvto")
 """Packages whose photos are the other requests."""
-AUDIT, HALF, PLAN = "audit.json", "model.fp16.onnx", "model.plan"
-HALF_SHARE = 0.95
-"""Least share of the multiply-adds of convolutions and matrix products that must be fp16."""
-
-
-class AuditError(RuntimeError):
-    """An engine that computes too much in float32; names the model and its layers."""
+HALF, INT8 = FORMS["fp16"], FORMS["int8"]
 
 
 def facts(
@@ -48,13 +45,18 @@ def facts(
         "cuda": _cuda(trt),
         "compute_capability": sm or _present().capability,
         "opset": OPSET,
-        "precision": "fp16, strongly typed",
+        "precision": f"{'int8 or ' * wants_int8(hashes)}fp16, strongly typed",
         "modelopt": importlib.metadata.version("nvidia-modelopt"),
         "options": asdict(options or engine.Options()),
         "calibration": _calibration(),
         "profiles": {m.name: json.dumps(profile(m)) for m in _networks()},
         "sources": dict(hashes),
     }
+
+
+def wants_int8(hashes: Mapping[str, str]) -> bool:
+    """Whether an export with these `repository.source_hashes` and `engines` asked for INT8."""
+    return "int8" in hashes.get("engines", "")
 
 
 def _cuda(trt: Any) -> str:
@@ -100,112 +102,186 @@ def calibration(sets: Mapping[str, Mapping[str, np.ndarray]]) -> Mapping[str, np
 
 
 def halve_all(
-    repository: Path, sets: Mapping[str, Mapping[str, np.ndarray]],
-    say: Callable[[str], None] = print,
+    repository: Path, modules: Mapping[str, nn.Module],
+    sets: Mapping[str, Mapping[str, np.ndarray]], say: Callable[[str], None] = print,
+    int8: bool = False,
 ) -> list[precision.Loss]:  # fmt: skip
-    """Adds `model.fp16.onnx` to each network's folder, gated against its `model.onnx`.
+    """Adds `model.fp16.onnx` to each network's folder, gated; and `model.int8.onnx` where that is
+    asked for and the gate lets it pass.
 
     Args:
         repository: with every network's `<name>/1/model.onnx`.
+        modules: the torch networks by served name.
         sets: named tensors of whole requests; AutoCast calibrates on one with garment and words.
         say: takes a line of progress.
 
+    Returns:
+        Every comparison; those of INT8 may break their bounds.
+
     Raises:
-        PrecisionError: names the tensor that half precision changes too much.
+        PrecisionError: names the tensor that half precision changes too much, and the first node
+            that leaves the band.
     """
+    from export import gate
+    from export.explain import explain
+
     request = calibration(sets)
     rows: list[precision.Loss] = []
     for model in _networks():
         say(f"{model.name}: halving and comparing with float32")
+        module = modules[model.name]
         source = repository / model.name / "1" / "model.onnx"
         half = source.with_name(HALF)
         precision.to_half(model, source, request, half)
-        found = precision.losses(model, source, half, sets)
+        where = gate.picture_regions(model, module, sets)
+        files = {"fp32": source, "fp16": half}
+        found = gate.staged(model, module, files, sets, where)
         rows += found
         if not all(row.ok for row in found):
             say(precision.table(rows))
-        precision.require(found)
+        precision.require(found, explain(model, module, files, sets))
+        if int8:
+            say(f"{model.name}: quantising and comparing with float32")
+            tried = quantised(model, source, sets, where)
+            say(f"{model.name}: INT8 {int8_report(tried)[model.name]}")
+            rows += tried
     say(precision.table(rows))
+    return rows
+
+
+def quantised(
+    model: Model, source: Path, sets: Mapping[str, Mapping[str, np.ndarray]],
+    where: Mapping[str, Mapping[str, np.ndarray]] | None,
+) -> list[precision.Loss]:  # fmt: skip
+    """Writes `model.int8.onnx` beside `source` where the gate lets it pass: Q/DQ, the rest fp16.
+
+    Args:
+        source: the float32 file.
+        sets: named tensors of whole requests; ranges are found on the real ones.
+        where: regions of their pictures, of `gate.picture_regions`.
+
+    Returns:
+        The comparisons with float32; all keep their bounds where the file was written.
+    """
+    from export.edges import EDGE
+    from export.int8 import to_int8
+    from export.parity import distinct, run_onnx
+
+    sets = distinct(model, sets)
+    real = [s for label, s in sets.items() if not label.startswith(EDGE)]
+    expected = run_onnx(model, source, sets)
+    with tempfile.TemporaryDirectory() as folder:
+        wide, narrow = Path(folder) / "wide.onnx", Path(folder) / "narrow.onnx"
+        to_int8(model, source, real, wide)
+        rows = precision.differences(model, expected, run_onnx(model, wide, sets), where, "int8")
+        if all(row.ok for row in rows):  # halving takes a while, and only adds to it
+            precision.to_half(model, wide, real[0], narrow)
+            rows = precision.differences(
+                model, expected, run_onnx(model, narrow, sets), where, "int8"
+            )
+        if all(row.ok for row in rows):
+            shutil.copyfile(narrow, source.with_name(INT8))
     return rows
 
 
 def build_all(
     repository: Path, target: str, sm: str, hashes: Mapping[str, str],
-    sets: Mapping[str, Mapping[str, np.ndarray]], say: Callable[[str], None] = print,
-    options: engine.Options | None = None,
+    modules: Mapping[str, nn.Module], sets: Mapping[str, Mapping[str, np.ndarray]],
+    say: Callable[[str], None] = print, options: engine.Options | None = None,
 ) -> None:  # fmt: skip
     """`halve_all`, then each network's engine `model.plan`, the audit and the lock.
 
     Args:
         target: "tensorrt" or "tensorrt_rtx".
         sm: compute capability to build for; empty: the GPU that is there.
-        hashes: of `repository.source_hashes`.
+        hashes: of `repository.source_hashes`, and what was asked for as `engines`.
+        modules, sets: of `halve_all`.
         options: what else is asked of the builder.
 
+    Where the engines' GPU is here, they are run as the gate's next stage, and TensorRT is asked in
+    which types it built them.
+
     Raises:
-        EngineError, PrecisionError, AuditError: nothing may be served then.
+        EngineError, PrecisionError, DriftError, AuditError: nothing may be served then.
     """
+    from export import gate
+
     trt = engine.load(target)
     known = facts(target, sm, hashes, options)
     known["calibration_inputs"] = fingerprint(calibration(sets))
     timings = timing.timing_file(repository, f"{target}_{known['tensorrt']}",
                                  _present().name) if not engine.for_rtx(trt) else None  # fmt: skip
-    rows = halve_all(repository, sets, say)
+    rows = halve_all(repository, modules, sets, say, wants_int8(hashes))
     built = []
     for model in _networks():
         say(f"{model.name}: building the engine")
-        half = repository / model.name / "1" / HALF
-        built.append(engine.build(trt, model.name, half, profile(model), half.with_name(PLAN),
+        taken = list(onnx_files(repository, model.name, "fp16").values())[-1]
+        built.append(engine.build(trt, model.name, taken, profile(model), taken.with_name(PLAN),
                                   sm if target == "tensorrt_rtx" else "",
                                   lambda line: say(f"  TensorRT: {line}"),
                                   options, timings))  # fmt: skip
-    say(audit_table(built))
-    require_half(built)
-    report = {"engines": [b.as_dict() for b in built], "fp16": [row.as_dict() for row in rows]}
-    (repository / AUDIT).write_text(json.dumps(report, indent=1) + "\n")
+    why_not = runner.obstacle(target, sm, options or engine.Options())
+    if not why_not:
+        rows += run_all(trt, repository, modules, sets, built, say)
+    say(gate.not_run(why_not))
+    say(audit.table(built))
+    audit.require_half(built)
+    worst = precision.worst_of(rows)
+    more = {"int8": int8_report(rows)} if wants_int8(hashes) else {}
+    audit.write(repository, built, {"fp16": [row.as_dict() for row in worst], **more})
     lock.write(repository, known)
+
+
+def run_all(
+    trt: Any, repository: Path, modules: Mapping[str, nn.Module],
+    sets: Mapping[str, Mapping[str, np.ndarray]], built: list[engine.Built],
+    say: Callable[[str], None] = print,
+) -> list[precision.Loss]:  # fmt: skip
+    """Each engine's answers on the GPU against the file that it was built from and against torch.
+
+    Args:
+        trt: of `engine.load`.
+        repository, modules, sets, say: of `halve_all`.
+        built: the engines; their layers get the types that TensorRT built them in.
+
+    Raises:
+        PrecisionError, EngineError: an engine answers otherwise, or not at all.
+    """
+    from export import gate
+    from export.explain import explain
+
+    rows: list[precision.Loss] = []
+    for model, own in zip(_networks(), built, strict=True):
+        say(f"{model.name}: running the engine")
+        module, files = modules[model.name], onnx_files(repository, model.name, "fp16")
+        plan = files["fp32"].with_name(PLAN)
+        layers = inspector.inspect(trt, model.name, plan, profile(model))
+        own.layers = inspector.types_after(own.layers, layers)
+        where = gate.picture_regions(model, module, sets)
+        found = gate.staged(model, module, files, sets, where, trt)
+        rows += [row for row in found if row.stage == "engine"]
+        if not all(row.ok for row in rows):
+            say(precision.table(rows))
+        precision.require(rows, explain(model, module, files, sets, trt))
+    say(precision.table(rows))
+    return rows
+
+
+def int8_report(rows: list[precision.Loss]) -> dict[str, str]:
+    """What became of INT8 by network: "taken", or why it stays fp16: its worst figure."""
+    report: dict[str, str] = {}
+    tried = [row for row in rows if row.stage == "int8"]
+    for model in dict.fromkeys(row.model for row in tried):
+        broken = [row for row in tried if row.model == model and not row.ok]
+        worst = max(broken, key=_excess, default=None)
+        report[model] = "taken" if worst is None else f"refused, stays fp16: {worst}"
+    return report
+
+
+def _excess(row: precision.Loss) -> tuple[bool, float]:
+    """How far a bound is broken, pictures before all else."""
+    return row.picture, row.bound - row.measure if row.picture else row.measure / row.bound
 
 
 def _networks() -> list[Model]:
     return [model for model in MODELS if model.kind == "onnx"]
-
-
-def audit_table(built: list[engine.Built]) -> str:
-    """Each engine's size and how much of its compute is fp16, as text."""
-    lines = [f"{'engine':14}{'MB':>7}{'layers':>8}{'GMAC':>8}{'fp16':>8}  still in float32"]
-    for b in built:
-        wide = [layer for layer in b.layers if layer.dtype != "HALF"]
-        total = sum(layer.work for layer in b.layers)
-        lines.append(
-            f"{b.model:14}{b.bytes / 2**20:7.1f}{len(b.layers):8d}{total / 1e9:8.3f}"
-            f"{b.half_share:8.1%}  {', '.join(layer.name for layer in wide[:4])}"
-            + (f" and {len(wide) - 4} more" if len(wide) > 4 else "")
-        )
-    return "\n".join(line.rstrip() for line in lines)
-
-
-def require_half(built: list[engine.Built]) -> None:
-    """Raises AuditError where less than HALF_SHARE of an engine's compute is fp16."""
-    for b in built:
-        if not b.half_share >= HALF_SHARE:
-            wide = sorted((x for x in b.layers if x.dtype != "HALF"), key=lambda x: -x.work)
-            raise AuditError(
-                f"{b.model}: {b.half_share:.1%} of its multiply-adds are fp16, at least "
-                f"{HALF_SHARE:.0%} must be; the largest in float32: "
-                + ", ".join(f"{x.name} ({x.dtype}) of {module_of(b.model, x.name)}"
-                            for x in wide[:3])
-            )
-
-
-def read_audit(repository: Path) -> list[engine.Built]:
-    """The engines as `build_all` found them.
-
-    Raises:
-        FileNotFoundError: none were built there.
-    """
-    report = json.loads((repository / AUDIT).read_text())
-    return [
-        engine.Built(e["model"], e["bytes"], [engine.Layer(**x) for x in e["layers"]],
-                     e["half_share"])
-        for e in report["engines"]
-    ]  # fmt: skip

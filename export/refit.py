@@ -28,6 +28,7 @@ from export.engine import EngineError
 from export.gpu import present
 from export.names import explained, module_of
 from export.repository import (
+    PLAN,
     REPOSITORIES,
     STAMP,
     beside,
@@ -163,8 +164,8 @@ def refit_all(source: Path, repository: Path, say: Callable[[str], None] = print
             if lock.sha256(half) == lock.sha256(old):
                 continue
             say(f"{name}: new weights into its engine")
-            data = refit(trt, name, repository / name / "1" / engines.PLAN, old, half)
-            (folder / engines.PLAN).write_bytes(data)
+            data = refit(trt, name, repository / name / "1" / PLAN, old, half)
+            (folder / PLAN).write_bytes(data)
             for file in (engines.HALF, "model.onnx"):
                 shutil.copyfile(fresh / file, folder / file)
             done.append(name)

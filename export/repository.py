@@ -30,9 +30,12 @@ BACKENDS = ROOT / "deploy" / "backends"
 STAMP = "export.json"
 VERSION = "1"
 """Triton's version folder of every model."""
+FORMS = {"fp32": "model.onnx", "fp16": "model.fp16.onnx", "int8": "model.int8.onnx"}
+"""The gate's stages that are ONNX files, each made from the first."""
+PLAN = "model.plan"
 _PACKAGES = ("torch", "onnx", "onnxruntime", "numpy", "transformers")
-_SOURCES = ("tryon/contract.py", "tryon/preprocess.py", "tryon/models", "tryon/steps", "export",
-            "deploy/backends")  # fmt: skip
+_SOURCES = ("tryon/contract.py", "tryon/tolerances.py", "tryon/preprocess.py", "tryon/models",
+            "tryon/steps", "export", "deploy/backends")  # fmt: skip
 
 
 def source_hashes(root: Path = ROOT, weights: Path | None = None) -> dict[str, str]:
@@ -89,10 +92,9 @@ def assemble(
     Raises:
         export.parity.DriftError, export.trace.TraceError: the last good repository is untouched.
     """
+    from export.explain import explain_onnx
     from export.parity import compare, require, table
-    from export.trace import trace
-    from tryon.models.generator import Generator
-    from tryon.models.text_encoder import TextEncoder
+    from export.trace import set_bounded, trace
 
     repository.parent.mkdir(parents=True, exist_ok=True)
     with beside(repository) as staging:
@@ -113,14 +115,13 @@ def assemble(
             say(f"{model.name}: tracing and comparing with torch")
             file = folder / "model.onnx"
             module = modules[model.name]
-            if isinstance(module, Generator | TextEncoder):
-                module.bounded = target == "cpu"
+            set_bounded(module, target == "cpu")
             trace(model, module, dict(next(iter(sets.values()))), file)
             found = compare(model, module, file, sets)
             rows += found
             if not all(row.ok for row in found):
                 say(table(rows))
-            require(found)
+            require(found, explain_onnx(model, module, file, sets))
             if target == "cpu":
                 shutil.copyfile(BACKENDS / "onnx_model.py", folder / "model.py")
         if served:
@@ -146,6 +147,27 @@ def assemble(
         }
         (staging / STAMP).write_text(json.dumps(stamp, indent=1) + "\n")
         swap(staging, repository)
+
+
+def onnx_files(repository: Path, model: str, *wanted: str) -> dict[str, Path]:
+    """A network's ONNX files by form (of FORMS), in their order.
+
+    Args:
+        repository: an exported one.
+        model: its served name.
+        wanted: forms that must be there.
+
+    Raises:
+        FileNotFoundError: one isn't; names the command that writes it.
+    """
+    folder = repository / model / VERSION
+    for form in wanted:
+        if not (folder / FORMS[form]).is_file():
+            target = repository.name if form == "fp32" else "tensorrt_rtx SM=89"
+            raise FileNotFoundError(
+                f"{folder / FORMS[form]} is missing: `make export TARGET={target}` writes it"
+            )
+    return {form: folder / name for form, name in FORMS.items() if (folder / name).is_file()}
 
 
 @contextlib.contextmanager

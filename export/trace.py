@@ -13,6 +13,8 @@ import torch
 from torch import nn
 
 from tryon.contract import Model, Tensor
+from tryon.models.generator import Generator
+from tryon.models.text_encoder import TextEncoder
 
 OPSET = 17
 """LayerNormalization is one node from 17; GridSample of 20 gives wrong results in TensorRT."""
@@ -61,6 +63,12 @@ def trace(model: Model, module: nn.Module, inputs: dict[str, np.ndarray], path: 
     state_shapes(graph)
     onnx.save(graph, str(path))
     check(model, path)
+
+
+def set_bounded(module: nn.Module, bounded: bool) -> None:
+    """Whether a network's outputs may have sizes that depend on the data: on a CPU alone."""
+    if isinstance(module, Generator | TextEncoder):
+        module.bounded = bounded
 
 
 def state_shapes(model: onnx.ModelProto) -> int:

@@ -15,7 +15,7 @@ from training.data.compose import Options, compose
 from training.data.laid import Cutouts
 from training.data.outfits import pairs_of
 from training.data.real_photos import RealPhotos
-from training.data.shards import is_test, load_scene
+from training.data.shards import RENDERER, is_test, load_meta, load_scene
 from training.slices import slices_of
 
 SHARED = 4
@@ -32,6 +32,7 @@ def scene_files(folder: Path, split: str) -> list[Path]:
 
     Raises:
         FileNotFoundError: none there; names the command that renders some.
+        ValueError: some can't be read, or are of an earlier renderer.
     """
     files = sorted(folder.glob("*.npz"))
     test = split == "test"
@@ -39,6 +40,12 @@ def scene_files(folder: Path, split: str) -> list[Path]:
     if not chosen:
         raise FileNotFoundError(
             f"{folder} holds no rendered scene of the split {split!r}: `make pairs` renders some"
+        )
+    old = sum(load_meta(f).get("renderer") != RENDERER for f in chosen)
+    if old:
+        raise ValueError(
+            f"{folder}: {old} of {len(chosen)} scenes are of an earlier renderer: delete them and "
+            "render again with `make pairs`"
         )
     return chosen
 

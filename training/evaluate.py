@@ -218,7 +218,7 @@ def main(arguments: list[str] | None = None) -> int:
         table, slices = evaluate(
             args.weights, args.pairs, args.photos, args.count, args.strength, args.seed
         )
-    except (FileNotFoundError, system.WeightsError) as error:
+    except (FileNotFoundError, ValueError, system.WeightsError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(method_table(table))

@@ -184,7 +184,7 @@ def main(arguments: list[str] | None = None) -> int:
         models = system.load_models(args.weights)
         metadata = system.metadata(args.weights)
         drawings = collect(args.pairs)
-    except (FileNotFoundError, system.WeightsError) as error:
+    except (FileNotFoundError, ValueError, system.WeightsError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     encoder = models["text_encoder"]

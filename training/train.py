@@ -168,8 +168,8 @@ def train(args: argparse.Namespace) -> int:
     ranks = parallel.start(args.device)
     device = ranks.device
     torch.manual_seed(args.seed)
-    args.out.mkdir(parents=True, exist_ok=True)
     scenes = scene_files(args.pairs, "train")
+    args.out.mkdir(parents=True, exist_ok=True)
     words = args.out / "vocabulary.json"
     if words.is_file():
         vocabulary = Vocabulary.from_json(words.read_text())
@@ -284,7 +284,7 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser().parse_args(arguments)
     try:
         return train(args)
-    except (FileNotFoundError, system.WeightsError, parallel.DeviceError) as error:
+    except (FileNotFoundError, ValueError, system.WeightsError, parallel.DeviceError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
 

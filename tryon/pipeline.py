@@ -48,7 +48,8 @@ class TryOnPipeline:
         self.tokenizer = Tokenizer(asset_path("minilm"))
 
     @torch.no_grad()
-    def _network(self, name: str, tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def network(self, name: str, tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """A network's outputs by name, of its inputs among `tensors`, batch in front."""
         served = model(name)
         inputs = [torch.from_numpy(tensors[t.name]) for t in served.inputs]
         outputs = self.models[name](*inputs)
@@ -85,20 +86,20 @@ class TryOnPipeline:
         )  # fmt: skip
         tensors.update({k: v[None] for k, v in decoded._asdict().items()})
         done("decode")
-        tensors |= self._network("detector", tensors)
+        tensors |= self.network("detector", tensors)
         done("detector")
         cut = crop(
             tensors["photo"][0], tensors["boxes"][0], tensors["scores"][0], tensors["condition"][0]
         )
         tensors.update({k: v[None] for k, v in cut._asdict().items()})
         done("crop")
-        tensors |= self._network("text_encoder", tensors)
+        tensors |= self.network("text_encoder", tensors)
         done("text_encoder")
         found = cutout(decoded.cloth, decoded.canvas_size, tensors["painted"][0])
         tensors.update({k: v[None] for k, v in found._asdict().items()})
         done("cutout")
         for name in ("pose", "image_encoder", "generator"):
-            tensors |= self._network(name, tensors)
+            tensors |= self.network(name, tensors)
             done(name)
         picture, mask = paste(
             tensors["photo"][0], tensors["patch"][0], tensors["patch_mask"][0],

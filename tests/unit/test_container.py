@@ -10,6 +10,7 @@ import importlib.util
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -209,7 +210,7 @@ def test_compose_and_dockerfiles_name_what_is_there() -> None:
                 assert (CONTAINER / source).exists(), volume
     for name in ("Dockerfile", "client.Dockerfile"):
         text = (CONTAINER / name).read_text()
-        assert re.search(r"^USER tryon$", text, re.M), f"{name} must not run as root"
+        assert re.search(r"^USER 10001$", text, re.M), f"{name} must not run as root"
         assert ":latest" not in text and "ADD " not in text
         for line in re.findall(r"^COPY (?!--)(.*)$", text, re.M):
             for source in line.split()[:-1]:
@@ -218,6 +219,16 @@ def test_compose_and_dockerfiles_name_what_is_there() -> None:
     names = re.search(r"\^\(([a-z|-]+)\)==", (CONTAINER / "Dockerfile").read_text())
     assert names is not None
     assert all(re.search(rf"^{name}==", pins, re.M) for name in names[1].split("|"))
+
+
+@pytest.mark.parametrize("name", ["Dockerfile", "client.Dockerfile"])
+def test_hadolint_finds_nothing(name: str) -> None:
+    beside = str(Path(sys.executable).parent)  # where `make venv` puts it
+    hadolint = shutil.which("hadolint", path=f"{beside}{os.pathsep}{os.environ['PATH']}")
+    assert hadolint, "hadolint is not installed: run `make venv`"
+    done = subprocess.run([hadolint, "--no-color", str(CONTAINER / name)], capture_output=True,
+                          text=True, check=False)  # fmt: skip
+    assert done.returncode == 0 and not done.stdout, done.stdout + done.stderr
 
 
 def test_every_service_is_confined_and_watched() -> None:

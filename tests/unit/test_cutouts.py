@@ -155,6 +155,17 @@ def test_the_flow_leads_into_the_photo(scenes: list[Scene], folder_of_cutouts: P
     assert len(alike) >= 6 and np.median(alike) > 0.85, alike
 
 
+def test_cutouts_that_nothing_can_be_laid_by_are_refused(folder_of_cutouts: Path) -> None:
+    """Those of weights that see no landmarks would be passed over, pair by pair, in silence."""
+    path = folder_of_cutouts / cutouts.INDEX
+    index = json.loads(path.read_text())
+    for row in index["cutouts"]:
+        row["landmarks"] = [[x, y, 0.4] for x, y, _ in row["landmarks"]]
+    path.write_text(json.dumps(index))
+    with pytest.raises(ValueError, match=r"0 of .* cutouts have the 6 landmarks"):
+        laid.Cutouts(folder_of_cutouts)
+
+
 def test_a_missing_folder_names_the_command(tmp_path: Path, capsys) -> None:
     with pytest.raises(FileNotFoundError, match=r"training\.data\.cutouts"):
         laid.Cutouts(tmp_path)

@@ -215,7 +215,7 @@ class TestUpToDate:
     def test_hashes_follow_code_and_weights(self, tmp_path):
         for source in ("tryon/models/a.py", "tryon/steps/b.py", "export/c.py",
                        "deploy/backends/d.py", "tryon/contract.py",
-                       "tryon/preprocess.py"):  # fmt: skip
+                       "tryon/tolerances.py", "tryon/preprocess.py"):  # fmt: skip
             (tmp_path / source).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / source).write_text("1")
         first = repository.source_hashes(tmp_path)

@@ -42,7 +42,7 @@ def request_of(request: pytest.FixtureRequest, pipeline: TryOnPipeline) -> TryOn
 
 
 def answers(pipeline: TryOnPipeline, name: str, tensors: dict[str, np.ndarray]) -> dict:
-    return laid(pipeline._network(name, tensors), tensors)
+    return laid(pipeline.network(name, tensors), tensors)
 
 
 def test_engines_get_the_same_picture(
@@ -51,19 +51,19 @@ def test_engines_get_the_same_picture(
     """Traced for a GPU, E^T always draws and G composes its whole window."""
     tensors = request_of.tensors
     ours = answers(pipeline, "generator", tensors)
-    drawn = pipeline._network("text_encoder", tensors)["painted"]
+    drawn = pipeline.network("text_encoder", tensors)["painted"]
     given = bool(tensors["condition"][0, 3])
     assert drawn.shape == ((1, 1, 1, 4) if given else (1, NET_HEIGHT, NET_WIDTH, 4))
     monkeypatch.setattr(Generator, "bounded", False)
     monkeypatch.setattr(TextEncoder, "bounded", False)
-    box = pipeline._network("generator", tensors)["patch_box"]
+    box = pipeline.network("generator", tensors)["patch_box"]
     height, width = tensors["window"].shape[1:3]
     np.testing.assert_array_equal(box, [[0, 0, width, height]])
     theirs = answers(pipeline, "generator", tensors)
     for key, one in ours.items():
         off = np.abs(one.astype(float) - theirs[key].astype(float))
         assert off.max() <= 1 and (off > 0).mean() < 1e-3, key
-    whole = pipeline._network("text_encoder", tensors)["painted"]
+    whole = pipeline.network("text_encoder", tensors)["painted"]
     assert whole.shape == (1, NET_HEIGHT, NET_WIDTH, 4)
     np.testing.assert_array_equal(whole[:, : drawn.shape[1], : drawn.shape[2]], drawn)
 

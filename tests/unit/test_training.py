@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import json
 import re
+import shutil
 from pathlib import Path
 
 import cv2
@@ -144,6 +145,18 @@ def test_marks_on_the_skin_are_on_limbs_alone_and_in_both_pictures(
 def test_missing_scenes_name_the_command(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="make pairs"):
         scene_files(tmp_path, "train")
+
+
+def test_scenes_of_an_earlier_renderer_are_refused(folder: Path, tmp_path: Path, capsys) -> None:
+    paths = sorted(folder.glob("*.npz"))[:2]
+    arrays = dict(np.load(paths[0]))
+    meta = json.loads(str(arrays["meta"])) | {"renderer": 5}
+    np.savez(tmp_path / paths[0].name, **{**arrays, "meta": np.array(json.dumps(meta))})
+    shutil.copy(paths[1], tmp_path)
+    with pytest.raises(ValueError, match="1 of 2 scenes are of an earlier renderer"):
+        scene_files(tmp_path, "train")
+    assert train.main(["--pairs", str(tmp_path), "--out", str(tmp_path / "out")]) != 0
+    assert "error: " in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
 def test_captions_and_requests() -> None:

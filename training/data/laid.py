@@ -33,6 +33,8 @@ LABELS: dict[str, tuple[str, ...]] = {
 }
 """Which real garments can be laid onto a rendered one."""
 LEAST_MARKS = 6
+_WITH_MARKS = 0.5
+"""Least share of a folder's cutouts that have so many landmarks."""
 LEAST_OVERLAP = 0.93
 """Least IoU of the real garment's mask, brought over, with the rendered one's."""
 _OUTLINE, _SNAP = 48, 0.07
@@ -69,6 +71,7 @@ class Cutouts:
 
     Raises:
         FileNotFoundError: not there; names the command that makes it.
+        ValueError: most have too few landmarks to be laid: the weights that made them saw none.
     """
 
     def __init__(self, folder: Path, split: str = "train") -> None:
@@ -83,6 +86,12 @@ class Cutouts:
         self.pixels = np.load(folder / "pixels.npy", mmap_mode="r")
         self.photos = np.load(folder / "photos.npy", mmap_mode="r")
         self.rows = index["cutouts"]
+        laid = [sum(mark[2] > 0.5 for mark in r["landmarks"]) >= LEAST_MARKS for r in self.rows]
+        if sum(laid) < _WITH_MARKS * len(laid):
+            raise ValueError(
+                f"{folder / INDEX}: {sum(laid)} of {len(laid)} cutouts have the {LEAST_MARKS} "
+                "landmarks that it takes to lay one: make them again with trained weights"
+            )
         self.by_kind: dict[str, list[int]] = {}
         for number, row in enumerate(self.rows):
             if row["test"] != (split == "test"):

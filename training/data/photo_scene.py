@@ -22,7 +22,6 @@ from training.data.photo_pose import random_turns, turned
 from training.data.photographs import Photograph, people, photograph
 from training.data.renderer import INNER, Layers, Light, View, perspective
 from training.data.scene import (
-    RENDERER,
     SCENE_KINDS,
     Worn,
     arrays_of,
@@ -31,7 +30,7 @@ from training.data.scene import (
     marks_truth,
     stylings_of,
 )
-from training.data.shards import CATEGORY_NAMES, is_test_name
+from training.data.shards import CATEGORY_NAMES, RENDERER, is_test_name
 from training.data.shop_render import shop_of
 from training.data.studio import Item, Studio
 from training.data.styling import AS_SHOWN

@@ -21,7 +21,13 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "LP_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
 from training.data.jobs import finish, told  # noqa: E402
-from training.data.shards import list_scenes, load_meta, save_scene, scene_path  # noqa: E402
+from training.data.shards import (  # noqa: E402
+    RENDERER,
+    list_scenes,
+    load_meta,
+    save_scene,
+    scene_path,
+)
 
 if TYPE_CHECKING:
     from training.data.photo_scene import Subjects
@@ -80,7 +86,6 @@ def render(
     from tqdm import tqdm
 
     from training.data.bodies import load_body_model
-    from training.data.scene import RENDERER
 
     wanted = range(first, first + scenes)
     metas = {path: load_meta(path) for path in list_scenes(out)}
@@ -102,8 +107,8 @@ def render(
     old = sum(meta.get("renderer", 1) != RENDERER for meta in metas.values())
     if old:
         print(
-            f"note: {old} scenes of {out} are an earlier renderer's and are kept; delete them to "
-            "have the same seeds rendered anew", file=sys.stderr,
+            f"note: {old} scenes of {out} are an earlier renderer's: they are kept, but nothing "
+            "takes them; delete them to have the same seeds rendered anew", file=sys.stderr,
         )  # fmt: skip
     finish(_render, jobs, scenes, "scene", out, processes)
 

@@ -15,15 +15,13 @@ from training.data.looks import random_looks
 from training.data.outfits import NEVER_TUCKED
 from training.data.poses import Poser
 from training.data.renderer import INNER, Layers, View, perspective, random_light
-from training.data.shards import DEPTH_STEPS
+from training.data.shards import DEPTH_STEPS, RENDERER
 from training.data.shop_render import garment_alpha, garment_inner, shop_of
 from training.data.studio import BENEATH, CODES, Item, Shop, Studio, camera
 from training.data.styling import AS_SHOWN, Styling, random_styling
 from tryon.contract import POSE_SIZE
 from tryon.preprocess import anchors_from_joints, square_around, window_from_anchors
 
-RENDERER = 6
-"""Counted up when the same seed comes to give other scenes; `render.py` tells old ones apart."""
 SCENE_KINDS = {"upper": 0.6, "lower": 0.2, "dress": 0.2}
 
 
