@@ -90,16 +90,27 @@ def evaluate(
                     if torch.isfinite(values[i]):
                         own_slice.setdefault(name, []).append(float(values[i]))
     counts = {part: float(len(figures["pairs"])) for part, figures in slices.items()}
-    return _means(rows), {
-        part: {**figures, "pairs": counts[part]} for part, figures in _means(slices).items()
+    return means_of(rows), {
+        part: {**figures, "pairs": counts[part]} for part, figures in means_of(slices).items()
     }
 
 
-def _means(rows: dict[str, dict[str, list[float]]]) -> dict[str, dict[str, float]]:
+def means_of(rows: dict[str, dict[str, list[float]]]) -> dict[str, dict[str, float]]:
+    """method or slice -> figure -> the mean of its values."""
     return {
         key: {name: float(np.mean(values)) for name, values in figures.items() if values}
         for key, figures in rows.items()
     }
+
+
+def method_table(table: dict[str, dict[str, float]]) -> str:
+    """The methods as text, side by side, a figure of ours a line."""
+    lines = [f"{'':26s}" + "".join(f"{method:>11s}" for method in table)]
+    for name in table["ours"]:
+        cells = (f"{figures[name]:11.3f}" if name in figures else " " * 11
+                 for figures in table.values())  # fmt: skip
+        lines.append(f"{name:26s}" + "".join(cells).rstrip())
+    return "\n".join(lines)
 
 
 SHOWN = {
@@ -123,7 +134,7 @@ def slice_table(slices: dict[str, dict[str, float]]) -> str:
     return "\n".join(lines)
 
 
-def _mean(values: Tensor, region: Tensor, least: int = 1) -> Tensor:
+def region_mean(values: Tensor, region: Tensor, least: int = 1) -> Tensor:
     """Mean of (N, H, W) in a region of the same shape, (N,); NaN where it is under `least`."""
     area = region.sum((1, 2)).float()
     mean = (values * region).sum((1, 2)) / area.clamp(min=1)
@@ -137,13 +148,13 @@ def geometry(result: Result, batch: dict) -> dict[str, Tensor]:
     shown = out["garment"][:, 0] > 0.5
     figures = {
         "mask_iou": (shown & drawn).sum((1, 2)) / (shown | drawn).sum((1, 2)).clamp(min=1),
-        "mask_undecided_share": _mean(
+        "mask_undecided_share": region_mean(
             ((out["garment"][:, 0] - 0.5).abs() < 0.35).float(),
             widened(drawn[:, None].float(), 8)[:, 0],
         ),
     }
     error = ((out["flow"] - batch["flow"]) * size[None, :, None, None]).square().sum(1).sqrt()
-    figures["flow_error_px"] = _mean(error, batch["valid"].float())
+    figures["flow_error_px"] = region_mean(error, batch["valid"].float())
     parse, truth = out["parse"].argmax(1), batch["parse_before"][:, ::2, ::2].long()
     for name in ("upper", "lower", "hair"):
         a, b = parse == PARSE.index(name), truth == PARSE.index(name)
@@ -177,12 +188,14 @@ def picture_figures(
     still = ahead & (batch["parse_before"].long() == parse) & ~old
     still &= widened(drawn[:, None].float(), 12)[:, 0] > 0
     return {
-        "psnr_changed_db": -10 * _mean(square, change).clamp(min=1e-6).log10(),
-        "ssim_garment": _mean(similar, drawn.float(), 200),
+        "psnr_changed_db": -10 * region_mean(square, change).clamp(min=1e-6).log10(),
+        "ssim_garment": region_mean(similar, drawn.float(), 200),
         "ssim_picture": similar.mean((1, 2)),
         "feature_distance": feature_distance(ours[1:], theirs[1:]),
-        "uncovered_error_levels": _mean(error, uncovered.float(), 100),
-        "in_front_error_levels": _mean((picture - before).abs().mean(1) * 255, still.float(), 50),
+        "uncovered_error_levels": region_mean(error, uncovered.float(), 100),
+        "in_front_error_levels": region_mean(
+            (picture - before).abs().mean(1) * 255, still.float(), 50
+        ),
     }
 
 
@@ -208,11 +221,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (FileNotFoundError, ValueError, system.WeightsError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(f"{'':26s}" + "".join(f"{method:>11s}" for method in table))
-    for name in table["ours"]:
-        cells = (f"{figures[name]:11.3f}" if name in figures else " " * 11
-                 for figures in table.values())  # fmt: skip
-        print(f"{name:26s}" + "".join(cells).rstrip())
+    print(method_table(table))
     if args.slices:
         print("\n" + slice_table(slices))
     write_json(args.json, {**table, "slices": slices})

@@ -25,7 +25,15 @@ from training.data.laid import (
     mask_of,
     texture_of,
 )
-from training.data.outfits import NEVER_TUCKED, Garment, beneath_of, garment_of, outfit_of, seen_of
+from training.data.outfits import (
+    NEVER_TUCKED,
+    Garment,
+    beneath_of,
+    drawn_of,
+    garment_of,
+    outfit_of,
+    seen_of,
+)
 from training.data.real_photos import RealPhotos
 from training.data.shards import Scene
 from training.data.shop import inside_distance, jitter_shop, shop_picture, tuck, widen
@@ -253,11 +261,7 @@ def compose(
         cut = None
     shots = [camera(p) for p in pictures]
 
-    drawn = (scene.parse[after] == PARSE.index(category)).astype(np.uint8)
-    under = np.zeros_like(drawn)
-    if category == "upper" and beneath_of(scene, after) >= 0:
-        under = seen_of(scene, after, beneath_of(scene, after)).astype(np.uint8)
-        drawn = drawn - under
+    drawn, under = drawn_of(scene, after, category)
     flow, valid = scene.worn_flow[place], scene.worn_valid[place]
     texture = fabric[chosen]
     if chosen in real:
