@@ -1,4 +1,4 @@
-"""Figures on the rendered test split, beside a pasted garment and the unchanged person.
+"""Figures on the rendered test split, beside a pasted garment, the unchanged person and a U-Net.
 
     python -m training.evaluate --pairs .cache/pairs --photos DIR --count 200
     python -m training.evaluate --pairs .cache/pairs --weights runs/first --json out/evaluate.json
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from training import baselines
+from training import baselines, unet
 from training.captions import Vocabulary
 from training.data.compose import Options
 from training.dataset import Pairs, loader, scene_files
@@ -46,16 +46,17 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
 
 def evaluate(
     weights: Path | None, pairs: Path, photos: Path | None, count: int, strength: float, seed: int,
-    split: str = "test",
+    split: str = "test", painter: Path | None = None,
 ) -> tuple[dict[str, dict[str, float]], dict[str, dict[str, float]]]:  # fmt: skip
     """Means over `count` pairs of a split.
 
     Returns:
         method -> figure -> value; and slice (`training.slices`) -> figure -> value of ours, and
-        "pairs", how many are in it. Methods: "ours", "spline" (`baselines.paste` by our landmarks)
-        and "unchanged" (the person's photo as it was). Names say what a figure is and in which
-        unit.
+        "pairs", how many are in it. Methods: "ours", "spline" (`baselines.paste` by our landmarks),
+        "unchanged" (the person's photo as it was) and, where `painter` names its weights, "u-net"
+        (`training.unet`). Names say what a figure is and in which unit.
     """
+    plain = unet.load(painter) if painter else None
     models = system.load_models(weights)
     nets = assemble(models, Vocabulary([]))
     batch_size = 8
@@ -74,6 +75,8 @@ def evaluate(
                 result.out["landmarks"], result.out["garment_landmarks"], result.out["visible"],
             )  # fmt: skip
             methods = {"ours": result.picture, "spline": pasted, "unchanged": before}
+            if plain is not None:
+                methods["u-net"] = plain(before, images(batch["shop"]), batch["category"])
             found = {"ours": geometry(result, batch)}
             for method, picture in methods.items():
                 figures = picture_figures(picture, result.truth, before, batch, nets)
@@ -211,13 +214,15 @@ def main(arguments: list[str] | None = None) -> int:
     p.add_argument("--count", type=int, default=200)
     p.add_argument("--strength", type=float, default=1.0)
     p.add_argument("--seed", type=int, default=7)
+    p.add_argument("--unet", type=Path, help="weights of `training.unet`, to compare with")
     p.add_argument("--slices", action="store_true", help="also ours on each slice of the pairs")
     p.add_argument("--json", type=Path)
     args = p.parse_args(arguments)
     try:
         table, slices = evaluate(
-            args.weights, args.pairs, args.photos, args.count, args.strength, args.seed
-        )
+            args.weights, args.pairs, args.photos, args.count, args.strength, args.seed,
+            painter=args.unet,
+        )  # fmt: skip
     except (FileNotFoundError, ValueError, system.WeightsError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
