@@ -78,13 +78,6 @@ def page(url: str, rail: Rail) -> Iterator[TestClient]:
 
 
 @pytest.fixture
-def fake() -> Iterator[FakeTriton]:
-    with serve(FakeTriton()) as (fake, url):
-        fake.url = url  # type: ignore[attr-defined]
-        yield fake
-
-
-@pytest.fixture
 def rail(folder: Path) -> Rail:
     return Rail(folder)
 
