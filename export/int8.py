@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from onnxruntime.quantization.calibrate import CalibrationDataReader
 
-from export.precision import PRECISE, PrecisionError, quiet_modelopt
+from export.precision import PRECISE, PrecisionError, modelopt
 from tryon.contract import Model
 
 QUANTISED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
@@ -57,15 +57,7 @@ def to_int8(
     Raises:
         PrecisionError: nvidia-modelopt is not installed, or refuses the graph.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            from modelopt.onnx.quantization import quantize
-    except ImportError as error:
-        raise PrecisionError(
-            f"nvidia-modelopt is not installed ({error}): `make engines` installs it"
-        ) from None
-    quiet_modelopt()
+    quantization = modelopt("quantization")
     with (
         tempfile.TemporaryDirectory() as folder,
         warnings.catch_warnings(),
@@ -78,7 +70,7 @@ def to_int8(
         level = logging.root.level
         try:
             logging.root.setLevel(logging.ERROR)  # ONNX Runtime's words on each bias
-            quantize(
+            quantization.quantize(
                 str(own), "int8", calibration_data_reader=_Requests(model, sets),
                 calibration_eps=["cpu"], calibration_method=METHOD,
                 op_types_to_quantize=list(QUANTISED),

@@ -7,6 +7,7 @@ what loses the picture in half precision (places, grids, the composite) stays in
 
 from __future__ import annotations
 
+import importlib
 import logging
 import re
 import tempfile
@@ -14,6 +15,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -117,20 +119,12 @@ def to_half(model: Model, source: Path, inputs: Mapping[str, np.ndarray], out: P
                 f"{model.name}: {pattern!r} of PRECISE in export/precision.py fits no node of the "
                 "graph: name what there is, or take it out"
             )
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            from modelopt.onnx.autocast import convert_to_mixed_precision
-    except ImportError as error:
-        raise PrecisionError(
-            f"nvidia-modelopt is not installed ({error}): `make engines` installs it"
-        ) from None
-    quiet_modelopt()
+    autocast = modelopt("autocast")
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         calibration = Path(folder) / "calibration.npz"
         np.savez(calibration, **{t.name: inputs[t.name] for t in model.inputs})
-        half = convert_to_mixed_precision(
+        half = autocast.convert_to_mixed_precision(
             str(source), "fp16", keep_io_types=True, calibration_data=str(calibration),
             op_types_to_exclude=list(PRECISE_TYPES),
             nodes_to_exclude=[f"^{p}$" for p in PRECISE.get(model.name, ())],
@@ -138,11 +132,27 @@ def to_half(model: Model, source: Path, inputs: Mapping[str, np.ndarray], out: P
     onnx.save(half, str(out))
 
 
-def quiet_modelopt() -> None:
-    """Keeps nvidia-modelopt, once it is imported, from telling of every node: errors alone."""
+def modelopt(part: str) -> Any:
+    """A part of nvidia-modelopt's ONNX tools, kept from telling of every node: errors alone.
+
+    Args:
+        part: a module of `modelopt.onnx`.
+
+    Raises:
+        PrecisionError: it is not installed; names the command.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = importlib.import_module(f"modelopt.onnx.{part}")
+    except ImportError as error:
+        raise PrecisionError(
+            f"nvidia-modelopt is not installed ({error}): `make engines` installs it"
+        ) from None
     for name in list(logging.root.manager.loggerDict):
         if name.startswith("modelopt"):
             logging.getLogger(name).setLevel(logging.ERROR)
+    return found
 
 
 def differences(

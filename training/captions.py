@@ -33,20 +33,38 @@ _REQUESTS = (
 _NEUTRAL = (
     "a {k}", "this {k}", "the {k}", "buttoned", "in my size", "size L", "for summer",
     "for the office", "casual", "show me this {k}", "how does it look?", "a nice {k}, please",
-    "with short sleeves", "long sleeves", "as it is", "same colour",
+    "with short sleeves", "long sleeves", "as it is", "same colour", "buttoned up", "zipped up",
+    "closed", "my usual size", "true to size", "regular fit", "sleeves down", "for a party",
 )  # fmt: skip
 
-_TUCKED = ("tucked in", "worn tucked in", "with the hem tucked in", "tucked into the waistband")
-_UNTUCKED = ("untucked", "not tucked in", "worn untucked", "hanging out over the waistband")
-_ROLLED = ("sleeves rolled up", "with rolled-up sleeves", "with the sleeves rolled up")
+_TUCKED = (
+    "tucked in", "worn tucked in", "with the hem tucked in", "tucked into the waistband", "tucked",
+    "tuck it in", "tucked into the trousers", "please tuck it in",
+)  # fmt: skip
+_UNTUCKED = (
+    "untucked", "not tucked in", "worn untucked", "hanging out over the waistband", "untuck it",
+    "leave it untucked", "over the trousers", "hanging loose over the waist",
+)  # fmt: skip
+_ROLLED = (
+    "sleeves rolled up", "with rolled-up sleeves", "with the sleeves rolled up", "sleeves rolled",
+    "roll up the sleeves", "rolled sleeves", "with its cuffs rolled up", "sleeves pushed up",
+)  # fmt: skip
 _SIZED = {
-    -2: ("two sizes smaller", "2 sizes smaller", "very tight", "far too small"),
-    -1: ("one size smaller", "a size smaller", "1 size smaller", "a little tighter"),
-    1: ("one size larger", "a size larger", "1 size larger", "a little looser"),
-    2: ("two sizes larger", "2 sizes larger", "two sizes up", "oversized"),
-    3: ("three sizes larger", "3 sizes larger", "three sizes up", "far too big"),
-}
-_OPEN = ("open", "worn open", "open over my top", "unbuttoned", "not done up")
+    -2: ("two sizes smaller", "2 sizes smaller", "very tight", "far too small", "two sizes down",
+         "skin-tight", "much smaller"),
+    -1: ("one size smaller", "a size smaller", "1 size smaller", "a little tighter", "tight",
+         "one size down", "smaller", "a tighter fit"),
+    1: ("one size larger", "a size larger", "1 size larger", "a little looser", "loose",
+        "one size up", "larger", "bigger", "a looser fit"),
+    2: ("two sizes larger", "2 sizes larger", "two sizes up", "oversized", "two sizes bigger",
+        "baggy", "much larger"),
+    3: ("three sizes larger", "3 sizes larger", "three sizes up", "far too big", "very baggy",
+        "three sizes bigger", "huge"),
+}  # fmt: skip
+_OPEN = (
+    "open", "worn open", "open over my top", "unbuttoned", "not done up", "unzipped",
+    "leave it open", "open at the front", "with the front open",
+)  # fmt: skip
 STYLINGS = (
     *_TUCKED, *_UNTUCKED, *_ROLLED, *_OPEN, *(w for words in _SIZED.values() for w in words)
 )  # fmt: skip
@@ -74,6 +92,32 @@ def styled(
     if tucked is not None:
         said.append(str(rng.choice(_TUCKED if tucked else _UNTUCKED)))
     return ", ".join(said)
+
+
+def styling_request(
+    attributes: Mapping[str, str], rng: np.random.Generator
+) -> tuple[str, dict[str, int]]:
+    """A sentence that may say how a garment is worn, and what it says: a value of each of
+    `contract.STYLING`."""
+    chance = rng.random(4)
+    how = {
+        "size": int(rng.choice([-2, -1, 1, 2, 3])) if chance[0] < 0.4 else 0,
+        "rolled": int(chance[1] < 0.25),
+        "open": int(chance[2] < 0.2),
+        "tucked": int(rng.choice([-1, 1])) if chance[3] < 0.4 else 0,
+    }
+    start = rng.random()
+    about = "" if start < 0.3 else sample_caption(attributes, rng)
+    if start > 0.65:
+        about = recolour_request(attributes, rng)[0]
+    said = styled(
+        "", rng, {-1: False, 0: None, 1: True}[how["tucked"]], how["size"], bool(how["rolled"]),
+        bool(how["open"]),
+    )  # fmt: skip
+    parts = [part for part in (about, *said.split(", ")) if part]
+    if rng.random() < 0.3:
+        parts = [str(part) for part in rng.permutation(np.array(parts))]
+    return str(rng.choice((", ", ", ", " and ", " "))).join(parts) or "as it is", how
 
 
 def recolour_request(

@@ -103,7 +103,7 @@ class Sums:
 
 
 def answers(nets: Networks, view: Tensor, pose: dict[str, Tensor], shop: Tensor, z_text: Tensor,
-            condition: Tensor) -> dict[str, Tensor]:  # fmt: skip
+            condition: Tensor, styling: Tensor) -> dict[str, Tensor]:  # fmt: skip
     """All that a composite is made of, and what leads there.
 
     Those named in `_LOGITS` are logits; the others are in a range of about 1.
@@ -111,7 +111,7 @@ def answers(nets: Networks, view: Tensor, pose: dict[str, Tensor], shop: Tensor,
     garment = nets.image_encoder.encode(shop, condition)
     z = nets.generator.fusion(garment["z_image"], z_text, condition)
     strength, colour = nets.generator.fusion.recolour(garment["z_image"], z_text, condition)
-    out = nets.generator.predict(view, pose, garment, z, condition, shop)
+    out = nets.generator.predict(view, pose, garment, z, condition, styling, shop)
     return {
         "garment_landmarks": garment["landmarks"],
         "garment_visible": garment["visible_share"],
@@ -204,6 +204,7 @@ def meetings(
             "shop": images(shop),
             "condition": condition_of(category, has_text),
             "caption": caption,
+            "styling": batch["styling"],
         }
 
 
@@ -218,8 +219,9 @@ def lesson(
     with torch.no_grad():
         pose = theirs.pose.features(met["person"])
         z_text = theirs.text_encoder.project(theirs.sentences(met["caption"])).float()
-        right = answers(theirs, met["person"], pose, met["shop"], z_text, met["condition"])
-    own = answers(ours, met["person"], pose, met["shop"], z_text, met["condition"])
+        given = (met["person"], pose, met["shop"], z_text, met["condition"], met["styling"])
+        right = answers(theirs, *given)
+    own = answers(ours, *given)
     terms, apart = differences(own, right), sums_apart(*sums)
     total = torch.stack([SHARES[name] * term for name, term in terms.items()]).sum()
     return {**terms, **apart, "total": total + torch.stack(list(apart.values())).sum()}

@@ -1,4 +1,4 @@
-"""Figures on the rendered test split, beside a pasted garment and the unchanged person.
+"""Figures on the rendered test split, beside a pasted garment, the unchanged person and a U-Net.
 
     python -m training.evaluate --pairs .cache/pairs --photos DIR --count 200
     python -m training.evaluate --pairs .cache/pairs --weights runs/first --json out/evaluate.json
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from training import baselines
+from training import baselines, unet
 from training.captions import Vocabulary
 from training.data.compose import Options
 from training.dataset import Pairs, loader, scene_files
@@ -46,16 +46,17 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
 
 def evaluate(
     weights: Path | None, pairs: Path, photos: Path | None, count: int, strength: float, seed: int,
-    split: str = "test",
+    split: str = "test", painter: Path | None = None,
 ) -> tuple[dict[str, dict[str, float]], dict[str, dict[str, float]]]:  # fmt: skip
     """Means over `count` pairs of a split.
 
     Returns:
         method -> figure -> value; and slice (`training.slices`) -> figure -> value of ours, and
-        "pairs", how many are in it. Methods: "ours", "spline" (`baselines.paste` by our landmarks)
-        and "unchanged" (the person's photo as it was). Names say what a figure is and in which
-        unit.
+        "pairs", how many are in it. Methods: "ours", "spline" (`baselines.paste` by our landmarks),
+        "unchanged" (the person's photo as it was) and, where `painter` names its weights, "u-net"
+        (`training.unet`). Names say what a figure is and in which unit.
     """
+    plain = unet.load(painter) if painter else None
     models = system.load_models(weights)
     nets = assemble(models, Vocabulary([]))
     batch_size = 8
@@ -74,6 +75,8 @@ def evaluate(
                 result.out["landmarks"], result.out["garment_landmarks"], result.out["visible"],
             )  # fmt: skip
             methods = {"ours": result.picture, "spline": pasted, "unchanged": before}
+            if plain is not None:
+                methods["u-net"] = plain(before, images(batch["shop"]), batch["category"])
             found = {"ours": geometry(result, batch)}
             for method, picture in methods.items():
                 figures = picture_figures(picture, result.truth, before, batch, nets)
@@ -90,16 +93,27 @@ def evaluate(
                     if torch.isfinite(values[i]):
                         own_slice.setdefault(name, []).append(float(values[i]))
     counts = {part: float(len(figures["pairs"])) for part, figures in slices.items()}
-    return _means(rows), {
-        part: {**figures, "pairs": counts[part]} for part, figures in _means(slices).items()
+    return means_of(rows), {
+        part: {**figures, "pairs": counts[part]} for part, figures in means_of(slices).items()
     }
 
 
-def _means(rows: dict[str, dict[str, list[float]]]) -> dict[str, dict[str, float]]:
+def means_of(rows: dict[str, dict[str, list[float]]]) -> dict[str, dict[str, float]]:
+    """method or slice -> figure -> the mean of its values."""
     return {
         key: {name: float(np.mean(values)) for name, values in figures.items() if values}
         for key, figures in rows.items()
     }
+
+
+def method_table(table: dict[str, dict[str, float]]) -> str:
+    """The methods as text, side by side, a figure of ours a line."""
+    lines = [f"{'':26s}" + "".join(f"{method:>11s}" for method in table)]
+    for name in table["ours"]:
+        cells = (f"{figures[name]:11.3f}" if name in figures else " " * 11
+                 for figures in table.values())  # fmt: skip
+        lines.append(f"{name:26s}" + "".join(cells).rstrip())
+    return "\n".join(lines)
 
 
 SHOWN = {
@@ -123,7 +137,7 @@ def slice_table(slices: dict[str, dict[str, float]]) -> str:
     return "\n".join(lines)
 
 
-def _mean(values: Tensor, region: Tensor, least: int = 1) -> Tensor:
+def region_mean(values: Tensor, region: Tensor, least: int = 1) -> Tensor:
     """Mean of (N, H, W) in a region of the same shape, (N,); NaN where it is under `least`."""
     area = region.sum((1, 2)).float()
     mean = (values * region).sum((1, 2)) / area.clamp(min=1)
@@ -137,13 +151,13 @@ def geometry(result: Result, batch: dict) -> dict[str, Tensor]:
     shown = out["garment"][:, 0] > 0.5
     figures = {
         "mask_iou": (shown & drawn).sum((1, 2)) / (shown | drawn).sum((1, 2)).clamp(min=1),
-        "mask_undecided_share": _mean(
+        "mask_undecided_share": region_mean(
             ((out["garment"][:, 0] - 0.5).abs() < 0.35).float(),
             widened(drawn[:, None].float(), 8)[:, 0],
         ),
     }
     error = ((out["flow"] - batch["flow"]) * size[None, :, None, None]).square().sum(1).sqrt()
-    figures["flow_error_px"] = _mean(error, batch["valid"].float())
+    figures["flow_error_px"] = region_mean(error, batch["valid"].float())
     parse, truth = out["parse"].argmax(1), batch["parse_before"][:, ::2, ::2].long()
     for name in ("upper", "lower", "hair"):
         a, b = parse == PARSE.index(name), truth == PARSE.index(name)
@@ -177,12 +191,14 @@ def picture_figures(
     still = ahead & (batch["parse_before"].long() == parse) & ~old
     still &= widened(drawn[:, None].float(), 12)[:, 0] > 0
     return {
-        "psnr_changed_db": -10 * _mean(square, change).clamp(min=1e-6).log10(),
-        "ssim_garment": _mean(similar, drawn.float(), 200),
+        "psnr_changed_db": -10 * region_mean(square, change).clamp(min=1e-6).log10(),
+        "ssim_garment": region_mean(similar, drawn.float(), 200),
         "ssim_picture": similar.mean((1, 2)),
         "feature_distance": feature_distance(ours[1:], theirs[1:]),
-        "uncovered_error_levels": _mean(error, uncovered.float(), 100),
-        "in_front_error_levels": _mean((picture - before).abs().mean(1) * 255, still.float(), 50),
+        "uncovered_error_levels": region_mean(error, uncovered.float(), 100),
+        "in_front_error_levels": region_mean(
+            (picture - before).abs().mean(1) * 255, still.float(), 50
+        ),
     }
 
 
@@ -198,21 +214,19 @@ def main(arguments: list[str] | None = None) -> int:
     p.add_argument("--count", type=int, default=200)
     p.add_argument("--strength", type=float, default=1.0)
     p.add_argument("--seed", type=int, default=7)
+    p.add_argument("--unet", type=Path, help="weights of `training.unet`, to compare with")
     p.add_argument("--slices", action="store_true", help="also ours on each slice of the pairs")
     p.add_argument("--json", type=Path)
     args = p.parse_args(arguments)
     try:
         table, slices = evaluate(
-            args.weights, args.pairs, args.photos, args.count, args.strength, args.seed
-        )
+            args.weights, args.pairs, args.photos, args.count, args.strength, args.seed,
+            painter=args.unet,
+        )  # fmt: skip
     except (FileNotFoundError, ValueError, system.WeightsError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(f"{'':26s}" + "".join(f"{method:>11s}" for method in table))
-    for name in table["ours"]:
-        cells = (f"{figures[name]:11.3f}" if name in figures else " " * 11
-                 for figures in table.values())  # fmt: skip
-        print(f"{name:26s}" + "".join(cells).rstrip())
+    print(method_table(table))
     if args.slices:
         print("\n" + slice_table(slices))
     write_json(args.json, {**table, "slices": slices})

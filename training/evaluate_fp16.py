@@ -196,7 +196,7 @@ def main(arguments: list[str] | None = None) -> int:
         numbers = tqdm(range(args.first, args.first + args.count), desc="pairs")
         found = measure(args.repository, ((i, pairs[i]) for i in numbers), nets,
                         Tokenizer(asset_path("minilm")))  # fmt: skip
-    except (FileNotFoundError, AssetError, system.WeightsError) as error:
+    except (FileNotFoundError, ValueError, AssetError, system.WeightsError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(table(found))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import cast
 
 import numpy as np
@@ -24,6 +26,15 @@ def predictions(
     Raises:
         tryon.errors.RequestError: the photo can't be tried on.
     """
+    with listening(pipeline) as seen:
+        tensors = pipeline(photo, None, "a t-shirt", category).tensors
+    return seen, tensors
+
+
+@contextmanager
+def listening(pipeline: TryOnPipeline) -> Iterator[dict[str, Tensor]]:
+    """What the generator predicts in the try-ons within, the last one's maps; it is left as it
+    was."""
     seen: dict[str, Tensor] = {}
     generator = cast(Generator, pipeline.models["generator"])
     predict = generator.predict
@@ -35,7 +46,6 @@ def predictions(
 
     generator.predict = listen  # type: ignore[method-assign]
     try:
-        tensors = pipeline(photo, None, "a t-shirt", category).tensors
+        yield seen
     finally:
         del generator.predict
-    return seen, tensors

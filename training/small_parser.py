@@ -26,9 +26,9 @@ from training.data.compose import MARGIN, Options
 from training.dataset import Pairs, loader, scene_files
 from training.figures import show, write_json
 from training.parse_photos import compare
+from training.unet import UNet
 from tryon.assets import AssetError
 from tryon.contract import NET_WIDTH, PARSE
-from tryon.models.blocks import Conv, Residual
 from tryon.models.system import WeightsError
 from tryon.pipeline import TryOnPipeline
 
@@ -38,28 +38,16 @@ RATE = 3e-3
 
 
 class SmallParser(nn.Module):
-    """A U-Net of half a million weights: the view at 1/2 to 1/16 of its size, and back to 1/2."""
+    """A U-Net of half a million weights that parses."""
 
     def __init__(self) -> None:
         super().__init__()
-        sizes = zip((3, *WIDTHS), WIDTHS, strict=False)
-        self.down = nn.ModuleList(
-            nn.Sequential(Conv(a, b, stride=2), Residual(b, b // 2)) for a, b in sizes
-        )
-        back = list(zip(WIDTHS[::-1], WIDTHS[-2::-1], strict=False))
-        self.up = nn.ModuleList(nn.Sequential(Conv(a + b, b), Residual(b, b // 2)) for a, b in back)
-        self.classes = nn.Conv2d(WIDTHS[0], len(PARSE), 1)
+        self.net = UNet(3, len(PARSE), WIDTHS)
 
     def forward(self, view: Tensor) -> Tensor:
         """uint8 (N, 3, H, W) to logits (N, len(PARSE), H, W); H and W multiples of 16."""
-        x = view.float() / 127.5 - 1
-        maps = []
-        for down in self.down:
-            x = down(x)
-            maps.append(x)
-        for up, there in zip(self.up, maps[-2::-1], strict=True):
-            x = up(torch.cat([F.interpolate(x, scale_factor=2.0), there], 1))
-        return F.interpolate(self.classes(x), scale_factor=2.0, mode="bilinear")
+        logits: Tensor = self.net(view.float() / 127.5 - 1)
+        return F.interpolate(logits, scale_factor=2.0, mode="bilinear")
 
 
 @dataclass(frozen=True)

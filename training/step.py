@@ -38,9 +38,9 @@ class Weights:
     visible: float = 0.3
     garment_mask: float = 1.0
     flow_parts: float = 0.02
-    flow_8: float = 0.02
-    flow_4: float = 0.03
-    flow: float = 0.05
+    flow_8: float = 0.04
+    flow_4: float = 0.05
+    flow: float = 0.1
     inside: float = 0.3
     mask: float = 3.0
     dice: float = 2.0
@@ -56,6 +56,7 @@ class Weights:
     contrastive: float = 0.2
     restyle: float = 1.0
     painter: float = 1.0
+    styling: float = 1.0
 
 
 def images(batch: Tensor) -> Tensor:
@@ -198,7 +199,7 @@ def run(
     told = told + torch.tensor([1.0, 1.0, 0.0])
     placed = (batch["landmarks"] * told, batch["shop_landmarks"] * told)
     out = nets.generator.predict(
-        seen.before, pose, seen.garment, z, seen.condition, seen.shop, placed,
+        seen.before, pose, seen.garment, z, seen.condition, batch["styling"], seen.shop, placed,
         places_only=phase == "places",
     )  # fmt: skip
     terms = place_terms(nets, batch, weights, seen, out)
@@ -351,6 +352,7 @@ def text_terms(nets: Networks, batch: dict, w: Weights, seen: Seen) -> dict[str,
         "contrastive": w.contrastive
         * losses.contrastive_loss(seen.garment["z_image"], own, has_caption),
         "painter": w.painter * painter_loss(nets, batch, own, seen.condition),
+        "styling": w.styling * styling_loss(nets, batch),
     }
 
 
@@ -375,6 +377,13 @@ def painter_loss(nets: Networks, batch: dict, z_text: Tensor, condition: Tensor)
     loss = loss + (asked["second"] - colours[:, 3:]).abs().mean()
     loss = loss + 0.3 * F.cross_entropy(asked["pattern"], batch["words_pattern"])
     return loss + 0.3 * F.cross_entropy(asked["shape"], batch["words_shape"])
+
+
+def styling_loss(nets: Networks, batch: dict) -> Tensor:
+    """Cross-entropy of what E^T reads of how the garment is to be worn."""
+    logits = nets.text_encoder.style_logits(nets.sentences(list(batch["how_words"])))
+    terms = [F.cross_entropy(own, batch["how"][:, i]) for i, own in enumerate(logits)]
+    return torch.stack(terms).sum()
 
 
 def caption_tokens(vocabulary: Vocabulary, captions: list[str]) -> Tensor:

@@ -68,8 +68,12 @@ def parser() -> argparse.ArgumentParser:
                    help="kinds of pairs to leave out")  # fmt: skip
     p.add_argument("--strength", type=float, default=1.0, help="of the randomisation, 0 to 1")
     p.add_argument("--save-every", type=int, default=200)
-    p.add_argument("--init", type=Path, help="folder of weights to begin from "
-                   "(fine-tuning); without it only the trunks are learned already")
+    p.add_argument(
+        "--init",
+        type=Path,
+        help="folder of weights to begin from "
+        "(fine-tuning); without it only the trunks are learned already",
+    )
     p.add_argument("--stop-after", type=float, default=0, help="stop after so many minutes")
     p.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     p.add_argument("--precision", choices=("auto", "bfloat16", "float32"), default="auto",
@@ -135,19 +139,20 @@ class Average:
         system.load_state(self.models, kept, "the learned weights")
 
 
-PRECISE = ("landmarks.weight", "landmarks.offset", "delta_", "part_logits")
-"""Heads whose outputs are places in 0..1: a step of Adam at the full rate moves them by pixels."""
+PRECISE = {"landmarks.weight": 0.1, "landmarks.offset": 0.1, "delta_": 0.3, "part_logits": 0.3}
+"""Heads whose outputs are places in 0..1, and their share of the learning rate: a step of Adam at
+the full rate moves them by pixels."""
 
 
 def groups(models: dict[str, nn.Module]) -> list[dict]:
     """The optimiser's parameter groups; `share` is their part of the learning rate."""
-    rest: list[nn.Parameter] = []
-    precise: list[nn.Parameter] = []
+    shares: dict[float, list[nn.Parameter]] = {}
     for module in models.values():
         for name, parameter in module.named_parameters():
             if parameter.requires_grad:
-                (precise if name.startswith(PRECISE) else rest).append(parameter)
-    return [{"params": rest, "share": 1.0}, {"params": precise, "share": 0.1}]
+                share = next((s for head, s in PRECISE.items() if name.startswith(head)), 1.0)
+                shares.setdefault(share, []).append(parameter)
+    return [{"params": own, "share": share} for share, own in shares.items()]
 
 
 def rate_at(step: int, total: int, peak: float) -> float:

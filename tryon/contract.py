@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-CONTRACT_VERSION = "4"
+CONTRACT_VERSION = "5"
 """Changed whenever a served tensor changes; the client refuses a server that answers another."""
 
 ENSEMBLE = "tryon"
@@ -42,6 +42,13 @@ OUTPUT_SIZES = ((256, 192), (512, 384), (1024, 768))
 CATEGORIES = ("upper", "lower", "dress")
 CONDITION = ("upper", "lower", "dress", "has_garment", "has_text")
 """What the `condition` vector holds, in this order, each 0 or 1."""
+
+STYLING: dict[str, tuple[int, ...]] = {
+    "size": (-2, -1, 0, 1, 2, 3), "rolled": (0, 1), "open": (0, 1), "tucked": (-1, 0, 1),
+}  # fmt: skip
+"""How a garment is worn, as words can ask for it, and the values of each: sizes larger than it is
+shown; sleeves rolled up; worn open over what was worn before; tucked in (1), hanging out (-1), or
+as the old one was (0). Without words all are 0."""
 
 # ---- what the networks predict -----------------------------------------------------------------
 LANDMARKS = (
@@ -139,6 +146,7 @@ _PATCH = (_t("patch", "uint8", -1, -1, 3), _t("patch_mask", "uint8", -1, -1),
           _t("patch_box", "int32", 4))  # fmt: skip
 _Z_TEXT = _t("z_text", "float32", EMBEDDING)
 _Z_IMAGE = _t("z_image", "float32", EMBEDDING)
+_STYLING = _t("styling", "float32", len(STYLING))
 _IDS = _t("input_ids", "int64", -1)
 _ATTENTION = _t("attention_mask", "int64", -1)
 _GARMENT_LANDMARKS = _t("garment_landmarks", "float32", len(LANDMARKS), 3)
@@ -150,7 +158,7 @@ _TRACK = (_t("track", "float32", 10), _t("elapsed", "float32", 1))
 _TRACKED = _t("tracked", "float32", 10)
 
 KEPT = (_CONDITION, _GARMENT_NET, _CANVAS, *_QUARTERS, _GARMENT_LANDMARKS, _GARMENT_MASK, _Z_IMAGE,
-        _Z_TEXT)  # fmt: skip
+        _Z_TEXT, _STYLING)  # fmt: skip
 """All that the generator needs of a garment and its words: what the wardrobe keeps of them."""
 
 MODELS: tuple[Model, ...] = (
@@ -193,9 +201,10 @@ MODELS: tuple[Model, ...] = (
     ),
     Model(
         "text_encoder", "onnx",
-        "E^T: BERT, pooled and projected to z_text; and the flat garment painted from the words, "
-        f"RGBA of {NET_HEIGHT}x{NET_WIDTH}, or 1x1 where it isn't needed.",
-        (_IDS, _ATTENTION, _CONDITION), (_Z_TEXT, _PAINTED),
+        "E^T: BERT, pooled and projected to z_text; the flat garment painted from the words, "
+        f"RGBA of {NET_HEIGHT}x{NET_WIDTH}, or 1x1 where it isn't needed; and `styling`, how the "
+        "words say that the garment is worn.",
+        (_IDS, _ATTENTION, _CONDITION), (_Z_TEXT, _PAINTED, _STYLING),
     ),
     Model(
         # Apart from `decode`, so that it runs while the person is looked for. It waits for the
@@ -220,8 +229,8 @@ MODELS: tuple[Model, ...] = (
         "patch of it, `patch_box` being x0, y0, x1, y1 in the window, outside which nothing "
         "changes. Where `patch_mask` is 0 the patch holds the window's own bytes.",
         (_WINDOW, _PLACEMENT, _VIEW, _t("landmarks", "float32", POSE_POINTS, 5), *_POSE_MAPS,
-         *_QUARTERS, _GARMENT_LANDMARKS, _GARMENT_MASK, _Z_IMAGE, _Z_TEXT, _CONDITION,
-         _GARMENT_NET, _CANVAS),
+         *_QUARTERS, _GARMENT_LANDMARKS, _GARMENT_MASK, _Z_IMAGE, _Z_TEXT, _STYLING,
+         _CONDITION, _GARMENT_NET, _CANVAS),
         (*_PATCH, _CONFIDENCE),
     ),
     Model(

@@ -13,7 +13,7 @@ from typing import NoReturn
 from PIL import Image
 
 from tryon_client import cli_trace, cli_wardrobe
-from tryon_client.client import DEFAULT_TIMEOUT, DEFAULT_URL, TryOnClient
+from tryon_client.client import DEFAULT_TIMEOUT, DEFAULT_URL, SIZES, TryOnClient
 from tryon_client.errors import InvalidRequest, TryOnError, one_line
 from tryon_client.wire import CATEGORIES
 
@@ -73,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     video.add_argument("--at-once", type=int, default=2, metavar="N",
                        help="frames with the server at the same time; default: 2")  # fmt: skip
     cli_trace.add_command(commands, _add_wish, _check_target, write_whole, formatter_class=layout)
-    cli_wardrobe.add_commands(commands, _add_server, formatter_class=layout)
+    cli_wardrobe.add_commands(commands, _add_size, _add_server, formatter_class=layout)
     return parser
 
 
@@ -82,7 +82,14 @@ def _add_wish(command: argparse.ArgumentParser) -> None:
     command.add_argument("--garment", metavar="FILE", help="a photo of a garment")
     command.add_argument("--prompt", metavar="TEXT", help="words for the garment, or to style it")
     command.add_argument("--category", choices=CATEGORIES, default="upper", help="default: upper")
+    _add_size(command)
     _add_server(command)
+
+
+def _add_size(command: argparse.ArgumentParser) -> None:
+    """In which size to wear it."""
+    command.add_argument("--size", type=int, default=0, metavar="N", choices=(0, *SIZES),
+                         help="sizes larger than it is shown, -2 to 3; default: 0")  # fmt: skip
 
 
 def _add_server(command: argparse.ArgumentParser) -> None:
@@ -141,7 +148,7 @@ def _try(options: argparse.Namespace) -> None:
         raise InvalidRequest(f"--mask: {options.mask!r} must end in .png, so that no value changes")
     with TryOnClient(options.url, options.timeout) as client:
         result = client.try_on(
-            options.person, options.garment, options.prompt, options.category,
+            options.person, options.garment, options.prompt, options.category, options.size,
             stages=options.stages,
         )  # fmt: skip
     pictures = [(out, result.image)]
@@ -178,7 +185,7 @@ def _video(options: argparse.Namespace) -> None:
 
             report = try_on_video(
                 client, options.source, options.out, options.garment, options.prompt,
-                options.category, at_once=options.at_once, progress=progress,
+                options.category, options.size, at_once=options.at_once, progress=progress,
             )  # fmt: skip
     kept = report.frames - report.dressed
     print(

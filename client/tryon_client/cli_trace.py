@@ -64,7 +64,7 @@ def frames_of(source: str) -> Iterator[np.ndarray]:
 
 def _trace(options: argparse.Namespace, check_target: Any, write: Any) -> None:
     out = check_target(options.out, "--out")
-    garment = Garment(options.garment, options.prompt, options.category)
+    garment = Garment(options.garment, options.prompt, options.category, options.size)
     frames = frames_of(options.source)
     with TracingClient(options.url, options.timeout) as client:
         traced = trace(client, frames, [garment], options.frames)

@@ -32,13 +32,14 @@ MISSING = "a folder's progress needs tqdm: pip install \"tryon-client[wardrobe]\
 
 
 def add_commands(
-    commands: Any, add_server: Callable[[argparse.ArgumentParser], None], **layout: Any
-) -> None:
+    commands: Any, add_size: Callable[[argparse.ArgumentParser], None],
+    add_server: Callable[[argparse.ArgumentParser], None], **layout: Any,
+) -> None:  # fmt: skip
     """Adds `wardrobe` and its three commands.
 
     Args:
         commands: of `argparse.ArgumentParser.add_subparsers`.
-        add_server: adds --url and --timeout.
+        add_size: adds --size; add_server: adds --url and --timeout.
         layout: further arguments of `add_parser`.
     """
     group = commands.add_parser(
@@ -51,6 +52,7 @@ def add_commands(
     add.add_argument("sources", nargs="*", metavar="PATH", help="photos of garments, or folders")
     add.add_argument("--prompt", metavar="TEXT", help="words that style them, or one without photo")
     add.add_argument("--category", choices=CATEGORIES, default="upper", help="default: upper")
+    add_size(add)
     add.add_argument("--frame-size", type=_size, default=FRAME_SIZE, metavar="HxW",
                      help="of the frames to come; default: {}x{}".format(*FRAME_SIZE))  # fmt: skip
     listing = parts.add_parser("list", help="what is kept, the newest first", **layout)
@@ -93,7 +95,7 @@ def _add(options: argparse.Namespace) -> None:
         wardrobe = Wardrobe(client)
         for source in sources:
             try:
-                garment = Garment(source, options.prompt, options.category)
+                garment = Garment(source, options.prompt, options.category, options.size)
                 name = wardrobe.add(garment, options.frame_size)
             except _OF_THE_SERVER:
                 raise

@@ -64,23 +64,32 @@ def read_person(person: Picture) -> Job:
 
 
 def _prepare(
-    person: Picture, garment: Picture | None, prompt: str | None, category: str
+    person: Picture, garment: Picture | None, prompt: str | None, category: str, size: int
 ) -> tuple[Job, Any]:
     """Checks the arguments, decodes the pictures and builds the message."""
-    words = check_wish(garment, prompt, category)
+    words = check_wish(garment, prompt, category, size)
     job = read_person(person)
     cloth = None if garment is None else shrink(load_garment(garment), "garment")
     return job, wire.infer_request(job.small, cloth, words, category)
 
 
-def check_wish(garment: Picture | None, prompt: str | None, category: str) -> str:
+SIZES = {-2: "two sizes smaller", -1: "one size smaller", 1: "one size larger",
+         2: "two sizes larger", 3: "three sizes larger"}  # fmt: skip
+"""A size as the server is asked for it."""
+
+
+def check_wish(garment: Picture | None, prompt: str | None, category: str, size: int = 0) -> str:
     """The prompt as it is sent. Raises InvalidRequest, PromptTooLong or NothingToWear."""
     if category not in wire.CATEGORIES:
         raise InvalidRequest(f"category {category!r}: choose one of {', '.join(wire.CATEGORIES)}")
     words = _check_prompt(prompt)
     if garment is None and not words:
         raise NothingToWear("nothing to wear: give a garment, a prompt, or both")
-    return words
+    if isinstance(size, bool) or size not in (0, *SIZES):
+        raise InvalidRequest(
+            f"size {size!r}: give a whole number from {min(SIZES)} to {max(SIZES)}"
+        )
+    return _check_prompt(", ".join(filter(None, (words, SIZES.get(size)))))
 
 
 def _check_prompt(prompt: str | None) -> str:
@@ -190,6 +199,7 @@ class TryOnClient:
         garment: Picture | None = None,
         prompt: str | None = None,
         category: str = "upper",
+        size: int = 0,
         *,
         timeout: float | None = None,
         stages: bool = False,
@@ -205,6 +215,7 @@ class TryOnClient:
             garment: a picture of a garment; its plain or transparent background is removed.
             prompt: words that style the garment, or describe one where no garment is given.
             category: "upper", "lower" or "dress".
+            size: sizes larger than it is shown, -2 to 3; sent in words behind the prompt.
             timeout: seconds for this call instead of the client's.
             stages: also ask the server what each of its steps took. The server keeps sums, not
                 single calls: with other clients at work these are means over their calls too.
@@ -213,7 +224,7 @@ class TryOnClient:
             TryOnError: one of its subclasses, with a one-line text.
         """
         watch = Stopwatch()
-        job, message = _prepare(person, garment, prompt, category)
+        job, message = _prepare(person, garment, prompt, category, size)
         watch.lap("prepare")
         deadline = Deadline(self.timeout if timeout is None else timeout, self.url)
         self._check_version(deadline)
@@ -304,13 +315,14 @@ class AsyncTryOnClient:
         garment: Picture | None = None,
         prompt: str | None = None,
         category: str = "upper",
+        size: int = 0,
         *,
         timeout: float | None = None,
         stages: bool = False,
     ) -> TryOnResult:
         """The person in the garment; arguments, answer and errors as in `TryOnClient.try_on`."""
         watch = Stopwatch()
-        job, message = await asyncio.to_thread(_prepare, person, garment, prompt, category)
+        job, message = await asyncio.to_thread(_prepare, person, garment, prompt, category, size)
         watch.lap("prepare")
         deadline = Deadline(self.timeout if timeout is None else timeout, self.url)
         await self._check_version(deadline)

@@ -143,8 +143,8 @@ class LiveSession:
 
     Args:
         client: the server; it may be shared.
-        garment, prompt, category: as for `TryOnClient.try_on`; `wear` changes them.
-        layers: garments in the order in which they are put on, instead of those three.
+        garment, prompt, category, size: as for `TryOnClient.try_on`; `wear` changes them.
+        layers: garments in the order in which they are put on, instead of those four.
         deadline: seconds from a frame's capture after which its answer is of no use.
         most_at_once: frames with the server at the same time, at most.
         same_within: levels of brightness (0..255) by which no part of a frame may differ from a
@@ -155,8 +155,8 @@ class LiveSession:
 
     def __init__(
         self, client: TryOnClient, garment: Picture | None = None, prompt: str | None = None,
-        category: str = "upper", *, layers: Sequence[Garment] = (), deadline: float = 1.0,
-        most_at_once: int = 2, same_within: float = SAME_WITHIN,
+        category: str = "upper", size: int = 0, *, layers: Sequence[Garment] = (),
+        deadline: float = 1.0, most_at_once: int = 2, same_within: float = SAME_WITHIN,
         on_frame: Callable[[FrameWay], None] | None = None,
     ) -> None:  # fmt: skip
         if not 0 < deadline < math.inf:
@@ -171,7 +171,7 @@ class LiveSession:
         self._encoding = threading.Lock()
         self._state = _State()
         self._change = threading.Condition()
-        self.wear(garment, prompt, category, layers=layers)
+        self.wear(garment, prompt, category, size, layers=layers)
         self._threads = [
             threading.Thread(target=self._work, name=f"tryon-live-{k}", daemon=True)
             for k in range(most_at_once)
@@ -181,18 +181,18 @@ class LiveSession:
 
     def wear(
         self, garment: Picture | None = None, prompt: str | None = None, category: str = "upper",
-        *, layers: Sequence[Garment] = (),
+        size: int = 0, *, layers: Sequence[Garment] = (),
     ) -> None:  # fmt: skip
         """What to wear from the next frame on; raises as `TryOnClient.try_on` does.
 
         Args:
-            garment, prompt, category: of one garment.
+            garment, prompt, category, size: of one garment.
             layers: several, in the order in which they are put on, instead. A `Garment` that was
                 worn before needs no encoding again.
         """
         if layers and (garment is not None or prompt):
             raise InvalidRequest("layers: give them alone, without garment and prompt")
-        wish = tuple(layers) if layers else (Garment(garment, prompt, category),)
+        wish = tuple(layers) if layers else (Garment(garment, prompt, category, size),)
         with self._change:
             self._state.wish = wish
 

@@ -59,6 +59,7 @@ def try_on_video(
     garment: Picture | None = None,
     prompt: str | None = None,
     category: str = "upper",
+    size: int = 0,
     *,
     at_once: int = 2,
     progress: Callable[[int, int | None], None] | None = None,
@@ -72,7 +73,7 @@ def try_on_video(
         client: the server.
         source: a video file that FFmpeg can read.
         out: ends in .mp4, .mov or .mkv; written whole or not at all.
-        garment, prompt, category: as for `TryOnClient.try_on`.
+        garment, prompt, category, size: as for `TryOnClient.try_on`.
         at_once: frames that are with the server at the same time.
         progress: called with the frames done so far and, where the file tells, of how many.
 
@@ -91,7 +92,7 @@ def try_on_video(
         raise InvalidRequest(f"{str(out)!r} is a folder")
     if out.exists() and out.samefile(source):
         raise InvalidRequest(f"{str(out)!r} is the video itself: write to another file")
-    words = check_wish(garment, prompt, category)
+    words = check_wish(garment, prompt, category, size)
     cloth = None if garment is None else shrink(load_garment(garment), "garment")
     parts = out.with_name(f".{out.stem}.parts")
     try:

@@ -38,21 +38,22 @@ class Garment:
     """A garment, words, or both, to be worn again and again.
 
     Args:
-        picture, prompt, category: as for `TryOnClient.try_on`.
+        picture, prompt, category, size: as for `TryOnClient.try_on`.
 
     Raises:
         TryOnError: as `TryOnClient.try_on` does.
 
     Attributes:
         pixels: uint8 (H, W, 3 or 4), or None for words alone.
-        prompt: "" for none.
+        prompt: with the size in words; "" for none.
         category: "upper", "lower" or "dress".
     """
 
     def __init__(
-        self, picture: Picture | None = None, prompt: str | None = None, category: str = "upper"
-    ) -> None:
-        self.prompt = check_wish(picture, prompt, category)
+        self, picture: Picture | None = None, prompt: str | None = None, category: str = "upper",
+        size: int = 0,
+    ) -> None:  # fmt: skip
+        self.prompt = check_wish(picture, prompt, category, size)
         self.category = category
         self.pixels = None if picture is None else shrink(load_garment(picture), "garment")
 

@@ -17,7 +17,7 @@ from tryon_client.errors import InvalidRequest, TryOnError, WrongModelVersion
 
 MODEL = "tryon"
 ADD_MODEL, LIVE_MODEL, WARDROBE_MODEL = "wardrobe_add", "tryon_live", "wardrobe"
-CONTRACT_VERSION = "4"
+CONTRACT_VERSION = "5"
 """The version of the contract that this client speaks."""
 CATEGORIES = ("upper", "lower", "dress")
 MAX_PROMPT_CHARACTERS = 512

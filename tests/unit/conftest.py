@@ -1,10 +1,12 @@
-"""What tests of training share: a few rendered scenes."""
+"""What tests share: a few rendered scenes, and a server that is none."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fake_triton import FakeTriton, serve
 
 from training.data.shards import Scene, load_scene, save_scene, scene_path
 
@@ -25,3 +27,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def scenes(folder: Path) -> list[Scene]:
     return [load_scene(path) for path in sorted(folder.glob("*.npz"))]
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeTriton]:
+    """A server that answers as Triton does, at `fake.url`."""
+    with serve(FakeTriton()) as (fake, url):
+        fake.url = url  # type: ignore[attr-defined]
+        yield fake

@@ -33,6 +33,15 @@ def test_share_of_true_flow_falls_with_validity(scenes: list[Scene]) -> None:
     assert {check.valid_share(none, k) for k in range(len(scene.worn_outfit))} <= {0.0, None}
 
 
+def test_depth_is_right_and_a_wrong_one_is_seen(scenes: list[Scene]) -> None:
+    shares = [check.ordered_share(scene) for scene in scenes]
+    assert any(shares) and all(share is None or share > 0.97 for share in shares)
+    for scene, share in zip(scenes, shares, strict=True):
+        if share is not None and scene.depth is not None:
+            wrong = check.ordered_share(replace(scene, depth=scene.depth.max() - scene.depth))
+            assert wrong is not None and wrong < 0.5
+
+
 def test_command_prints_and_writes_the_figures(folder: Path, tmp_path: Path, capsys) -> None:
     out = tmp_path / "figures.json"
     assert check.main(["--pairs", str(folder), "--count", "2", "--json", str(out)]) == 0
@@ -54,7 +63,7 @@ def test_what_cannot_be_counted_is_left_out(scenes: list[Scene]) -> None:
             return {"pose_score": torch.zeros(3, 1)}
 
     none = replace(scenes[0], worn_valid=np.zeros_like(scenes[0].worn_valid))
-    none = replace(none, garment_shop_worn=np.ones_like(none.garment_shop_worn))
+    none = replace(none, garment_shop_worn=np.ones_like(none.garment_shop_worn), depth=None)
     made = check.figures([none], Nobody())  # type: ignore[arg-type]
     assert list(made) == ["worn garments", "pose score over 0.9, share of pictures"]
 
@@ -64,7 +73,7 @@ def test_an_empty_folder_names_the_command(tmp_path: Path, capsys) -> None:
     assert "make pairs" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("wanted", ["valid flow", "chroma", "pose score"])
+@pytest.mark.parametrize("wanted", ["valid flow", "chroma", "pose score", "depth"])
 def test_figures_are_named(scenes: list[Scene], wanted: str) -> None:
     class Sure:
         def features(self, images: object) -> dict[str, object]:

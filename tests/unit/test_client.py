@@ -120,6 +120,14 @@ def test_round_trip(client, fake):
         result.confidence = 1.0
 
 
+def test_a_size_goes_out_in_words(client, fake):
+    for size, prompt, sent in [
+        (2, None, "two sizes larger"), (-1, " in red ", "in red, one size smaller"), (0, "a", "a"),
+    ]:  # fmt: skip
+        client.try_on(RGB, RGB, prompt, size=size)
+        assert fake.requests[-1].prompt == sent
+
+
 def test_no_garment_and_no_prompt_on_the_wire(client, fake):
     client.try_on(noise(64, 64), prompt="a red t-shirt")
     assert fake.requests[-1].garment.shape == (1, 1, 1, 1) and fake.requests[-1].garment.max() == 0
@@ -386,6 +394,12 @@ def test_refused_before_sending(client, fake, source, error, text, which):
         ({"prompt": "\ud800"}, errors.InvalidRequest),
         ({"prompt": "red", "category": "hat"}, errors.InvalidRequest),
         ({"prompt": "red", "category": None}, errors.InvalidRequest),
+        ({"prompt": "red", "size": 4}, errors.InvalidRequest),
+        ({"prompt": "red", "size": -3}, errors.InvalidRequest),
+        ({"prompt": "red", "size": 1.5}, errors.InvalidRequest),
+        ({"prompt": "red", "size": True}, errors.InvalidRequest),
+        ({"prompt": "r" * 500, "size": 2}, errors.PromptTooLong),
+        ({"size": 2}, errors.NothingToWear),
         ({"prompt": "red", "timeout": 0}, errors.InvalidRequest),
         ({"prompt": "red", "timeout": float("nan")}, errors.InvalidRequest),
         ({"prompt": "red", "timeout": "5"}, errors.InvalidRequest),
@@ -559,6 +573,8 @@ def test_command_line(running, fake, folder, capsys):
     printed = capsys.readouterr().out
     assert "out.png: 90x70, confidence 0.75" in printed and "server.decode" in printed
     assert fake.requests[-1].prompt == "red stripes"
+    assert cli.main([*arguments, "--size", "-2"]) == 0
+    assert fake.requests[-1].prompt == "red stripes, two sizes smaller"
 
 
 @pytest.mark.parametrize(
@@ -566,6 +582,7 @@ def test_command_line(running, fake, folder, capsys):
     [
         {"--person": "none.jpg"},
         {"--category": "hat"},
+        {"--size": "4"},
         {"--timeout": "x"},
         {"--timeout": "-1"},
         {"--url": "nowhere"},

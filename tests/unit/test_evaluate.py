@@ -44,7 +44,7 @@ def test_means_leave_out_pairs_without_the_region() -> None:
     values = torch.ones(2, 4, 4)
     region = torch.zeros(2, 4, 4)
     region[0, :2] = 1
-    mean = evaluate._mean(values, region)
+    mean = evaluate.region_mean(values, region)
     assert mean[0] == 1 and mean[1].isnan()
 
 

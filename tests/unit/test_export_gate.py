@@ -263,11 +263,11 @@ def test_edge_cases_reach_every_network():
 
 
 def test_groups_are_modules_and_the_networks_own(monkeypatch, source):
-    monkeypatch.setattr(contract, "MODELS", (*MODELS, TOY))
+    monkeypatch.setattr(contract, "SERVED", (*MODELS, TOY))
     found = groups("toy", onnx.load(str(source)))
     assert set(found) == {"fine", OWN} and NODE in found["fine"]
     sized = Model("toy", "onnx", "", (Tensor("window", "float32", (3, 16, 16)),), TOY.outputs)
-    monkeypatch.setattr(contract, "MODELS", (*MODELS, sized))
+    monkeypatch.setattr(contract, "SERVED", (*MODELS, sized))
     graph = onnx.load(str(source))
     graph.graph.node[-1].input[0] = "window"
     assert set(groups("toy", graph)) == {"fine", OWN, COMPOSITE}

@@ -18,13 +18,6 @@ SIZE = (64, 72, 3)
 
 
 @pytest.fixture
-def fake() -> Iterator[FakeTriton]:
-    with serve(FakeTriton()) as (fake, url):
-        fake.url = url  # type: ignore[attr-defined]
-        yield fake
-
-
-@pytest.fixture
 def client(fake) -> Iterator[TryOnClient]:
     with TryOnClient(fake.url) as client:
         yield client

@@ -79,13 +79,6 @@ def page(url: str, rail: Rail) -> Iterator[TestClient]:
 
 
 @pytest.fixture
-def fake() -> Iterator[FakeTriton]:
-    with serve(FakeTriton()) as (fake, url):
-        fake.url = url  # type: ignore[attr-defined]
-        yield fake
-
-
-@pytest.fixture
 def rail(folder: Path) -> Rail:
     return Rail(folder)
 
@@ -608,7 +601,8 @@ def test_make_mirror_uses_the_server_that_is_there_and_ends(fake, folder, empty)
             assert said[0] == f"dressed by the server that runs on {fake.url}\n"
             assert re.fullmatch(r"mirror: http://localhost:\d+\n", said[1])
             running.send_signal(signal.SIGINT)  # at once: it is said when it is there
-            assert "stopping" in running.communicate(timeout=PATIENCE)[0]
+            rest = running.communicate(timeout=PATIENCE)[0]
+            assert "stopping" in rest, f"ended with {running.returncode}, said {rest!r}"
         finally:
             running.kill()
     assert running.returncode == 0

@@ -41,6 +41,26 @@ def request_of(request: pytest.FixtureRequest, pipeline: TryOnPipeline) -> TryOn
     return pipeline(SAMPLE.person, garment, "a red striped t-shirt", "upper")
 
 
+WISHES = {
+    "": [0, 0, 0, 0], "in dark green": [0, 0, 0, 0], "a red striped t-shirt": [0, 0, 0, 0],
+    "show me this one": [0, 0, 0, 0], "tucked in": [0, 0, 0, 1], "worn untucked": [0, 0, 0, -1],
+    "sleeves rolled up": [0, 1, 0, 0], "worn open": [0, 0, 1, 0],
+    "two sizes larger": [2, 0, 0, 0], "three sizes larger": [3, 0, 0, 0],
+    "one size larger": [1, 0, 0, 0], "one size smaller": [-1, 0, 0, 0],
+    "two sizes smaller": [-2, 0, 0, 0], "in red, two sizes larger": [2, 0, 0, 0],
+    "two sizes larger, tucked in": [2, 0, 0, 1], "a blue shirt, sleeves rolled up": [0, 1, 0, 0],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("words", WISHES)
+def test_words_say_how_a_garment_is_worn(pipeline: TryOnPipeline, words: str) -> None:
+    ids, seen = pipeline.tokenizer(words)
+    condition = np.array([1, 0, 0, 1, bool(words)], np.float32)
+    tensors = {"input_ids": ids, "attention_mask": seen, "condition": condition}
+    batch = {name: value[None] for name, value in tensors.items()}
+    assert pipeline.network("text_encoder", batch)["styling"][0].tolist() == WISHES[words]
+
+
 def answers(pipeline: TryOnPipeline, name: str, tensors: dict[str, np.ndarray]) -> dict:
     return laid(pipeline.network(name, tensors), tensors)
 

@@ -12,13 +12,14 @@ import pytest
 
 from training.data import shop_render, wardrobe
 from training.data.carried import Carried
+from training.data.check import ordered_share
 from training.data.compose import Options, compose
 from training.data.garments import Cut
 from training.data.outfits import outfit_of, pairs_of
 from training.data.preview import strip, warp
 from training.data.renderer import INNER
 from training.data.scene import make_scene
-from training.data.shards import Scene, load_scene, save_scene, scene_from
+from training.data.shards import DEPTH_STEPS, Scene, load_scene, save_scene, scene_from
 from training.data.studio import Item
 from training.data.styling import Styling
 from tryon.contract import LANDMARKS, NET_HEIGHT, NET_WIDTH, PARSE
@@ -73,6 +74,7 @@ def test_shapes_and_types(scene: Scene) -> None:
         "alpha": ((o, 256, 256), np.uint8),
         "parse": ((o, 256, 256), np.uint8),
         "joints": ((33, 2), np.float32),
+        "depth": ((o, 256, 256), np.uint16),
         "worn_flow": ((w, 256, 256, 2), np.float16),
         "worn_valid": ((w, 256, 256), np.uint8),
         "worn_landmarks": ((w, 23, 3), np.float32),
@@ -196,6 +198,29 @@ def test_hands_are_in_front_of_what_they_lie_on(scene: Scene) -> None:
                 assert not (scene.worn_valid[k, y - 1 : y + 2, x - 1 : x + 2] > 0)[near].any()
     if scene.meta["arms"] in ("crossed", "bent"):
         assert seen, "a hand is seen"
+
+
+def test_depth_tells_what_stands_in_front(scene: Scene) -> None:
+    depth = scene.depth.astype(float) / DEPTH_STEPS
+    assert ((depth > 0) == (scene.parse > 0)).all()
+    assert depth[depth > 0].min() > 1 and depth.max() < 6.5, "metres"
+    share = ordered_share(scene)
+    assert share is None or share > 0.97, "what covers skin is in front of it"
+    swapped = dataclasses.replace(scene, depth=scene.depth[::-1])
+    assert share is None or ordered_share(swapped) < share - 0.2
+    arms = np.isin(scene.parse, [PARSE.index("arm_left"), PARSE.index("arm_right")])
+    nearer, hands = [], scene.joints[[19, 20]]
+    for outfit in range(len(depth)):
+        cloth = np.isin(scene.parse[outfit], [PARSE.index("upper"), PARSE.index("dress")])
+        for x, y in hands[((hands > 8) & (hands < 247)).all(1)].astype(int):
+            around = (slice(y - 8, y + 9), slice(x - 8, x + 9))
+            hand, beside = arms[outfit][around], cloth[around]
+            if hand.sum() > 20 and beside.sum() > 20 and scene.meta["arms"] in ("crossed", "bent"):
+                nearer.append(
+                    np.median(depth[outfit][around][hand])
+                    < np.median(depth[outfit][around][beside]) + 0.01
+                )
+    assert all(nearer), "hands lie on the garment"
 
 
 def test_attributes_name_what_is_there(scene: Scene) -> None:

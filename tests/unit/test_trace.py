@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_triton import FakeTriton, serve
+from fake_triton import FakeTriton
 from film import FRAMES, film
 from PIL import Image
 
@@ -24,11 +24,9 @@ STEPS = {e.name: [step.model for step in e.steps] for e in ENSEMBLES}
 
 
 @pytest.fixture
-def fake() -> Iterator[FakeTriton]:
-    with serve(FakeTriton()) as (fake, url):
-        fake.url = url  # type: ignore[attr-defined]
-        fake.delay = 0.05  # longer than the 40 ms that its statistics tell of
-        yield fake
+def fake(fake: FakeTriton) -> FakeTriton:
+    fake.delay = 0.05  # longer than the 40 ms that its statistics tell of
+    return fake
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import re
 import shutil
+from functools import lru_cache
 from pathlib import Path
 
 import cv2
@@ -24,6 +25,7 @@ from training.captions import (
     recolour_request,
     sample_caption,
     styled,
+    styling_request,
 )
 from training.data import compose as compose_module
 from training.data.compose import Options, compose
@@ -35,8 +37,17 @@ from training.data.styling import SIZES
 from training.dataset import SHARED, Pairs, loader, scene_files
 from training.journal import Journal
 from training.shapes import named
-from training.step import Weights, assemble, discriminator_loss, picture_terms, run, see, stopped
-from tryon.contract import CATEGORIES, LANDMARKS, NET_HEIGHT, NET_WIDTH, PARSE
+from training.step import (
+    Weights,
+    assemble,
+    discriminator_loss,
+    picture_terms,
+    run,
+    see,
+    stopped,
+    styling_loss,
+)
+from tryon.contract import CATEGORIES, LANDMARKS, NET_HEIGHT, NET_WIDTH, PARSE, STYLING
 from tryon.models import system
 from tryon.models.blocks import pixel_coordinates
 from tryon.models.shapes import SHAPES, shape_of
@@ -201,6 +212,7 @@ def test_words_say_how_a_top_is_worn_where_it_is_worn_another_way(
         assert (str(pair["caption"]) in _words(tucked=True)) == now
         assert pair["truth_caption"].rsplit(", ", 1)[-1] in _words(tucked=now)
         assert pair["restyle"].tolist() == [0, 0, 0, 0, 1]  # they ask for no colour
+        assert pair["styling"].tolist() == [0, 0, 0, 1 if now else -1]
     assert len(said("jacket")) < 15  # never tucked in: nothing needs to be said
 
 
@@ -221,8 +233,10 @@ def test_words_say_in_what_size_a_garment_is_worn_and_whether_sleeves_are_rolled
             assert len(_words(size=2).intersection(parts)) == 1
             assert len(_words(rolled=True).intersection(parts)) == 1
         assert pair["restyle"][4] == 1
+        assert pair["styling"][:3].tolist() == [2, 1, 0]
 
 
+@lru_cache
 def _words(**how: bool | int) -> set[str]:
     return {styled("", np.random.default_rng(i), **how) for i in range(90)}  # type: ignore[arg-type]
 
@@ -236,6 +250,23 @@ def test_stylings_are_told_apart_and_join_what_is_said() -> None:
     rng = np.random.default_rng(0)
     assert styled("in red", rng, tucked=True).startswith("in red, ")
     assert styled("", rng) == "" and styled("in red", rng) == "in red"
+
+
+def test_requests_say_how_a_garment_is_worn_and_nothing_else() -> None:
+    rng = np.random.default_rng(0)
+    attributes = {"kind": "shirt", "colour": "red", "pattern": "plain"}
+    drawn = [styling_request(attributes, rng) for _ in range(300)]
+    for sentence, how in drawn:
+        assert sentence and set(how) == set(STYLING)
+        assert all(how[name] in values for name, values in STYLING.items())
+        asked = {"size": how["size"], "rolled": bool(how["rolled"]), "open": bool(how["open"]),
+                 "tucked": {-1: False, 0: None, 1: True}[how["tucked"]]}  # fmt: skip
+        silent = {"size": 0, "rolled": False, "open": False, "tucked": None}
+        for name, value in asked.items():
+            words = _words(**{**silent, name: value})  # type: ignore[arg-type]
+            assert value == silent[name] or any(word in sentence for word in words)
+    for name, values in STYLING.items():
+        assert {how[name] for _, how in drawn} == set(values)
 
 
 def test_losses_are_lowest_at_the_truth() -> None:
@@ -323,8 +354,12 @@ def test_one_batch_is_learned_and_a_wrong_garment_costs(folder: Path) -> None:
     assert abs(places.terms["landmarks"] - whole.terms["landmarks"]) < 1e-3
     first, last = history[0], history[-1]
     for name in ("garment_landmarks", "landmarks", "garment_mask", "mask", "parse", "flow",
-                 "painter", "perceptual", "discriminator"):  # fmt: skip
+                 "painter", "styling", "perceptual", "discriminator"):  # fmt: skip
         assert last[name] < first[name], f"{name} rose from {first[name]} to {last[name]}"
+    own = result.terms["styling"]
+    with torch.no_grad():
+        others = {**batch, "how": (batch["how"] + 1) % torch.tensor([6, 2, 2, 3])}
+        assert float(styling_loss(nets, others)) > own
     described = [bool(c) for c in batch["truth_caption"]]
     if any(described):
         right = nets.discriminator.caption_loss
@@ -602,7 +637,9 @@ def test_the_picture_keeps_its_levels_under_autocast(folder: Path) -> None:
         seen = see(nets, batch)
         pose = nets.pose.features(seen.before)
         z = nets.generator.fusion(seen.garment["z_image"], seen.z_text, seen.condition)
-        out = nets.generator.predict(seen.before, pose, seen.garment, z, seen.condition, seen.shop)
+        out = nets.generator.predict(
+            seen.before, pose, seen.garment, z, seen.condition, batch["styling"], seen.shop
+        )
         for half in (False, True):
             with torch.autocast("cpu", torch.bfloat16, enabled=half):
                 pictures.append(picture_terms(nets, Weights(), seen, out, False)[0])

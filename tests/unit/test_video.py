@@ -11,17 +11,10 @@ import av
 import grpc
 import numpy as np
 import pytest
-from fake_triton import FakeTriton, answer, serve
+from fake_triton import answer
 from film import FRAMES, film
 
 from tryon_client import TryOnClient, cli, errors, video
-
-
-@pytest.fixture
-def fake():
-    with serve(FakeTriton()) as (fake, url):
-        fake.url = url
-        yield fake
 
 
 @pytest.fixture

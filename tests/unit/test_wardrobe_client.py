@@ -10,7 +10,7 @@ from pathlib import Path
 import grpc
 import numpy as np
 import pytest
-from fake_triton import FakeTriton, answer, serve
+from fake_triton import FakeTriton, answer
 from PIL import Image
 
 from tryon_client import Garment, TryOnClient, Wardrobe, cli, errors
@@ -18,13 +18,6 @@ from tryon_client.wardrobe import Track
 
 PERSON = np.random.default_rng(0).integers(0, 255, (72, 80, 3), dtype=np.uint8)
 NOBODY = "0123abcd-" + "0" * 32
-
-
-@pytest.fixture
-def fake() -> Iterator[FakeTriton]:
-    with serve(FakeTriton()) as (fake, url):
-        fake.url = url  # type: ignore[attr-defined]
-        yield fake
 
 
 @pytest.fixture

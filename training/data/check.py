@@ -18,14 +18,17 @@ from tqdm import tqdm
 
 from training.data.outfits import seen_of
 from training.data.preview import warp
-from training.data.shards import Scene, list_scenes, load_scene
+from training.data.shards import CATEGORY_NAMES, Scene, list_scenes, load_scene
 from training.figures import show, write_json
 from tryon.assets import AssetError
+from tryon.contract import PARSE
 from tryon.models.pose import Pose
 from tryon.models.system import WeightsError, load_models
 
 FRONT = 20.0
 """A view is a front view up to so many degrees of turn."""
+SKIN = ("arm_left", "arm_right", "leg_left", "leg_right")
+"""Classes that garments cover. Necks are not: a collar stands off them, before and behind."""
 SURE = 0.9
 """A pose score above which BlazePose has found the body."""
 
@@ -55,6 +58,29 @@ def chroma_difference(scene: Scene, k: int) -> float | None:
     return float(np.abs(there - here)[..., 1:].mean() * 255)
 
 
+_COVERED = 300
+"""Pixels of a person that one outfit shows and another covers; of fewer no share is worth one."""
+_THIN = 20
+"""Steps of depth, 2 mm, by which cloth that lies on the skin may seem to be beneath it."""
+
+
+def ordered_share(scene: Scene) -> float | None:
+    """Of all pixels that show skin in one outfit and a garment in another, the share in which the
+    garment is in front by the scene's depth; None where it has none, or too few such pixels."""
+    if scene.depth is None:
+        return None
+    skin = np.isin(scene.parse, [PARSE.index(n) for n in SKIN])
+    cloth = np.isin(scene.parse, [PARSE.index(n) for n in CATEGORY_NAMES])
+    depth = scene.depth.astype(np.int32)
+    right = total = 0
+    for bare in range(len(depth)):
+        for clothed in range(len(depth)):
+            both = skin[bare] & cloth[clothed]
+            total += int(both.sum())
+            right += int((depth[clothed] <= depth[bare] + _THIN)[both].sum())
+    return right / total if total >= _COVERED else None
+
+
 def pose_scores(scene: Scene, pose: Pose) -> list[float]:
     """How sure BlazePose is of the body in each outfit's picture, on light grey."""
     pictures = np.stack([scene.picture(o, 225) for o in range(len(scene.albedo))])
@@ -69,8 +95,11 @@ def figures(scenes: Iterable[Scene], pose: Pose) -> dict[str, float]:
     valid: list[float] = []
     chroma: list[float] = []
     scores: list[float] = []
+    ordered: list[float] = []
     worn = 0
     for scene in scenes:
+        share = ordered_share(scene)
+        ordered += [] if share is None else [share]
         scores += pose_scores(scene, pose)
         for k in range(len(scene.worn_outfit)):
             worn += 1
@@ -88,6 +117,8 @@ def figures(scenes: Iterable[Scene], pose: Pose) -> dict[str, float]:
     if chroma:
         made["chroma by the true flow, mean difference in levels"] = float(np.mean(chroma))
         made["chroma, 95th percentile"] = float(np.percentile(chroma, 95))
+    if ordered:
+        made["depth, garments in front of the skin they cover, share"] = float(np.mean(ordered))
     if scores:
         sure = np.array(scores) > SURE
         made[f"pose score over {SURE}, share of pictures"] = float(sure.mean())

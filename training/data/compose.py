@@ -8,12 +8,19 @@ stays the same: garments are textured in their own in-shop coordinates.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from training.captions import COLOURS, recolour_request, sample_caption, styled
+from training.captions import (
+    COLOURS,
+    recolour_request,
+    sample_caption,
+    styled,
+    styling_request,
+)
 from training.data.camera import Camera, backdrop, tint
 from training.data.laid import (
     Cutout,
@@ -25,7 +32,15 @@ from training.data.laid import (
     mask_of,
     texture_of,
 )
-from training.data.outfits import NEVER_TUCKED, Garment, beneath_of, garment_of, outfit_of, seen_of
+from training.data.outfits import (
+    NEVER_TUCKED,
+    Garment,
+    beneath_of,
+    drawn_of,
+    garment_of,
+    outfit_of,
+    seen_of,
+)
 from training.data.real_photos import RealPhotos
 from training.data.shards import Scene
 from training.data.shop import inside_distance, jitter_shop, shop_picture, tuck, widen
@@ -37,6 +52,7 @@ from tryon.contract import (
     OLD_GARMENTS,
     PARSE,
     POSE_SIZE,
+    STYLING,
 )
 from tryon.models.patterns import PATTERNS
 from tryon.models.shapes import shape_of
@@ -172,12 +188,21 @@ def _said_tucked(
     return None
 
 
+def styling_of(how: Mapping[str, int | bool | None]) -> np.ndarray:
+    """float32 (4,), as `contract.STYLING`, of what `styled` is given: of `tucked`, None is 0."""
+    tucked = {None: 0, False: -1, True: 1}[how["tucked"]]  # type: ignore[index]
+    return np.array([tucked if n == "tucked" else float(how[n] or 0) for n in STYLING], np.float32)
+
+
 def words_of(attributes: dict[str, str], rng: np.random.Generator) -> dict[str, np.ndarray | str]:
-    """What the painter learns from: a sentence, and what it says."""
+    """What E^T's heads learn from: sentences, and what they say."""
     first = COLOURS.get(str(attributes["colour"]), (0.5, 0.5, 0.5))
     second = COLOURS.get(str(attributes.get("second_colour") or attributes["colour"]), first)
     pattern = str(attributes["pattern"])
+    sentence, how = styling_request(attributes, rng)
     return {
+        "how_words": sentence,
+        "how": np.array([values.index(how[name]) for name, values in STYLING.items()]),
         "words": sample_caption(attributes, rng),
         "words_colours": np.array([*first, *second], np.float32),
         "words_pattern": np.array(PATTERNS.index(pattern) if pattern in PATTERNS else 0),
@@ -203,9 +228,10 @@ def compose(
         (256, 192); parse_before, parse_after uint8 (256, 192); drawn uint8 (256, 192), where the
         new garment is; old uint8 (256, 192), where what it replaces was; under uint8 (256, 192),
         where the top worn before is seen beneath the new, open one; category int64;
-        tucked bool, whether the top is worn tucked in after;
+        tucked bool, whether the top is worn tucked in after; styling float32 (4,), how the caption
+        says that it is worn (`contract.STYLING`);
         caption (str, empty: none), truth_caption (str); restyle float32 (5,): strength, colour,
-        weight; and `words*`, what the painter learns from.
+        weight; and `words*` and `how*`, what the painter and E^T's `styling` learn from.
     """
     s = options.strength
     outfits = {i: outfit_of(scene, i) for i in (before, after)}
@@ -253,11 +279,7 @@ def compose(
         cut = None
     shots = [camera(p) for p in pictures]
 
-    drawn = (scene.parse[after] == PARSE.index(category)).astype(np.uint8)
-    under = np.zeros_like(drawn)
-    if category == "upper" and beneath_of(scene, after) >= 0:
-        under = seen_of(scene, after, beneath_of(scene, after)).astype(np.uint8)
-        drawn = drawn - under
+    drawn, under = drawn_of(scene, after, category)
     flow, valid = scene.worn_flow[place], scene.worn_valid[place]
     texture = fabric[chosen]
     if chosen in real:
@@ -348,6 +370,7 @@ def compose(
         "under": np.ascontiguousarray(under[:, view]),
         "category": np.array(CATEGORIES.index(category)),
         "tucked": np.array(bool(scene.meta["tucked"][after])),
+        "styling": styling_of(how),
         "caption": caption,
         "truth_caption": truth,
         "restyle": restyle,

@@ -76,6 +76,16 @@ def seen_of(scene: Scene, outfit: int, garment: int) -> np.ndarray:
     return (scene.parse[outfit] == PARSE.index(name)) & flow.any(-1)
 
 
+def drawn_of(scene: Scene, outfit: int, category: str) -> tuple[np.ndarray, np.ndarray]:
+    """uint8 (256, 256) each: where an outfit's garment of a category is seen, and where, through an
+    open top, the one beneath it is."""
+    drawn = (scene.parse[outfit] == PARSE.index(category)).astype(np.uint8)
+    under = np.zeros_like(drawn)
+    if category == "upper" and beneath_of(scene, outfit) >= 0:
+        under = seen_of(scene, outfit, beneath_of(scene, outfit)).astype(np.uint8)
+    return drawn - under, under
+
+
 OMISSIONS = ("carried", "collar")
 """What pairs can be asked to be without: telephones and bags; a collar on the new garment."""
 

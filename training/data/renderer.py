@@ -195,7 +195,7 @@ def random_light(rng: np.random.Generator) -> Light:
 
 @dataclass
 class Layers:
-    """What one view shows, at its final size (h, w).
+    """What one view shows, at its final size (h, w), the scale included.
 
     Attributes:
         albedo: uint8 (h, w, 3). shade: uint8 (h, w), 128 is 1.0. alpha: uint8 (h, w).
@@ -214,6 +214,17 @@ class Layers:
     shop_depth: np.ndarray
     fine_code: np.ndarray
     fine_depth: np.ndarray
+
+    @property
+    def depth(self) -> np.ndarray:
+        """float32 (h, w): metres from the camera's plane to what `parse` names, 0 where nobody
+        is."""
+        k = self.fine_depth.shape[0] // self.parse.shape[0]
+        nearest = np.full(self.parse.shape, np.inf, np.float32)
+        for at in ((slice(a, None, k), slice(b, None, k)) for a in range(k) for b in range(k)):
+            same = (self.fine_code[at] == self.code) & (self.fine_depth[at] > 0)
+            nearest = np.where(same, np.minimum(nearest, self.fine_depth[at]), nearest)
+        return np.where((self.parse > 0) & np.isfinite(nearest), nearest, 0).astype(np.float32)
 
 
 class Renderer:
@@ -263,9 +274,9 @@ class Renderer:
             t.build_mipmaps()
         return t
 
-    def begin(self, width: int, height: int, view: View, light: Light) -> None:
-        """Starts a picture of the given final size."""
-        size = (width * SUPERSAMPLE, height * SUPERSAMPLE)
+    def begin(self, width: int, height: int, view: View, light: Light, scale: int = 1) -> None:
+        """Starts a picture of the given size, or the same picture `scale` times as large."""
+        size = (width * scale * SUPERSAMPLE, height * scale * SUPERSAMPLE)
         if size not in self._targets:
             colours = [
                 self.ctx.texture(size, 4),
@@ -274,7 +285,7 @@ class Renderer:
             ]
             depth = self.ctx.depth_renderbuffer(size)
             self._targets[size] = (self.ctx.framebuffer(colours, depth), colours)
-        self._size, self._view, self._light = size, view, light
+        self._size, self._view, self._light, self._scale = size, view, light, scale
         fbo = self._targets[size][0]
         fbo.use()
         fbo.clear(0, 0, 0, 0, 1.0)
@@ -394,7 +405,7 @@ class Renderer:
     def occlusion(self, depth: np.ndarray) -> np.ndarray:
         """Darkening where something nearer stands beside or above, float32 (h, w), 0.5..1.
 
-        `depth`: float32 (h, w), 0 where nothing is; the light is the last picture's.
+        `depth`: float32 (h, w), 0 where nothing is; light and scale are the last picture's.
         """
         inside = depth != 0
         if not inside.any():
@@ -403,7 +414,8 @@ class Renderer:
         d = np.where(inside, depth, far).astype(np.float32)
         light = self._light.direction
         out = np.ones_like(d)
-        for radius, strength in ((4.0, 0.20), (11.0, 0.20)):
+        for pixels, strength in ((4.0, 0.20), (11.0, 0.20)):
+            radius = pixels * self._scale
             shift = radius * 0.9
             m = np.array([[1, 0, -light[0] * shift], [0, 1, -light[1] * shift]], np.float32)
             moved = cv2.warpAffine(d, m, (d.shape[1], d.shape[0]), borderValue=[far])

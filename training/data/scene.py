@@ -15,7 +15,7 @@ from training.data.looks import random_looks
 from training.data.outfits import NEVER_TUCKED
 from training.data.poses import Poser
 from training.data.renderer import INNER, Layers, View, perspective, random_light
-from training.data.shards import RENDERER
+from training.data.shards import DEPTH_STEPS, RENDERER
 from training.data.shop_render import garment_alpha, garment_inner, shop_of
 from training.data.studio import BENEATH, CODES, Item, Shop, Studio, camera
 from training.data.styling import AS_SHOWN, Styling, random_styling
@@ -33,8 +33,15 @@ def make_scene(
     outfits: int | None = None,
     legs: str | None = None,
     arms: str | None = None,
+    scale: int = 1,
+    whole: bool = False,
 ) -> dict[str, np.ndarray]:
-    """The arrays of scene `index` of the set `seed` (see shards.Scene); always the same."""
+    """The arrays of scene `index` of the set `seed` (see shards.Scene); always the same.
+
+    `scale`: every picture is drawn so many times as large: the same body, pose, garments and light,
+    its rest is that of the same seed at scale 1. `whole`: trousers, too, are seen with the head, as
+    in a photo, and not as the generator sees them.
+    """
     rng = np.random.default_rng([seed, index])
     kind = kind or str(rng.choice(list(SCENE_KINDS), p=list(SCENE_KINDS.values())))
     outfits = outfits or int(rng.integers(5, 7))
@@ -64,7 +71,8 @@ def make_scene(
     view = camera(centre, yaw, rng.uniform(2.0, 5.0), rng.uniform(-0.15, 0.45), rng.normal(0, 1.5))
     c = view.camera(joints3)
     uv = c[:, :2] / c[:, 2:]
-    square = square_around(window_from_anchors(*anchors_from_joints(uv), kind))
+    framed = "dress" if whole and kind == "lower" else kind
+    square = square_around(window_from_anchors(*anchors_from_joints(uv), framed))
     side = square[2] - square[0]
     grown = side * np.exp(rng.uniform(np.log(0.85), np.log(1.25)))
     mid = (square[:2] + square[2:]) / 2 + rng.uniform(-0.08, 0.08, 2) * side
@@ -100,7 +108,7 @@ def make_scene(
     tucked = [bool(rng.random() < 0.3) for _ in plan]
     if kind == "lower":
         tucked = [tucked[0]] * len(plan)
-    shops = [shop_of(studio, item, rng) for item in made]
+    shops = [shop_of(studio, item, rng, scale) for item in made]
     drapes = [wearer.drape(item.cut) for item in made]
     # Numbers of its own: whoever wears it as it is shown is the same with and without.
     stylings = stylings_of(np.random.default_rng([seed, index, 3]), kind, plan, made)
@@ -110,7 +118,7 @@ def make_scene(
     pictures: list[Layers] = []
     worn: list[Worn] = []
     for o, outfit in enumerate(plan):
-        studio.renderer.begin(POSE_SIZE, POSE_SIZE, view, light)
+        studio.renderer.begin(POSE_SIZE, POSE_SIZE, view, light, scale)
         items = dressed_in(studio, wearer, kind, outfit, made, shops, drapes, stylings[o])
         tuck = (
             tucked[o]
@@ -132,11 +140,11 @@ def make_scene(
         pictures.append(layers)
         for name, (item, draped, shop) in items.items():
             flow, valid = flow_truth(layers, shop, item.code)
-            worn.append((o, outfit[name], flow, valid, marks_truth(view, item, draped)))
+            worn.append((o, outfit[name], flow, valid, marks_truth(view, item, draped, scale)))
         if beneath[o] >= 0:
             g = beneath[o]
             flow, valid = flow_truth(layers, shops[g], BENEATH)
-            worn.append((o, g, flow, valid, marks_truth(view, made[g], drapes[g])))
+            worn.append((o, g, flow, valid, marks_truth(view, made[g], drapes[g], scale)))
     for item in made:
         item.release()
     meta = {
@@ -158,8 +166,12 @@ def make_scene(
             i.garment.attributes | {"shop_mode": s.mode} for i, s in zip(made, shops, strict=True)
         ],
     }
-    joints = view.picture(joints3) * POSE_SIZE
-    return arrays_of(pictures, joints, plan, worn, made, shops, meta)
+    joints = view.picture(joints3) * POSE_SIZE * scale
+    depth = np.stack([p.depth for p in pictures])
+    return {
+        **arrays_of(pictures, joints, plan, worn, made, shops, meta),
+        "depth": np.clip(np.rint(depth * DEPTH_STEPS), 0, 65535).astype(np.uint16),
+    }
 
 
 Worn = tuple[int, int, np.ndarray, np.ndarray, np.ndarray]
@@ -267,7 +279,11 @@ def arrays_of(
 
 
 def flow_truth(layers: Layers, shop: Shop, code: int) -> tuple[np.ndarray, np.ndarray]:
-    """Flow float16 (256, 256, 2) and validity uint8 (256, 256) of one worn garment."""
+    """Flow (h, w, 2) and validity uint8 (h, w) of one worn garment.
+
+    Flow is float16 in pictures of POSE_SIZE; in larger ones, where that is a quarter of a pixel,
+    float32.
+    """
     mine = (layers.code % INNER) == code
     flow = np.where(mine[..., None], layers.flow, 0)
     h, w = shop.layers.fine_depth.shape
@@ -280,12 +296,13 @@ def flow_truth(layers: Layers, shop: Shop, code: int) -> tuple[np.ndarray, np.nd
     tolerance = 0.012 if shop.mode == "flat" else 0.025
     near = np.abs(shop.layers.fine_depth[y, x] - layers.shop_depth) < tolerance
     valid = (layers.code == code) & inside & same & near
-    return np.clip(flow, -8, 8).astype(np.float16), valid.astype(np.uint8)
+    precise = np.float16 if len(flow) <= POSE_SIZE else np.float32
+    return np.clip(flow, -8, 8).astype(precise), valid.astype(np.uint8)
 
 
-def marks_truth(view: View, item: Item, draped: Draped) -> np.ndarray:
+def marks_truth(view: View, item: Item, draped: Draped, scale: int = 1) -> np.ndarray:
     """A worn garment's landmarks, float32 (K, 3): x, y in pixels, and whether it has each."""
     points = item.anchors.positions(draped)
-    marks = np.concatenate([view.picture(points[:, :3]) * POSE_SIZE, points[:, 3:]], 1)
+    marks = np.concatenate([view.picture(points[:, :3]) * POSE_SIZE * scale, points[:, 3:]], 1)
     marks[points[:, 3] == 0] = 0
     return marks.astype(np.float32)

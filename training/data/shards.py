@@ -18,11 +18,16 @@ from training.data.jobs import temporary
 RENDERER = 6
 """Counted up when the same seed comes to give other scenes, or a scene other arrays."""
 CATEGORY_NAMES = ("upper", "lower", "dress")
+DEPTH_STEPS = 1e4
+"""Steps of `Scene.depth` in a metre."""
 
 
 @dataclass
 class Scene:
     """One body, pose and camera in O outfits made of G garments; W garments are worn in all.
+
+    Sizes are those of scenes on disk, of scale 1. `scene.make_scene` draws the same scene larger:
+    256 and 192 then stand for so many times `scale`, and `worn_flow` is float32.
 
     A picture is `albedo * shade / 128` over a background of one's choice by `alpha`. Pixel
     positions count from the picture's left upper corner: the first pixel's centre is 0.5.
@@ -54,6 +59,9 @@ class Scene:
             `person`, and `garments`: per garment category, kind, sleeve, neck, fit, length, colour,
             second_colour, pattern, print, material, caption, shop_mode ("photographed": what a
             photographed person wears, which has no in-shop picture and no caption).
+        depth: uint16 (O, 256, 256), tenths of a millimetre from the camera's plane to what is seen,
+            0 where nobody is: of two outfits the smaller one stands in front. None of photographed
+            people, and of scenes rendered before there was one.
     """
 
     albedo: np.ndarray
@@ -79,6 +87,7 @@ class Scene:
     garment_shop_landmarks: np.ndarray
     garment_shop_worn: np.ndarray
     meta: dict[str, Any]
+    depth: np.ndarray | None = None
 
     def worn(self, outfit: int, garment: int) -> int:
         """Index into the `worn_*` arrays. Raises KeyError if the outfit lacks that garment."""
@@ -102,9 +111,9 @@ class Scene:
 
 
 def compose(
-    albedo: np.ndarray, shade: np.ndarray, alpha: np.ndarray, background: float
+    albedo: np.ndarray, shade: np.ndarray, alpha: np.ndarray, background: float | np.ndarray
 ) -> np.ndarray:
-    """Lit albedo (already weighted by coverage) over a plain background, uint8 (h, w, 3)."""
+    """Lit albedo (already weighted by coverage) over a background in levels, uint8 (h, w, 3)."""
     lit = albedo.astype(np.float32) * (shade.astype(np.float32)[..., None] / 128)
     rest = 1 - alpha.astype(np.float32)[..., None] / 255
     return np.clip(lit + background * rest, 0, 255).round().astype(np.uint8)
@@ -149,8 +158,8 @@ def save_scene(path: Path, arrays: dict[str, np.ndarray]) -> None:
 
 def scene_from(arrays: dict[str, np.ndarray]) -> Scene:
     """A Scene of the arrays that the renderer made."""
-    values = {f.name: arrays[f.name] for f in fields(Scene) if f.name != "meta"}
-    return Scene(**values, meta=json.loads(str(arrays["meta"])))
+    values = {f.name: arrays[f.name] for f in fields(Scene) if f.name not in ("meta", "depth")}
+    return Scene(**values, meta=json.loads(str(arrays["meta"])), depth=arrays.get("depth"))
 
 
 def load_scene(path: str | Path) -> Scene:

@@ -18,12 +18,13 @@ from tryon.contract import NET_HEIGHT, NET_WIDTH
 _LOOK = np.array([[1.0, 0, 0], [0, 0, -1.0], [0, 1.0, 0]])
 
 
-def shop_of(studio: Studio, item: Item, rng: np.random.Generator) -> Shop:
-    """A random in-shop picture of the garment."""
-    return _worn(studio, item, rng) if rng.random() < 0.35 else _flat(studio, item, rng)
+def shop_of(studio: Studio, item: Item, rng: np.random.Generator, scale: int = 1) -> Shop:
+    """A random in-shop picture of the garment, (NET_HEIGHT, NET_WIDTH) times `scale`."""
+    made = _worn if rng.random() < 0.35 else _flat
+    return made(studio, item, rng, scale)
 
 
-def _flat(studio: Studio, item: Item, rng: np.random.Generator) -> Shop:
+def _flat(studio: Studio, item: Item, rng: np.random.Generator, scale: int = 1) -> Shop:
     model, cut = studio.model, item.cut
     person = bodies.Person(
         float(rng.uniform(0.1, 0.95)),
@@ -90,12 +91,12 @@ def _flat(studio: Studio, item: Item, rng: np.random.Generator) -> Shop:
         shown = np.concatenate([shown, flat.grid])
     c = view.camera(shown)
     view.projection = orthographic(_window_of(c[:, :2], rng, (0.03, 0.15)))
-    studio.renderer.begin(NET_WIDTH, NET_HEIGHT, view, random_light(rng))
+    studio.renderer.begin(NET_WIDTH, NET_HEIGHT, view, random_light(rng), scale)
     studio.draw_item(item, flat, flat, view)
     return _made(studio, item, view, flat, "flat")
 
 
-def _worn(studio: Studio, item: Item, rng: np.random.Generator) -> Shop:
+def _worn(studio: Studio, item: Item, rng: np.random.Generator, scale: int = 1) -> Shop:
     model = studio.model
     person = bodies.random_person(rng)
     if item.cut.category == "dress" and person.gender < 0.5 and rng.random() < 0.8:
@@ -143,7 +144,7 @@ def _worn(studio: Studio, item: Item, rng: np.random.Generator) -> Shop:
         np.array([cx - height * 0.375, top, cx + height * 0.375, top + height])
     )
     looks = random_looks(rng, person)
-    studio.renderer.begin(NET_WIDTH, NET_HEIGHT, view, random_light(rng))
+    studio.renderer.begin(NET_WIDTH, NET_HEIGHT, view, random_light(rng), scale)
     items: list[tuple[Item, Draped, Shop | None]] = [(item, draped, None)]
     items += [(i, wearer.drape(i.cut), None) for i in worn]
     codes = dict.fromkeys(CODES.values(), 0)
@@ -188,7 +189,9 @@ def garment_inner(shop: Shop, item: Item) -> np.ndarray:
     when it is worn: the back of a neck, of a waist, of a hem. A hood's inside is seen."""
     inner = (shop.layers.fine_code == item.code + INNER) & (not item.cut.hood)
     # Steep creases show their far side as lines.
-    opened = cv2.morphologyEx(inner.astype(np.uint8), cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
+    side = 4 * (shop.layers.alpha.shape[0] // NET_HEIGHT) + 1
+    line = np.ones((side, side), np.uint8)
+    opened = cv2.morphologyEx(inner.astype(np.uint8), cv2.MORPH_OPEN, line)
     return _share(shop, opened > 0)
 
 

@@ -22,6 +22,7 @@ from tryon.contract import (
     PARSE,
     POSE_CHANNELS,
     POSE_POINTS,
+    STYLING,
 )
 from tryon.models.blocks import (
     Conv,
@@ -94,7 +95,7 @@ class Generator(nn.Module):
         g4, g8, g16, g32 = GARMENT_CHANNELS
         s2, s4, s8, s16 = CHANNELS
         marks = 3 * len(LANDMARKS)
-        given = EMBEDDING + g16 + g32 + marks + len(CONDITION)
+        given = EMBEDDING + g16 + g32 + marks + len(CONDITION) + len(STYLING)
         self.code = nn.Sequential(
             nn.Linear(given, 192), nn.ReLU(), nn.Linear(192, 128), nn.ReLU()
         )  # fmt: skip
@@ -146,6 +147,7 @@ class Generator(nn.Module):
         garment: dict[str, Tensor],
         z: Tensor,
         condition: Tensor,
+        styling: Tensor,
         garment_rgb: Tensor,
         placed: tuple[Tensor, Tensor] | None = None,
         places_only: bool = False,
@@ -156,7 +158,7 @@ class Generator(nn.Module):
             view: float (N, 3, 256, 256), sRGB in 0..1, or its middle (N, 3, 256, 192).
             pose: `heatmaps`, `features_64/32/16` of `Pose`, square, or their middles.
             garment: of what `ImageEncoder.encode` returns: features, landmarks, shares.
-            z: (N, EMBEDDING) fused code; condition: (N, 5).
+            z: (N, EMBEDDING) fused code; condition: (N, 5); styling: (N, len(STYLING)).
             garment_rgb: float (N, 3, NET_HEIGHT, NET_WIDTH), what `garment` was encoded from.
             placed: landmarks on the person and in the garment's picture to lay it by in place of
                 the predicted ones, (N, K, 3) each: x, y and 1 where to do so (teacher forcing).
@@ -180,7 +182,9 @@ class Generator(nn.Module):
         summary = torch.cat(
             [garment["garment_16"].mean((2, 3)), garment["garment_32"].mean((2, 3))], 1
         )
-        code = self.code(torch.cat([z, summary, shape.flatten(1).to(z.dtype), condition], 1))
+        code = self.code(
+            torch.cat([z, summary, shape.flatten(1).to(z.dtype), condition, styling.to(z.dtype)], 1)
+        )
         f16 = self.in_16(torch.cat([_centre(pose["features_16"]), m16], 1))
         f16 = self.mix_16(self.film_16(f16, code))
         f8 = self.in_8([[f16], [_centre(pose["features_32"]), m8, self.heat_8(heat)]])
@@ -309,7 +313,7 @@ class Generator(nn.Module):
         features_64: Tensor, features_32: Tensor, features_16: Tensor,
         garment_4: Tensor, garment_8: Tensor, garment_16: Tensor, garment_32: Tensor,
         garment_landmarks: Tensor, garment_mask: Tensor, z_image: Tensor, z_text: Tensor,
-        condition: Tensor, garment_net: Tensor, canvas: Tensor,
+        styling: Tensor, condition: Tensor, garment_net: Tensor, canvas: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
         """Contract tensors of the served model `generator`."""
         # Bytes are made floats before anything else: TensorRT takes no uint8 but into a Cast.
@@ -326,7 +330,7 @@ class Generator(nn.Module):
         }  # fmt: skip
         small = garment_net.float().permute(0, 3, 1, 2) / 255
         z = self.fusion(z_image, z_text, condition)
-        out = self.predict(rgb, pose, garment, z, condition, small)
+        out = self.predict(rgb, pose, garment, z, condition, styling, small)
         restyle = self.fusion.recolour(z_image, z_text, condition)
         # The canvas's alpha ends the garment at its own pixels; its mask, as coarse as the view,
         # would round off the corners of cuffs and hems.

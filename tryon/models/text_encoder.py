@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from transformers import BertConfig, BertModel
 from transformers.utils import logging
 
-from tryon.contract import CATEGORIES, CONDITION, EMBEDDING, NET_HEIGHT, NET_WIDTH
+from tryon.contract import CATEGORIES, CONDITION, EMBEDDING, NET_HEIGHT, NET_WIDTH, STYLING
 from tryon.models.patterns import PATTERNS, pattern_bank
 from tryon.models.shapes import SHAPES, shape_categories
 
@@ -104,6 +104,10 @@ class TextEncoder(nn.Module):
             nn.Linear(config.hidden_size, 256), nn.ReLU(), nn.Linear(256, EMBEDDING)
         )
         self.painter = TextPainter()
+        self.styling = nn.Sequential(
+            nn.Linear(config.hidden_size, 128), nn.ReLU(),
+            nn.Linear(128, sum(map(len, STYLING.values()))),
+        )  # fmt: skip
 
     def train(self, mode: bool = True) -> TextEncoder:
         super().train(mode)
@@ -121,11 +125,29 @@ class TextEncoder(nn.Module):
         mean = (x * weight).sum(1) / weight.sum(1).clamp(min=1.0)
         return F.normalize(mean, dim=1)
 
+    def style_logits(self, pooled: Tensor) -> list[Tensor]:
+        """Logits (N, values) of each of `contract.STYLING`, of sentences (N, hidden)."""
+        return list(self.styling(pooled).float().split([len(v) for v in STYLING.values()], 1))
+
+    def style(self, pooled: Tensor, condition: Tensor) -> Tensor:
+        """How the words say that the garment is worn: float (N, len(STYLING)), the likeliest value
+        of each; 0 without words.
+
+        Args:
+            pooled: (N, hidden) of `pool`; condition: (N, 5).
+        """
+        found = [
+            torch.tensor(values, dtype=torch.float32, device=pooled.device)[logits.argmax(1)]
+            for values, logits in zip(STYLING.values(), self.style_logits(pooled), strict=True)
+        ]
+        return torch.stack(found, 1) * condition[:, 4:5].float()
+
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor, condition: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Contract tensors of the served model `text_encoder`."""
-        z_text = self.project(self.pool(input_ids, attention_mask))
+        pooled = self.pool(input_ids, attention_mask)
+        z_text = self.project(pooled)
         size = (NET_HEIGHT, NET_WIDTH)
         if self.bounded:
             wanted = (condition[:, 3] < 0.5).any().long()
@@ -134,4 +156,4 @@ class TextEncoder(nn.Module):
         rgb, mask = self.painter.draw(z_text, condition, *size)
         rgb = rgb * mask + (1 - mask)
         painted = (torch.cat([rgb, mask], 1).permute(0, 2, 3, 1) * 255).round().clamp(0, 255)
-        return z_text, painted.to(torch.uint8)
+        return z_text, painted.to(torch.uint8), self.style(pooled, condition)
