@@ -156,6 +156,7 @@ _FRAME_SIZE = _t("frame_size", "int32", 2)
 _GARMENT_ID = _t("garment_id", "bytes", 1)
 _TRACK = (_t("track", "float32", 10), _t("elapsed", "float32", 1))
 _TRACKED = _t("tracked", "float32", 10)
+_POSE_MARKS = _t("landmarks", "float32", POSE_POINTS, 5)
 
 KEPT = (_CONDITION, _GARMENT_NET, _CANVAS, *_QUARTERS, _GARMENT_LANDMARKS, _GARMENT_MASK, _Z_IMAGE,
         _Z_TEXT, _STYLING)  # fmt: skip
@@ -197,7 +198,7 @@ MODELS: tuple[Model, ...] = (
         "BlazePose: 39 landmarks (x, y, z in 0..1 of the view, visibility, presence), whether a "
         "person is there, heat maps and the decoder's feature maps.",
         (_VIEW,),
-        (_t("landmarks", "float32", POSE_POINTS, 5), _t("pose_score", "float32", 1), *_POSE_MAPS),
+        (_POSE_MARKS, _t("pose_score", "float32", 1), *_POSE_MAPS),
     ),
     Model(
         "text_encoder", "onnx",
@@ -228,7 +229,7 @@ MODELS: tuple[Model, ...] = (
         "Fusion z = E^I(I) + E^T(T), generator G, and the composite at the window's own size: a "
         "patch of it, `patch_box` being x0, y0, x1, y1 in the window, outside which nothing "
         "changes. Where `patch_mask` is 0 the patch holds the window's own bytes.",
-        (_WINDOW, _PLACEMENT, _VIEW, _t("landmarks", "float32", POSE_POINTS, 5), *_POSE_MAPS,
+        (_WINDOW, _PLACEMENT, _VIEW, _POSE_MARKS, *_POSE_MAPS,
          *_QUARTERS, _GARMENT_LANDMARKS, _GARMENT_MASK, _Z_IMAGE, _Z_TEXT, _STYLING,
          _CONDITION, _GARMENT_NET, _CANVAS),
         (*_PATCH, _CONFIDENCE),
@@ -307,7 +308,7 @@ ENSEMBLES = (
         _steps("wardrobe_decode", "text_encoder", "cutout", "image_encoder", "wardrobe_keep"),
     ),
     Ensemble(
-        LIVE, (_PERSON, _GARMENT_ID, *_TRACK), (*ENSEMBLE_OUTPUTS, _TRACKED),
+        LIVE, (_PERSON, _GARMENT_ID, *_TRACK), (*ENSEMBLE_OUTPUTS, _TRACKED, _POSE_MARKS),
         _steps("live_decode", "detector", "live_crop", "pose", "generator", "paste"),
     ),
 )  # fmt: skip

@@ -15,7 +15,8 @@ and is answered
             "text"} or null} twice a second; {"type": "wearing", "layers"} after each "wear";
             {"type": "rtc", "offer": its number, "sdp": the answer, or null and "why": {"code",
             "text"}} after an offer that none has replaced meanwhile; {"type": "error", "code",
-            "text"} for a message that can't be used. It ends no session.
+            "text"} for a message that can't be used. It ends no session; {"type": "hand", "side":
+            "left" or "right"} when whoever wears something has raised that hand of theirs.
 
 Frames may come by either way, WebSocket or WebRTC (`rtc`), and are answered by the same; all else
 stays on the WebSocket.
@@ -34,6 +35,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from mirror.errors import BadMessage, MirrorError, NoWebRTC, told
 from mirror.frames import DRESSED, PASSED, UNDRESSED, Frame, SocketFrame
+from mirror.hands import Hands
 from mirror.rail import Garment as Hung
 from mirror.rail import Rail
 from mirror.rtc import MAX_SDP_CHARACTERS, Peer
@@ -75,6 +77,7 @@ class Viewer:
         self._pending: dict[int, Frame] = {}
         self._last = -1
         self._passed = 0
+        self._hands = Hands()
         # Threads of its own: decoding, and waiting for answers, wait for no other visitor.
         self._threads = anyio.CapacityLimiter(3)
         self._tasks: TaskGroup | None = None
@@ -239,6 +242,9 @@ class Viewer:
             )
             if shown is not None:
                 self._last = shown.number
+                side = self._hands.look(shown.pose, shown.captured)
+                if side is not None:
+                    await self._say({"type": "hand", "side": side})
                 frame = self._pending.pop(shown.number, None)
                 for number in [n for n in self._pending if n < shown.number]:
                     await self._pending.pop(number).answer(PASSED)

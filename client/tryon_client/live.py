@@ -58,7 +58,8 @@ _STAGES = {"prepare": "encode", "request": "request", "finish": "finish"}
 class Shown:
     """One answer. `number` counts submitted frames from 0; `captured` and `answered` are seconds
     of `time.monotonic()`; `picture` uint8 (H, W, 3); `dressed` is False where `problem` says why
-    the frame is shown as it was (nobody in it, say)."""
+    the frame is shown as it was (nobody in it, say); `pose` as `wardrobe.Worn` has it, None where
+    nobody was found or the server's wardrobe is away."""
 
     number: int
     captured: float
@@ -66,6 +67,7 @@ class Shown:
     picture: np.ndarray
     dressed: bool
     problem: TryOnError | None = None
+    pose: np.ndarray | None = None
 
     @property
     def age(self) -> float:
@@ -90,11 +92,22 @@ class Counts:
 
 
 @dataclass(frozen=True)
+class _Answer:
+    """What came of a frame: its picture (None: lost), whether that is dressed, what was wrong, and
+    the person's pose."""
+
+    picture: np.ndarray | None
+    dressed: bool = False
+    problem: TryOnError | None = None
+    pose: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
 class _Answered:
-    """A dressed frame, for those that look like it: small, its picture, and what it wore."""
+    """A dressed frame, for those that look like it: small, its answer, and what it wore."""
 
     small: np.ndarray
-    picture: np.ndarray
+    answer: _Answer
     wish: tuple[Garment, ...]
     number: int
 
@@ -287,20 +300,15 @@ class LiveSession:
             known = self._alike(seen, wish)
             if seen is not None:
                 way.append(Span("same", picked, time.monotonic()))
-            picture: np.ndarray | None
-            problem: TryOnError | None
-            if known is not None:
-                picture, dressed, problem = known.picture, True, None
-            else:
-                picture, dressed, problem = self._ask(frame, wish, taken.captured, way)
+            answer = known.answer if known else self._ask(frame, wish, taken.captured, way)
             with self._change:
                 s.busy -= 1
-                outcome = self._take(taken, picture, dressed, problem)
+                outcome = self._take(taken, answer)
                 if known is not None and outcome == SHOWN:
                     outcome = REPEATED
                     s.counts.repeated += 1
-                elif dressed and picture is not None and seen is not None:
-                    self._note(_Answered(seen, picture, wish, taken.number))
+                elif answer.dressed and seen is not None:
+                    self._note(_Answered(seen, answer, wish, taken.number))
                 self._change.notify_all()
             self._tell(FrameWay(taken.number, outcome, tuple(way)))
 
@@ -327,35 +335,37 @@ class LiveSession:
 
     def _ask(
         self, frame: np.ndarray, wish: tuple[Garment, ...], captured: float, way: list[Span]
-    ) -> tuple[np.ndarray | None, bool, TryOnError | None]:
-        """The picture (None: lost), whether it is dressed, and what was wrong; adds to its way."""
+    ) -> _Answer:
+        """What the server makes of a frame; adds to its way."""
         began = time.monotonic()
         left = captured + self._deadline - began
         if left <= 0:
-            return frame, False, DeadlineExceeded("the frame was too old to send")
+            return _Answer(frame, False, DeadlineExceeded("the frame was too old to send"))
         try:
-            result = self._dressed(frame, wish, captured, left)
+            result, pose = self._dressed(frame, wish, captured, left)
             way += stages(result.timings, began, _STAGES)
         except DeadlineExceeded as error:
             self._learn(time.monotonic() - began)
-            return frame, False, error
+            return _Answer(frame, False, error)
         except _OF_THE_FRAME as error:
             with self._change:
                 self._state.track = None  # whoever comes next is somebody else
-            return frame, False, error
+            return _Answer(frame, False, error)
         except TryOnError as error:
             self._pause()
-            return None, False, error
+            return _Answer(None, False, error)
         except Exception as error:  # a worker that dies would hang whoever waits
             self._pause()
-            return None, False, TryOnError(one_line(f"{type(error).__name__}: {error}"))
+            error = TryOnError(one_line(f"{type(error).__name__}: {error}"))
+            return _Answer(None, False, error)
         self._learn(time.monotonic() - began)
-        return np.asarray(result.image), True, None
+        return _Answer(np.asarray(result.image), True, None, pose)
 
     def _dressed(
         self, frame: np.ndarray, wish: tuple[Garment, ...], captured: float, left: float
-    ) -> TryOnResult:
-        """The frame in what is worn, by the wardrobe or, where that is away, without."""
+    ) -> tuple[TryOnResult, np.ndarray | None]:
+        """The frame in what is worn, by the wardrobe or, where that is away, without; the pose,
+        which the wardrobe alone tells."""
         end = time.monotonic() + left
         with self._change:
             track, away = self._state.track, self._state.without_wardrobe > time.monotonic()
@@ -375,7 +385,7 @@ class LiveSession:
                     newest = self._state.track
                     if newest is None or newest.captured < captured:
                         self._state.track = worn.track
-                return worn.result
+                return worn.result, worn.pose
         picture: Picture = frame
         for garment in wish:
             result = self._client.try_on(
@@ -383,7 +393,7 @@ class LiveSession:
                 timeout=max(end - time.monotonic(), 1e-3),
             )  # fmt: skip
             picture = result.image
-        return result
+        return result, None
 
     def _encode(self, wish: tuple[Garment, ...], size: tuple[int, ...]) -> None:
         """Has what is worn encoded, once and in the client's own time: under a frame's deadline a
@@ -405,17 +415,14 @@ class LiveSession:
         with self._change:
             self._change.wait_for(lambda: self._state.closed, timeout=0.25)
 
-    def _take(
-        self, taken: _Waiting, picture: np.ndarray | None, dressed: bool,
-        problem: TryOnError | None,
-    ) -> str:  # fmt: skip
+    def _take(self, taken: _Waiting, answer: _Answer) -> str:
         """Shows an answer, or counts why not; what became of it."""
         s, now = self._state, time.monotonic()
-        if picture is None:
+        if answer.picture is None:
             s.counts.lost += 1
-            s.problem = problem
+            s.problem = answer.problem
             return LOST
-        if isinstance(problem, DeadlineExceeded) or now - taken.captured > self._deadline:
+        if isinstance(answer.problem, DeadlineExceeded) or now - taken.captured > self._deadline:
             s.counts.late += 1
             return LATE
         s.problem = None
@@ -423,8 +430,11 @@ class LiveSession:
             s.counts.late += 1
             return LATE
         s.counts.shown += 1
-        s.shown = Shown(taken.number, taken.captured, now, picture, dressed, problem)
-        return SHOWN if dressed else UNDRESSED
+        s.shown = Shown(
+            taken.number, taken.captured, now, answer.picture, answer.dressed, answer.problem,
+            answer.pose,
+        )  # fmt: skip
+        return SHOWN if answer.dressed else UNDRESSED
 
 
 __all__ = ["Counts", "LiveSession", "Shown"]

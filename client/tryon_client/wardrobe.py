@@ -82,10 +82,12 @@ class Track:
 
 @dataclass(frozen=True)
 class Worn:
-    """A try-on in kept garments: the result, and where the frame had its person."""
+    """A try-on in kept garments: the result, and where the frame had its person. `pose`: float32
+    (39, 5), BlazePose's points: x, y, z in 0..1 of the view, visibility, presence."""
 
     result: TryOnResult
     track: Track
+    pose: np.ndarray
 
 
 class Wardrobe:
@@ -176,16 +178,18 @@ class Wardrobe:
         deadline = self._deadline(timeout)
         elapsed = 0.0 if before is None else max(0.0, captured - before.captured)
         state = wire.TRACK if before is None else before.state
-        picture, mask, sure, tracked = job.small, np.zeros(job.small.shape[:2], np.uint8), 1.0, None
+        picture, mask, sure = job.small, np.zeros(job.small.shape[:2], np.uint8), 1.0
+        tracked = pose = None
         for garment in garments:
             response = self._dressed(picture, garment, state, elapsed, deadline)
             picture, changed, confidence = wire.parse_response(response, job.small.shape)
             mask, sure = np.maximum(mask, changed), min(sure, confidence)
             if tracked is None:  # of the frame itself, not of a picture of ours
-                tracked = wire.parse_tracked(response)
-        assert tracked is not None
+                tracked, pose = wire.parse_tracked(response), wire.parse_pose(response)
+        assert tracked is not None and pose is not None
         watch.lap("request")
-        return Worn(self._result(job, picture, mask, sure, watch), Track(tracked, captured))
+        result = self._result(job, picture, mask, sure, watch)
+        return Worn(result, Track(tracked, captured), pose)
 
     @staticmethod
     def _result(

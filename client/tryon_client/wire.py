@@ -23,6 +23,7 @@ CATEGORIES = ("upper", "lower", "dress")
 MAX_PROMPT_CHARACTERS = 512
 _NO_GARMENT = np.zeros((1, 1, 1), np.uint8)
 TRACK = np.zeros(10, np.float32)
+POSE = (39, 5)
 """The `track` of a frame before which there was none."""
 _OUTPUTS = (("picture", np.uint8), ("mask", np.uint8), ("confidence", np.float32))
 
@@ -98,7 +99,7 @@ def live_request(person: np.ndarray, garment_id: str, track: np.ndarray, elapsed
     given: dict[str, np.ndarray | str]
     given = {"person": person, "garment_id": garment_id, "track": track.astype(np.float32),
              "elapsed": np.array([elapsed], np.float32)}  # fmt: skip
-    return _request(LIVE_MODEL, given, [*(name for name, _ in _OUTPUTS), "tracked"])
+    return _request(LIVE_MODEL, given, [*(name for name, _ in _OUTPUTS), "tracked", "landmarks"])
 
 
 def wardrobe_request(action: str, garment_id: str = "") -> Any:
@@ -158,6 +159,14 @@ def parse_tracked(response: Any) -> np.ndarray:
     if len(raw) != TRACK.nbytes:
         raise TryOnError(f"the server's output 'tracked' has {len(raw)} bytes, not {TRACK.nbytes}")
     return np.frombuffer(raw, np.float32)
+
+
+def parse_pose(response: Any) -> np.ndarray:
+    """`landmarks`, float32 (39, 5), of a `live_request`'s answer. Raises TryOnError."""
+    raw = _raw(response, "landmarks")
+    if len(raw) != 4 * POSE[0] * POSE[1]:
+        raise TryOnError(f"the server's output 'landmarks' has {len(raw)} bytes, not {POSE}")
+    return np.frombuffer(raw, np.float32).reshape(POSE)
 
 
 def parse_texts(response: Any, name: str) -> list[str]:

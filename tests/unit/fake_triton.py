@@ -25,7 +25,7 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
     """Paints the middle of the person red and answers as the ensembles do.
 
     `kept` holds the garments of its wardrobe by ID, for frames of any size; `tracked` is what it
-    answers of where the person was.
+    answers of where the person was, `pose` of how they stand.
     """
 
     def __init__(self) -> None:
@@ -41,6 +41,7 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
         self.kept: dict[str, SimpleNamespace] = {}
         self.wardrobe_away = False
         self.tracked = np.arange(10, dtype=np.float32)
+        self.pose = np.zeros((39, 5), np.float32)
         self.others = 0
 
     def ModelConfig(self, request: Any, context: Any) -> Any:
@@ -117,6 +118,8 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
         if request.model_name == "tryon_live":
             response.outputs.add(name="tracked", datatype="FP32", shape=(1, 10))
             response.raw_output_contents.append(self.tracked.tobytes())
+            response.outputs.add(name="landmarks", datatype="FP32", shape=(1, 39, 5))
+            response.raw_output_contents.append(self.pose.astype(np.float32).tobytes())
         return response
 
     def _add(self, asked: SimpleNamespace) -> Any:

@@ -122,8 +122,10 @@ def test_a_large_person_comes_back_in_her_own_size(wardrobe):
 
 
 def test_a_track_is_handed_on(wardrobe, fake):
+    fake.pose = np.random.default_rng(0).random((39, 5), np.float32)
     first = wardrobe.wear(PERSON, [Garment(prompt="a"), Garment(prompt="b")], captured=5.0)
     assert np.array_equal(first.track.state, fake.tracked) and first.track.captured == 5.0
+    assert np.array_equal(first.pose, fake.pose)
     wardrobe.wear(PERSON, [Garment(prompt="a")], captured=5.25, before=first.track)
     asked = fake.requests[-1]
     assert np.array_equal(asked.track[0], fake.tracked) and asked.elapsed[0, 0] == 0.25

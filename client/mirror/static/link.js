@@ -15,7 +15,7 @@ export class Link {
   state = null; // the last {"type": "state"}
   since = performance.now(); // when the connection came or went
 
-  /** on.answer(flag, frame, jpeg), on.state(), on.rtc(message), on.error(error), on.change(): all are called. */
+  /** on.answer(flag, frame, jpeg), on.state(), on.rtc(message), on.hand(side), on.error(error), on.change(): all are called. */
   constructor(on) {
     this.on = on;
     this.#open();
@@ -93,6 +93,8 @@ export class Link {
       this.on.state();
     } else if (message.type === "rtc") {
       this.on.rtc(message);
+    } else if (message.type === "hand") {
+      this.on.hand(message.side);
     } else if (message.type === "error") {
       this.on.error(message);
     }

@@ -77,6 +77,7 @@ const link = new Link({
     update();
   },
   rtc: (message) => rtc.answered(message),
+  hand: (side) => rail.turn(side === "left" ? -1 : 1),
   change() {
     photoNeeds = true;
     photoSent = 0;
@@ -97,8 +98,13 @@ const rtc = new Rtc((sdp, offer) => link.offer(sdp, offer), {
   change: update,
 });
 
+// On the machine itself the WebSocket is the faster way; `?webrtc` in the address takes the other one
+// all the same.
+const LOCAL = ["localhost", "127.0.0.1", "[::1]"].includes(location.hostname);
+const BY_RTC = !LOCAL || new URLSearchParams(location.search).has("webrtc");
+
 function connect() {
-  if (link.open && source?.kind === "camera") rtc.start();
+  if (BY_RTC && link.open && source?.kind === "camera") rtc.start();
   else rtc.stop();
 }
 

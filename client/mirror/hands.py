@@ -1,0 +1,66 @@
+"""A raised hand as a gesture: the left one asks for the garment before, the right for the next."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+Side = Literal["left", "right"]
+
+HELD, LOWERED = 0.4, 0.3
+"""Seconds for which a hand has to be up to count, and down before one counts again."""
+_NOSE = 0
+_SHOULDERS, _WRISTS = (11, 12), (15, 16)
+"""BlazePose's points; the left one, the person's own, is first."""
+_SURE = 0.5
+_ABOVE = 0.5
+"""How far over the nose a raised wrist is, in shoulder-to-nose heights: a hand at hair or glasses
+is no gesture."""
+
+
+def raised(pose: np.ndarray) -> Side | None:
+    """The hand that is up, where it is one alone.
+
+    Args:
+        pose: float (39, 5) x, y, z in 0..1 of a view, visibility, presence, as BlazePose has them.
+    """
+    height = float(np.mean([pose[s, 1] for s in _SHOULDERS]) - pose[_NOSE, 1])
+    if height <= 0:
+        return None  # lying, or upside down
+    up = [
+        bool(pose[wrist, 3] >= _SURE and pose[wrist, 1] < pose[_NOSE, 1] - _ABOVE * height)
+        for wrist in _WRISTS
+    ]
+    if up[0] == up[1]:
+        return None
+    return "left" if up[0] else "right"
+
+
+class Hands:
+    """Tells a gesture from frames in their order: one for each raising, however long it lasts."""
+
+    def __init__(self) -> None:
+        self._side: Side | None = None
+        self._since = 0.0
+        self._told: Side | None = None
+
+    def look(self, pose: np.ndarray | None, at: float) -> Side | None:
+        """The hand that has just counted, if any.
+
+        Args:
+            pose: as for `raised`, or None where nobody was found.
+            at: when the frame was taken, in seconds.
+        """
+        side = None if pose is None else raised(pose)
+        if side != self._side:
+            self._side, self._since = side, at
+            return None
+        if side is None:
+            if at - self._since >= LOWERED:
+                self._told = None
+            return None
+        if self._told is not None or at - self._since < HELD:
+            return None
+        self._told = side
+        return side
