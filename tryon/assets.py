@@ -153,6 +153,16 @@ PACKAGES: dict[str, Package] = {
         ),
         "Apache-2.0", "ImageNet features: training and evaluation", 18,
     ),
+    "noto_sans_sc": Package(
+        "zhplot==1.0.0",
+        "zhplot-1.0.0-py3-none-any.whl",
+        "a5dccc5fc1116eafaa54d99c903ad74836e3ab9f5bdc45d27c29a97202268a2a",
+        (
+            ("zhplot/fonts/NotoSansSC-Regular.ttf", "", "zhplot/fonts/"),
+            ("zhplot/fonts/OFL.txt", "", "zhplot/fonts/"),
+        ),
+        "OFL-1.1", "Noto Sans SC: Chinese lettering on rendered garments", 6,
+    ),
 }  # fmt: skip
 
 ASSETS: dict[str, tuple[str, str]] = {
@@ -163,6 +173,7 @@ ASSETS: dict[str, tuple[str, str]] = {
     "openpeople": ("openpeople", ""),
     "openvto": ("openvto", ""),
     "efficientnet_lite0.pth": ("efficientnet", "efficientnet-lite0-57934424.pth"),
+    "noto_sans_sc.ttf": ("noto_sans_sc", "NotoSansSC-Regular.ttf"),
 }
 """Asset's name -> its package and path within the package's folder ("" is the folder itself)."""
 

@@ -2,70 +2,79 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from training.data.fabric import ATLAS_H, ATLAS_U, ATLAS_W, atlas_xy, contrasting, jitter
+from tryon.assets import asset_path
 
 _WORDS = (
-    "LOVE",
-    "CITY",
-    "OCEAN",
-    "DREAM",
-    "1987",
-    "NORTH",
-    "CLUB",
-    "SUNDAY",
-    "ROCK",
-    "WILD",
-    "HOPE",
-    "NOVA",
-    "STAR",
-    "SURF",
-    "RUN",
-    "HELLO",
-    "TOKYO",
-    "PARIS",
-    "ENERGY",
-    "TEAM",
-    "23",
-    "SUMMER",
-    "COFFEE",
-    "PEACE",
-    "MUSIC",
-    "LUCKY",
-    "FOREST",
-    "GOOD",
-    "DAY",
-    "ORIGINAL",
-    "SPORT",
-    "ARCADE",
-    "HONEY",
-    "RIVER",
-    "LEMON",
-    "ZERO",
-    "URBAN",
-)
+    "LOVE", "CITY", "OCEAN", "DREAM", "1987", "NORTH", "CLUB", "SUNDAY", "ROCK", "WILD", "HOPE",
+    "NOVA", "STAR", "SURF", "RUN", "HELLO", "TOKYO", "PARIS", "ENERGY", "TEAM", "23", "SUMMER",
+    "COFFEE", "PEACE", "MUSIC", "LUCKY", "FOREST", "GOOD", "DAY", "ORIGINAL", "SPORT", "ARCADE",
+    "HONEY", "RIVER", "LEMON", "ZERO", "URBAN",
+)  # fmt: skip
+_CHINESE = (
+    "城市", "夏天", "音乐", "希望", "自由", "海洋", "好运", "平安", "山河", "快乐", "星期天",
+    "你好", "北方", "咖啡", "明天", "太阳", "清风", "飞龙", "福", "爱", "少年", "远方", "春风",
+    "无畏", "一九八七",
+)  # fmt: skip
+_SHAPES = (
+    "circle", "star", "triangle", "mountain", "heart", "stripe box", "blocks", "sun", "letter",
+)  # fmt: skip
+_IN_CHINESE, _UPRIGHT = 0.3, 0.4
+"""Share of the lettering that is Chinese; share of that which runs from top to bottom."""
 
 
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size=size)
+@lru_cache
+def _latin_fonts() -> list[str]:
+    """Matplotlib's own fonts (DejaVu, STIX): the same on every machine."""
+    folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+    names = ("DejaVuSans", "DejaVuSerif", "DejaVuSansMono", "STIXGeneral")
+    styles = ("", "-Bold", "-Oblique", "-BoldOblique", "-Italic", "-BoldItalic", "Bol", "BolIta")
+    found = (folder / f"{name}{style}.ttf" for name in names for style in styles)
+    return [str(path) for path in found if path.is_file()]
 
 
-def _fonts() -> list[Path]:
-    root = Path("/usr/share/fonts")
-    return sorted(root.rglob("*.ttf"))[:40] if root.is_dir() else []
+def _latin(rng: np.random.Generator, size: int) -> ImageFont.FreeTypeFont:
+    fonts = _latin_fonts()
+    return ImageFont.truetype(fonts[int(rng.integers(len(fonts)))], size)
 
 
-_FONT_FILES = _fonts()
-
-
-def _any_font(rng: np.random.Generator, size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    if _FONT_FILES and rng.random() < 0.7:
-        return ImageFont.truetype(str(_FONT_FILES[int(rng.integers(len(_FONT_FILES)))]), size)
-    return _font(size)
+def _lettering(
+    rng: np.random.Generator, draw: ImageDraw.ImageDraw, centre: tuple[float, float], size: float,
+    ink: tuple[int, ...], px_m: float,
+) -> str:  # fmt: skip
+    """Draws one to three lines around a centre; the words."""
+    cx, cy = centre
+    chinese = rng.random() < _IN_CHINESE
+    words = _CHINESE if chinese else _WORDS
+    lines = [str(w) for w in rng.choice(words, int(rng.integers(1, 4)), replace=False)]
+    if chinese:
+        upright = rng.random() < _UPRIGHT  # one column, as on banners and scrolls
+        lines = lines[: 1 if upright else 2]
+    label = " ".join(lines)
+    if chinese and upright:
+        lines = list(label)
+    longest = max(len(w) for w in lines)
+    least = 1.5 if chinese else 3
+    font_px = int(np.clip(size * 1.5 / max(longest, least), 0.03 * px_m, 0.13 * px_m))
+    font = (
+        ImageFont.truetype(str(asset_path("noto_sans_sc.ttf")), font_px)
+        if chinese
+        else _latin(rng, font_px)
+    )
+    y = cy - font_px * len(lines) * 0.55
+    for w in lines:
+        draw.text((cx, y), w, fill=ink, font=font, anchor="ma")
+        y += font_px * 1.08
+    if rng.random() < 0.3:
+        draw.rectangle([cx - size / 2, y + 4, cx + size / 2, y + 10], fill=ink)
+    return label
 
 
 def draw_print(
@@ -85,33 +94,9 @@ def draw_print(
     third = tuple(int(v) for v in jitter(rng, contrasting(rng, second, 50)))
     label = ""
     if kind == "lettering":
-        lines = [str(w) for w in rng.choice(_WORDS, int(rng.integers(1, 4)), replace=False)]
-        label = " ".join(lines)
-        longest = max(len(w) for w in lines)
-        font_px = int(np.clip(size * 1.5 / max(longest, 3), 0.03 * px_m, 0.13 * px_m))
-        font = _any_font(rng, font_px)
-        y = cy - font_px * len(lines) * 0.55
-        for w in lines:
-            draw.text((cx, y), w, fill=ink, font=font, anchor="ma")
-            y += font_px * 1.08
-        if rng.random() < 0.3:
-            draw.rectangle([cx - size / 2, y + 4, cx + size / 2, y + 10], fill=ink)
+        label = _lettering(rng, draw, (cx, cy), size, ink, px_m)
     else:
-        shape = str(
-            rng.choice(
-                [
-                    "circle",
-                    "star",
-                    "triangle",
-                    "mountain",
-                    "heart",
-                    "stripe box",
-                    "blocks",
-                    "sun",
-                    "letter",
-                ]
-            )
-        )
+        shape = str(rng.choice(_SHAPES))
         label = shape
         r = size / 2
         if shape in ("circle", "sun", "letter"):
@@ -130,7 +115,7 @@ def draw_print(
                 (cx, cy),
                 str(rng.choice(list("ABCEGKMNRSTX"))),
                 fill=third,
-                font=_any_font(rng, max(8, int(r * 1.3))),
+                font=_latin(rng, max(8, int(r * 1.3))),
                 anchor="mm",
             )
         elif shape == "star":
@@ -181,7 +166,7 @@ def draw_print(
                 (cx, cy + r * 1.15),
                 word,
                 fill=ink,
-                font=_any_font(rng, max(10, int(r * 0.4))),
+                font=_latin(rng, max(10, int(r * 0.4))),
                 anchor="ma",
             )
     return np.asarray(picture.resize((ATLAS_W, ATLAS_H), Image.Resampling.BOX)), label
