@@ -68,6 +68,38 @@ def there_and_back(
     return figures, [photo, there.picture, back.picture]
 
 
+def measure(
+    pipeline: TryOnPipeline, people: list[Path], garments: list[Path], category: str,
+    cells: list[np.ndarray] | None = None,
+) -> dict[str, float]:  # fmt: skip
+    """Means over every person in every garment, and "pairs"; what is refused is said and left out.
+
+    Args:
+        cells: is given a row of pictures for each person: photo, there, back.
+
+    Raises:
+        ValueError: every pair was refused.
+    """
+    trunk = load_trunk(asset_path("efficientnet_lite0.pth"))
+    rows: list[dict[str, float]] = []
+    for person in tqdm(people, desc="people"):
+        photo = pixels(person, SIDE)
+        own: list[np.ndarray] = []
+        for garment in garments:
+            try:
+                figures, pictures = there_and_back(pipeline, trunk, photo, garment, category)
+            except RequestError as error:
+                print(f"{person.name} in {garment.name}: {error}", file=sys.stderr)
+                continue
+            rows.append(figures)
+            own.append(np.concatenate([tile(q, 300, 225) for q in pictures], 1))
+        if cells is not None:
+            cells += own[:1]
+    if not rows:
+        raise ValueError("every pair was refused")
+    return means(rows) | {"pairs": len(rows)}
+
+
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit status."""
     p = argparse.ArgumentParser(
@@ -81,34 +113,14 @@ def main(arguments: list[str] | None = None) -> int:
     p.add_argument("--json", type=Path, help="also write the figures here")
     p.add_argument("--out", type=Path, help="also write a sheet here: photo, there, back")
     args = p.parse_args(arguments)
-    rows: list[dict[str, float]] = []
     sheet: list[np.ndarray] = []
     try:
-        pipeline = TryOnPipeline(args.weights)
-        trunk = load_trunk(asset_path("efficientnet_lite0.pth"))
         people = default_people() if args.people is None else args.people
         garments = default_garments() if args.garments is None else args.garments
-        for person in tqdm(people, desc="people"):
-            photo = pixels(person, SIDE)
-            cells = []
-            for garment in garments:
-                try:
-                    figures, pictures = there_and_back(
-                        pipeline, trunk, photo, garment, args.category
-                    )
-                except RequestError as error:
-                    print(f"{person.name} in {garment.name}: {error}", file=sys.stderr)
-                    continue
-                rows.append(figures)
-                cells.append(np.concatenate([tile(q, 300, 225) for q in pictures], 1))
-            sheet += cells[:1]
-    except (FileNotFoundError, AssetError, WeightsError) as error:
+        table = measure(TryOnPipeline(args.weights), people, garments, args.category, sheet)
+    except (FileNotFoundError, ValueError, AssetError, WeightsError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    if not rows:
-        print("error: every pair was refused", file=sys.stderr)
-        return 2
-    table = means(rows) | {"pairs": len(rows)}
     show(table)
     write_json(args.json, table)
     if args.out:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -44,11 +45,22 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
     return ((2 * mx * my + c1) * (2 * cov + c2)) / ((mx * mx + my * my + c1) * (vx + vy + c2))
 
 
+class Shown(NamedTuple):
+    """A pair to look at. `psnr`: of ours where the picture changes, in dB; `row`: uint8
+    (H, 4 W, 3), the person before, the garment, the truth and ours."""
+
+    psnr: float
+    row: np.ndarray
+
+
 def evaluate(
     weights: Path | None, pairs: Path, photos: Path | None, count: int, strength: float, seed: int,
-    split: str = "test", painter: Path | None = None,
+    split: str = "test", painter: Path | None = None, gallery: list[Shown] | None = None,
 ) -> tuple[dict[str, dict[str, float]], dict[str, dict[str, float]]]:  # fmt: skip
     """Means over `count` pairs of a split.
+
+    Args:
+        gallery: is given every pair's pictures and how near ours is to the truth.
 
     Returns:
         method -> figure -> value; and slice (`training.slices`) -> figure -> value of ours, and
@@ -81,6 +93,11 @@ def evaluate(
             for method, picture in methods.items():
                 figures = picture_figures(picture, result.truth, before, batch, nets)
                 found[method] = found.get(method, {}) | figures
+            if gallery is not None:
+                shots = (before, images(batch["shop"]), result.truth, result.picture)
+                rows_of = (torch.cat(shots, 3) * 255).round().byte().permute(0, 2, 3, 1).numpy()
+                near = found["ours"]["psnr_changed_db"].tolist()
+                gallery += [Shown(*both) for both in zip(near, rows_of, strict=True)]
         for method, figures in found.items():
             for name, values in figures.items():
                 own = rows.setdefault(method, {}).setdefault(name, [])

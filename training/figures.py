@@ -17,10 +17,14 @@ def means(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return {n: float(np.mean([row[n] for row in rows if n in row])) for n in names}
 
 
+def lines_of(table: Mapping[str, float]) -> str:
+    """A figure a line."""
+    return "\n".join(f"{name:40s}{value:10.3f}" for name, value in table.items())
+
+
 def show(table: Mapping[str, float]) -> None:
     """Prints a figure a line."""
-    for name, value in table.items():
-        print(f"{name:32s}{value:10.3f}")
+    print(lines_of(table))
 
 
 def write_json(path: Path | None, table: Mapping[str, Any]) -> None:

@@ -23,6 +23,7 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "LP_NUM_THREADS"):
 from training.data.jobs import finish, told  # noqa: E402
 from training.data.shards import (  # noqa: E402
     RENDERER,
+    is_test_name,
     list_scenes,
     load_meta,
     save_scene,
@@ -73,9 +74,13 @@ def _render(job: Job) -> int:
 
 
 def render(
-    out: Path, first: int, scenes: int, seed: int, processes: int, photographed: bool = False
-) -> None:
+    out: Path, first: int, scenes: int, seed: int, processes: int, photographed: bool = False,
+    split: str | None = None,
+) -> None:  # fmt: skip
     """Renders what is not there yet, with a progress bar.
+
+    Args:
+        split: of these scenes the ones of "train" or "test" alone.
 
     Raises:
         RuntimeError: a part is missing (the body model's data, EGL, the photographs); says what to
@@ -87,7 +92,10 @@ def render(
 
     from training.data.bodies import load_body_model
 
-    wanted = range(first, first + scenes)
+    wanted = [
+        index for index in range(first, first + scenes)
+        if split is None or is_test_name(seed, index) == (split == "test")
+    ]  # fmt: skip
     metas = {path: load_meta(path) for path in list_scenes(out)}
     for path in (scene_path(out, seed, i) for i in wanted):
         if path in metas and ("person" in metas[path]) != photographed:
@@ -110,7 +118,7 @@ def render(
             f"note: {old} scenes of {out} are an earlier renderer's: they are kept, but nothing "
             "takes them; delete them to have the same seeds rendered anew", file=sys.stderr,
         )  # fmt: skip
-    finish(_render, jobs, scenes, "scene", out, processes)
+    finish(_render, jobs, len(wanted), "scene", out, processes)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -126,10 +134,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--photographs", action="store_true",
                         help="photographed people in rendered garments")  # fmt: skip
+    parser.add_argument("--split", choices=("train", "test"),
+                        help="of these scenes those of a split alone")  # fmt: skip
     args = parser.parse_args(arguments)
     return told(
         lambda: render(
-            args.out, args.first, args.scenes, args.seed, args.processes, args.photographs
+            args.out, args.first, args.scenes, args.seed, args.processes, args.photographs,
+            args.split,
         ),
         f"{args.out} keeps its scenes",
     )
