@@ -14,6 +14,7 @@ PERSON ?=
 GARMENT ?=
 PROMPT ?=
 CATEGORY ?= upper
+SIZE ?= 0
 OUT ?= out/tryon.png
 PORT ?= 8080
 HOST ?= 127.0.0.1
@@ -22,7 +23,7 @@ ARGS ?=
 
 PY := $(VENV)/bin/python
 # Through the environment, so that quotes and dollars in a prompt or path reach the program whole.
-export PERSON GARMENT PROMPT CATEGORY OUT PORT HOST GARMENTS
+export PERSON GARMENT PROMPT CATEGORY SIZE OUT PORT HOST GARMENTS
 
 .PHONY: help venv engines system assets export doctor audit serve tryon mirror test bench bench-gate bench-gpu peers published tune roofline train distil pairs pairs-pack pairs-preview cutouts evaluate \
 	lint clean
@@ -30,7 +31,7 @@ export PERSON GARMENT PROMPT CATEGORY OUT PORT HOST GARMENTS
 help: ## show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 	@printf '\nVariables:\n'
-	@printf '  PERSON=me.jpg GARMENT=shirt.jpg PROMPT="..." CATEGORY=upper|lower|dress OUT=out/tryon.png\n'
+	@printf '  PERSON=me.jpg GARMENT=shirt.jpg PROMPT="..." CATEGORY=upper|lower|dress SIZE=-2..3 OUT=out/tryon.png\n'
 	@printf '  PORT=8080 GARMENTS=FOLDER    where `make mirror` listens, and what hangs there\n'
 	@printf '  TARGET=cpu|cuda|cuda_tensorrt|tensorrt|tensorrt_rtx   what `make export` writes\n'
 	@printf '  SM=89                        GPU that TARGET=tensorrt_rtx builds for (compute capability)\n'
@@ -78,7 +79,7 @@ tryon: assets ## PERSON + GARMENT and/or PROMPT -> out/tryon.png, from nothing t
 	@$(PY) deploy/check_system.py serve --install
 	@$(PY) -m export --target cpu --if-needed
 	@$(PY) -m deploy.tryon_demo --person "$$PERSON" --garment "$$GARMENT" --prompt "$$PROMPT" \
-		--category "$$CATEGORY" --out "$$OUT"
+		--category "$$CATEGORY" --size "$$SIZE" --out "$$OUT"
 
 mirror: assets ## a page with your camera and a rail of garments: wear them, live
 	@$(PY) deploy/check_system.py serve --install

@@ -72,6 +72,16 @@ def check_category(category: str) -> None:
         raise UsageError(f"CATEGORY: {category!r}: one of {', '.join(CATEGORIES)}")
 
 
+def read_size(text: str) -> int:
+    """The number of sizes. Raises UsageError."""
+    from tryon_client.client import SIZES
+
+    sizes = {str(size): size for size in (0, *SIZES)}
+    if text.removeprefix("+") not in sizes:
+        raise UsageError(f"SIZE: {text!r}: a whole number from {min(SIZES)} to {max(SIZES)}")
+    return sizes[text.removeprefix("+")]
+
+
 @contextlib.contextmanager
 def connected(url: str) -> Iterator[tuple[TryOnClient, str, bool]]:
     """A client of the server at `url`, or of an embedded one; what to say of it; whether new."""
@@ -110,6 +120,7 @@ def run(options: argparse.Namespace) -> None:
     out = Path(options.out)
     check_out(out)
     check_category(options.category)
+    options.size = read_size(options.size)
     defaults = not options.person
     garment: Path | None = None
     if options.garment:
@@ -125,12 +136,13 @@ def run(options: argparse.Namespace) -> None:
         # A new server's first request also pays for memory that all later ones find in place.
         for _ in range(2 if new else 1):
             result = client.try_on(
-                person, garment, options.prompt or None, options.category, stages=True
+                person, garment, options.prompt or None, options.category, options.size, stages=True
             )
     save(result.image, out)
     changed = float((result.mask > 0).mean())
     wears = [str(garment)] if garment else []
     wears += [f'"{options.prompt}"'] if options.prompt else []
+    wears += [f"size {options.size:+d}"] if options.size else []
     print(f"{person}\n  in {' and '.join(wears)}, by {said}")
     if new:
         print("  (the second request; the first one warmed the server up)")
@@ -154,10 +166,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--garment", default="", help="a picture of a garment")
     parser.add_argument("--prompt", default="", help="words that style it, or describe one")
     parser.add_argument("--category", default="upper", help="upper, lower or dress")
+    parser.add_argument("--size", default="0", help="sizes larger than it is shown, -2 to 3")
     parser.add_argument("--out", default=str(ROOT / "out" / "tryon.png"))
     parser.add_argument("--url", default="localhost:8001", help="gRPC address of a server")
     options = parser.parse_args(arguments)
-    options.category = options.category or "upper"
+    options.category, options.size = options.category or "upper", options.size or "0"
 
     from deploy.embedded import ServerError
     from tryon.assets import AssetError
