@@ -14,7 +14,7 @@ import pytest
 
 from training.data import render
 from training.data.jobs import clear_leftovers
-from training.data.shards import list_scenes, load_scene, save_scene
+from training.data.shards import is_test, list_scenes, load_scene, save_scene
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +27,9 @@ def scenes_of(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Scenes come from a folder instead of the renderer."""
     with np.load(list_scenes(folder)[0]) as file:
         arrays = {name: file[name] for name in file.files}
-    monkeypatch.setattr("training.data.scene.make_scene", lambda studio, seed, index: arrays)
+    monkeypatch.setattr(
+        "training.data.scene.make_scene", lambda studio, seed, index, whole=False: arrays
+    )
 
 
 def run(out: Path, *more: str) -> int:
@@ -42,6 +44,18 @@ def test_scenes_that_are_there_are_kept(folder: Path, tmp_path: Path, monkeypatc
     assert run(tmp_path) == 0
     assert len(list_scenes(tmp_path)) == 3 and first.stat().st_mtime_ns == stamp
     assert all(load_scene(path).meta for path in list_scenes(tmp_path))
+
+
+def test_a_split_alone_is_rendered(folder: Path, tmp_path: Path, monkeypatch) -> None:
+    scenes_of(folder, monkeypatch)
+    monkeypatch.setattr("training.data.shards.TEST_SHARE", 3)
+    for split in ("test", "train"):
+        assert run(tmp_path / split, "--scenes", "20", "--split", split) == 0
+    names = {split: {path.name for path in list_scenes(tmp_path / split)}
+             for split in ("test", "train")}  # fmt: skip
+    assert all(is_test(Path(name)) for name in names["test"]) and 2 < len(names["test"]) < 12
+    assert not any(is_test(Path(name)) for name in names["train"])
+    assert len(names["test"] | names["train"]) == 20
 
 
 def test_a_full_disk_is_named_and_leaves_whole_scenes_alone(

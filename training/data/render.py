@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from training.data.photo_scene import Subjects
     from training.data.studio import Studio
 
-Job = tuple[str, int, int, bool]
-"""Folder, seed, index, and whether the person is a photographed one."""
+Job = tuple[str, int, int, bool, bool]
+"""Folder, seed, index, whether the person is a photographed one, and whether seen with the head."""
 
 
 @functools.cache
@@ -58,7 +58,7 @@ def _subjects() -> Subjects:
 
 
 def _render(job: Job) -> int:
-    folder, seed, index, photographed = job
+    folder, seed, index, photographed, whole = job
     path = scene_path(Path(folder), seed, index)
     if path.is_file():
         return index
@@ -69,18 +69,19 @@ def _render(job: Job) -> int:
     else:
         from training.data.scene import make_scene
 
-        save_scene(path, make_scene(_studio(), seed, index))
+        save_scene(path, make_scene(_studio(), seed, index, whole=whole))
     return index
 
 
 def render(
     out: Path, first: int, scenes: int, seed: int, processes: int, photographed: bool = False,
-    split: str | None = None,
+    split: str | None = None, whole: bool = False,
 ) -> None:  # fmt: skip
     """Renders what is not there yet, with a progress bar.
 
     Args:
         split: of these scenes the ones of "train" or "test" alone.
+        whole: rendered people are seen with the head in trousers, too (`make_scene`).
 
     Raises:
         RuntimeError: a part is missing (the body model's data, EGL, the photographs); says what to
@@ -110,7 +111,9 @@ def render(
         for photo in tqdm(PHOTOS, desc="photographs"):
             photograph(photo)  # the same
     jobs = [
-        (str(out), seed, i, photographed) for i in wanted if not scene_path(out, seed, i).is_file()
+        (str(out), seed, i, photographed, whole)
+        for i in wanted
+        if not scene_path(out, seed, i).is_file()
     ]
     old = sum(meta.get("renderer", 1) != RENDERER for meta in metas.values())
     if old:
@@ -134,13 +137,22 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--photographs", action="store_true",
                         help="photographed people in rendered garments")  # fmt: skip
+    parser.add_argument("--whole", action="store_true",
+                        help="trousers are seen with the head, too; to check, not to train: "
+                        "into a folder of its own")  # fmt: skip
     parser.add_argument("--split", choices=("train", "test"),
                         help="of these scenes those of a split alone")  # fmt: skip
     args = parser.parse_args(arguments)
     return told(
         lambda: render(
-            args.out, args.first, args.scenes, args.seed, args.processes, args.photographs,
+            args.out,
+            args.first,
+            args.scenes,
+            args.seed,
+            args.processes,
+            args.photographs,
             args.split,
+            args.whole,
         ),
         f"{args.out} keeps its scenes",
     )
