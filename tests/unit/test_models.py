@@ -19,7 +19,7 @@ from tryon.models.composite import (
     recolour,
     to_bytes,
 )
-from tryon.models.geometry import PARTS, LandmarkVote, PartTransforms
+from tryon.models.geometry import PARTS, LandmarkVote, PartTransforms, StyledLandmarks
 from tryon.models.image_encoder import whole
 from tryon.models.inpaint import PAINT, class_colours, class_index
 from tryon.models.patterns import PATTERNS, pattern_bank
@@ -163,6 +163,30 @@ def test_transforms_keep_their_precision_under_autocast() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         mixed, near_mixed = PartTransforms()(place, place.flip(0), seen, pixels)
     assert torch.equal(exact, mixed) and torch.equal(near, near_mixed)
+
+
+def test_styled_landmarks_follow_the_pose_and_stay_without_styling() -> None:
+    styled = StyledLandmarks()
+    marks, visible = torch.rand(2, len(LANDMARKS), 2), torch.ones(2, len(LANDMARKS))
+    rolled = torch.tensor([[0.0, 1.0, 0.0, 0.0]]).expand(2, -1)
+    assert torch.equal(styled(marks, visible, rolled), marks), "nothing is learned yet"
+    cuff, elbow = LANDMARKS.index("cuff_left"), LANDMARKS.index("elbow_left")
+    with torch.no_grad():
+        styled.pull[1, cuff, elbow] = 0.5
+    moved = styled(marks, visible, rolled)
+    assert torch.allclose(moved[:, cuff], (marks[:, cuff] + marks[:, elbow]) / 2, atol=1e-6)
+    others = [k for k in range(len(LANDMARKS)) if k != cuff]
+    assert torch.equal(moved[:, others], marks[:, others])
+    assert torch.equal(styled(marks, visible, 0 * rolled), marks)
+    short = visible.clone()
+    short[:, elbow] = 0  # a garment without elbows: nothing to go to
+    assert torch.equal(styled(marks, short, rolled), marks)
+    # Turned and enlarged, the person's landmarks take the garment's along.
+    with torch.no_grad():
+        styled.pull.normal_()
+    turn = torch.tensor([[0.6, -0.8], [0.8, 0.6]]) * 1.5
+    there = styled(marks @ turn + 0.1, visible, rolled)
+    assert torch.allclose(there, styled(marks, visible, rolled) @ turn + 0.1, atol=1e-4)
 
 
 def test_landmarks_may_lie_beyond_the_picture() -> None:

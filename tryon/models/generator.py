@@ -39,7 +39,7 @@ from tryon.models.blocks import (
 from tryon.models.composite import Maps, changed_box, layers, lit, to_bytes
 from tryon.models.efficientnet import CHANNELS, EfficientNetTrunk
 from tryon.models.fusion import Fusion
-from tryon.models.geometry import PARTS, LandmarkVote, PartTransforms
+from tryon.models.geometry import PARTS, LandmarkVote, PartTransforms, StyledLandmarks
 from tryon.models.inpaint import PAINT, class_colours
 
 WIDTH_16, WIDTH_8, WIDTH_4, WIDTH_2 = 128, 96, 64, 32
@@ -113,6 +113,7 @@ class Generator(nn.Module):
                                   Residual(WIDTH_4, HIDDEN_4))  # fmt: skip
         # Landmarks of this garment on this person, and the parts' transforms from them.
         self.landmarks = LandmarkVote(WIDTH_8)
+        self.styled = StyledLandmarks()
         self.transforms = PartTransforms()
         self.part_logits = head(WIDTH_8, len(PARTS))
         # Residual flow, coarse to fine.
@@ -190,6 +191,7 @@ class Generator(nn.Module):
         f8 = self.in_8([[f16], [_centre(pose["features_32"]), m8, self.heat_8(heat)]])
         f8 = self.mix_8(self.film_8(f8, code))
         landmarks, votes, voted = self.landmarks(f8, self.pixels_8)
+        landmarks = self.styled(landmarks, visible, styling)
         here, there = landmarks, garment["landmarks"]
         if placed is not None:
             here, there = (

@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from tryon.contract import LANDMARKS, NET_HEIGHT, NET_WIDTH
+from tryon.contract import LANDMARKS, NET_HEIGHT, NET_WIDTH, STYLING
 
 PARTS: dict[str, dict[str, float]] = {
     "torso_upper": {"neck_front": 1, "neck_left": 1, "neck_right": 1, "shoulder_left": 1,
@@ -117,6 +117,33 @@ def inverse(matrices: Tensor) -> Tensor:
     adjugate = turn @ matrices @ turn.T
     # A matrix times its adjugate is the determinant on the diagonal, twice.
     return adjugate / (0.5 * (matrices * adjugate).sum((-2, -1), keepdim=True))
+
+
+class StyledLandmarks(nn.Module):
+    """Where landmarks move when a garment is worn in another size, or with its sleeves rolled up.
+
+    Each moves along the lines to the others, by shares that are learned for each of
+    `contract.STYLING`: a rolled cuff goes some of the way to the elbow, a larger hem away from the
+    waist, in whatever pose. Without styling nothing moves.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pull = nn.Parameter(torch.zeros(len(STYLING), len(LANDMARKS), len(LANDMARKS)))
+
+    def forward(self, marks: Tensor, visible: Tensor, styling: Tensor) -> Tensor:
+        """float32 (N, K, 2), in 0..1 of the view.
+
+        Args:
+            marks: (N, K, 2) in 0..1; visible: (N, K) in 0..1, whether this garment has them: others
+                pull nothing.
+            styling: (N, len(STYLING)) as `contract.STYLING`.
+        """
+        with torch.autocast(marks.device.type, enabled=False):
+            count = len(LANDMARKS)
+            shares = (styling.float() @ self.pull.float().flatten(1)).reshape(-1, count, count)
+            shares = shares * visible.float()[:, None, :]
+            return marks + shares @ marks - shares.sum(2, keepdim=True) * marks
 
 
 class LandmarkVote(nn.Module):
