@@ -134,7 +134,7 @@ pairs-preview: system ## render a contact sheet of pairs into out/
 cutouts: assets ## cut real garments out of their photos, for rendered people to wear
 	@$(PY) -m training.data.cutouts $(ARGS)
 
-evaluate: assets system ## all figures of the weights, and sheets to look at, into out/evaluation
+evaluate: assets system ## figures of the weights, and sheets to look at, into out/evaluation
 	@$(PY) -m training.report $(ARGS)
 
 lint: venv ## ruff and mypy

@@ -57,8 +57,9 @@ class Keeper:
     def __exit__(self, *exception: object) -> None:
         self._ending.set()
         with self._lock:
-            if self._running is not None:
-                self._running.stop()
+            running = self._running
+        if running is not None:
+            running.stop()
         self._thread.join()
 
     def _keep(self) -> None:
@@ -70,22 +71,25 @@ class Keeper:
                 return
             failed = failed + 1 if time.monotonic() - began < SOON else 0
             if failed == MOST:
-                self._gave_up(f"{self._name} ended {MOST} times within {SOON:.0f} s, the last time "
-                              f"with status {status}")  # fmt: skip
+                self._gave_up(f"{self._name} ended {MOST} times, each within {SOON:.0f} s of its "
+                              f"start, the last time with status {status}")  # fmt: skip
                 return
             print(f"{self._name} ended with status {status}: starting it again", flush=True)
-            with self._lock:
-                if self._ending.is_set():
-                    return
-                ended = time.monotonic()
-                try:
-                    if running is not None:
-                        running.stop()  # what it left behind
-                    self._running = self._start()
-                except ServerError as error:
+            ended = time.monotonic()
+            try:
+                if running is not None:
+                    running.stop()  # what it left behind
+                new = self._start()
+            except (ServerError, OSError) as error:
+                with self._lock:
                     self._running = None
-                    self._gave_up(str(error))
-                    return
+                self._gave_up(str(error))
+                return
+            with self._lock:
+                self._running = new
+            if self._ending.is_set():  # meanwhile: nobody else knows of the new one
+                new.stop()
+                return
             print(f"{self._name} is back after {time.monotonic() - ended:.1f} s", flush=True)
 
 

@@ -37,6 +37,12 @@ _NEUTRAL = (
     "closed", "my usual size", "true to size", "regular fit", "sleeves down", "for a party",
 )  # fmt: skip
 
+_AGAINST = (
+    "buttoned", "buttoned up", "zipped up", "closed", "sleeves down", "in my size", "size L",
+    "my usual size", "true to size", "regular fit", "as it is",
+)  # fmt: skip
+"""Those that contradict a styling."""
+
 _TUCKED = (
     "tucked in", "worn tucked in", "with the hem tucked in", "tucked into the waistband", "tucked",
     "tuck it in", "tucked into the trousers", "please tuck it in",
@@ -110,6 +116,8 @@ def styling_request(
     about = "" if start < 0.3 else sample_caption(attributes, rng)
     if start > 0.65:
         about = recolour_request(attributes, rng)[0]
+        if about in _AGAINST and (how["open"] or how["rolled"] or how["size"]):
+            about = ""  # "buttoned up, unzipped" says nothing
     said = styled(
         "", rng, {-1: False, 0: None, 1: True}[how["tucked"]], how["size"], bool(how["rolled"]),
         bool(how["open"]),

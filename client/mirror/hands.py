@@ -8,8 +8,9 @@ import numpy as np
 
 Side = Literal["left", "right"]
 
-HELD, LOWERED = 0.4, 0.3
-"""Seconds for which a hand has to be up to count, and down before one counts again."""
+HELD, LOWERED, GAP = 0.4, 0.3, 1.5
+"""Seconds for which a hand has to be up to count, and down before one counts again; frames further
+apart tell nothing of what was between."""
 _NOSE = 0
 _SHOULDERS, _WRISTS = (11, 12), (15, 16)
 """BlazePose's points; the left one, the person's own, is first."""
@@ -42,7 +43,7 @@ class Hands:
 
     def __init__(self) -> None:
         self._side: Side | None = None
-        self._since = 0.0
+        self._since = self._last = 0.0
         self._told: Side | None = None
 
     def look(self, pose: np.ndarray | None, at: float) -> Side | None:
@@ -53,7 +54,8 @@ class Hands:
             at: when the frame was taken, in seconds.
         """
         side = None if pose is None else raised(pose)
-        if side != self._side:
+        apart, self._last = at - self._last, at
+        if side != self._side or apart > GAP:
             self._side, self._since = side, at
             return None
         if side is None:

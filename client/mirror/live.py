@@ -24,6 +24,7 @@ stays on the WebSocket.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from typing import Any
@@ -41,7 +42,7 @@ from mirror.rail import Rail
 from mirror.rtc import MAX_SDP_CHARACTERS, Peer
 from mirror.wish import Layer, layers
 from tryon_client import Garment, TryOnClient
-from tryon_client.errors import TryOnError
+from tryon_client.errors import TryOnError, one_line
 from tryon_client.live import Counts, LiveSession, Shown
 
 MAX_TEXT_CHARACTERS = 8192
@@ -83,6 +84,7 @@ class Viewer:
         self._tasks: TaskGroup | None = None
         self._peer: Peer | None = None
         self._offers = 0
+        self._meeting = anyio.Lock()  # an offer at a time: each opens sockets and makes a key
 
     async def run(self) -> None:
         """Serves the page until it goes."""
@@ -96,9 +98,11 @@ class Viewer:
         finally:
             self._newest = None
             with anyio.CancelScope(shield=True):
-                await self._part()
-                if self._live is not None:
-                    await anyio.to_thread.run_sync(self._live.close)
+                try:
+                    await self._part()
+                finally:
+                    if self._live is not None:
+                        await anyio.to_thread.run_sync(self._live.close)
 
     async def _receive(self) -> None:
         while True:
@@ -130,7 +134,12 @@ class Viewer:
             self._tasks.start_soon(self._meet, offer, number, self._offers)
 
     async def _meet(self, offer: str, number: int, turn: int) -> None:
-        """Answers an offer; meanwhile frames go on by the WebSocket."""
+        """Answers an offer, unless a later one came; meanwhile frames go on by the WebSocket."""
+        async with self._meeting:
+            if turn == self._offers:
+                await self._answer_offer(offer, number, turn)
+
+    async def _answer_offer(self, offer: str, number: int, turn: int) -> None:
         why: MirrorError | None = None
         peer: Peer | None = None
         sdp = None
@@ -141,9 +150,11 @@ class Viewer:
             sdp = await peer.answer(offer)
         except MirrorError as error:
             why = error
+        except Exception as error:  # of a library's: it is the offer's end, not the session's
+            why = NoWebRTC(one_line(f"{type(error).__name__}: {error}"))
         finally:
             if peer is not None and (sdp is None or turn != self._offers):
-                with anyio.CancelScope(shield=True):
+                with anyio.CancelScope(shield=True), contextlib.suppress(Exception):
                     await peer.close()
         if turn == self._offers:
             self._peer = None if sdp is None else peer
@@ -152,7 +163,8 @@ class Viewer:
     async def _part(self) -> None:
         peer, self._peer = self._peer, None
         if peer is not None:
-            await peer.close()
+            with contextlib.suppress(Exception):  # it is left, whatever its end makes of that
+                await peer.close()
 
     async def _take(self, frame: Frame) -> None:
         """A frame: it replaces the one that waits, if any."""

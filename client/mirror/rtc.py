@@ -23,6 +23,8 @@ from tryon_client.errors import ImageTooLarge, NotAnImage
 from tryon_client.images import MAX_SIDE, load_person
 
 MAX_SDP_CHARACTERS = 65536
+MOST_CANDIDATES = 32
+"""Addresses that an offer may name: each is asked for by the mirror's machine."""
 _CLOCK = 90_000
 """Ticks per second of a video's timestamps in RTP."""
 
@@ -85,14 +87,14 @@ class PeerFrame:
         self._number = 0
 
     def read(self) -> np.ndarray:
-        """Its pixels, uint8 (H, W, 3), without the strip; the size is checked before they are made.
+        """Its pixels, uint8 (H, W, 3), without the strip.
 
         Raises NotAnImage (no number can be read), ImageTooLarge or ImageTooSmall.
         """
-        width, height = self._frame.width, self._frame.height
-        if max(width, height) > MAX_SIDE + tally.ROWS:
+        if _too_large(self._frame):
             raise ImageTooLarge(
-                f"frame: {width}x{height}: a side may have {MAX_SIDE} pixels at most"
+                f"frame: {self._frame.width}x{self._frame.height}: a side may have {MAX_SIDE} "
+                "pixels at most"
             )
         picture, number = tally.parted(_pixels(self._frame))
         if number is None:
@@ -104,6 +106,10 @@ class PeerFrame:
         """Shows the picture, if there is one."""
         if picture is not None:
             self._peer.show(picture, self._number)
+
+
+def _too_large(frame: VideoFrame) -> bool:
+    return max(frame.width, frame.height) > MAX_SIDE + tally.ROWS
 
 
 def _pixels(frame: VideoFrame) -> np.ndarray:
@@ -150,6 +156,8 @@ class Peer:
         """
         if len(offer) > MAX_SDP_CHARACTERS:
             raise BadMessage(f"an offer of {len(offer)} characters: at most {MAX_SDP_CHARACTERS}")
+        if (named := offer.count("candidate:")) > MOST_CANDIDATES:
+            raise BadMessage(f"an offer of {named} addresses: at most {MOST_CANDIDATES}")
         connection = self._connection
         try:
             await connection.setRemoteDescription(RTCSessionDescription(offer, "offer"))
@@ -181,5 +189,9 @@ class Peer:
         with contextlib.suppress(MediaStreamError):
             while True:
                 frame = await track.recv()
-                if isinstance(frame, VideoFrame):
-                    self._take(PeerFrame(frame, self))
+                if not isinstance(frame, VideoFrame):
+                    continue
+                self._take(PeerFrame(frame, self))
+                if _too_large(frame):  # each costs hundreds of megabytes before it is refused here
+                    track.stop()
+                    return

@@ -89,7 +89,13 @@ def check_wish(garment: Picture | None, prompt: str | None, category: str, size:
         raise InvalidRequest(
             f"size {size!r}: give a whole number from {min(SIZES)} to {max(SIZES)}"
         )
-    return _check_prompt(", ".join(filter(None, (words, SIZES.get(size)))))
+    sized = ", ".join(filter(None, (words, SIZES.get(size))))
+    if len(sized) > wire.MAX_PROMPT_CHARACTERS:
+        raise PromptTooLong(
+            f"prompt: {len(sized)} characters with the size's words: at most "
+            f"{wire.MAX_PROMPT_CHARACTERS} are read"
+        )
+    return sized
 
 
 def _check_prompt(prompt: str | None) -> str:

@@ -50,6 +50,8 @@ _OF_THE_FRAME = (
 """What is wrong with a frame itself: it is shown as it was. All else is the server's."""
 _WITHOUT_WARDROBE = 1.0
 """Seconds for which garments travel with the frames after the server's store was away."""
+_ENCODING = 30.0
+"""Seconds that a server may take to encode a garment."""
 _STAGES = {"prepare": "encode", "request": "request", "finish": "finish"}
 """Of a try-on's timings, and what they go by in the ledger."""
 
@@ -203,8 +205,8 @@ class LiveSession:
             layers: several, in the order in which they are put on, instead. A `Garment` that was
                 worn before needs no encoding again.
         """
-        if layers and (garment is not None or prompt):
-            raise InvalidRequest("layers: give them alone, without garment and prompt")
+        if layers and (garment is not None or prompt or size):
+            raise InvalidRequest("layers: give them alone, without garment, prompt and size")
         wish = tuple(layers) if layers else (Garment(garment, prompt, category, size),)
         with self._change:
             self._state.wish = wish
@@ -396,15 +398,20 @@ class LiveSession:
         return result, None
 
     def _encode(self, wish: tuple[Garment, ...], size: tuple[int, ...]) -> None:
-        """Has what is worn encoded, once and in the client's own time: under a frame's deadline a
-        slow server would encode it for each frame anew, and none would ever be dressed."""
+        """Has what is worn encoded, once and in its own time: under a frame's deadline a slow
+        server would encode it for each frame anew, and none would ever be dressed."""
         if len(size) != 2 or max(size) > MAX_SIDE or min(size) < MIN_SIDE:
             return  # `wear` scales the frame down first, or refuses it
         for garment in wish:
             if not self._wardrobe.knows(garment):
                 with self._encoding:
                     if not self._wardrobe.knows(garment):
-                        self._wardrobe.add(garment, (size[0], size[1]))
+                        try:
+                            self._wardrobe.add(garment, (size[0], size[1]), timeout=_ENCODING)
+                        except DeadlineExceeded:
+                            raise TryOnError(
+                                f"the garment was not encoded within {_ENCODING:.0f} s"
+                            ) from None
 
     def _learn(self, seconds: float) -> None:
         with self._change:

@@ -215,7 +215,8 @@ class Wardrobe:
                 message = wire.live_request(picture, known, state, elapsed)
                 return self._client.infer(message, deadline)
             except UnknownGarment:
-                pass
+                with self._lock:  # `knows` must not say so any more
+                    self._ids.pop(garment, None)
         name = self._add(garment, size, deadline)
         return self._client.infer(wire.live_request(picture, name, state, elapsed), deadline)
 

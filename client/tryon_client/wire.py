@@ -23,8 +23,9 @@ CATEGORIES = ("upper", "lower", "dress")
 MAX_PROMPT_CHARACTERS = 512
 _NO_GARMENT = np.zeros((1, 1, 1), np.uint8)
 TRACK = np.zeros(10, np.float32)
-POSE = (39, 5)
 """The `track` of a frame before which there was none."""
+POSE = (39, 5)
+"""Shape of `landmarks`, BlazePose's points."""
 _OUTPUTS = (("picture", np.uint8), ("mask", np.uint8), ("confidence", np.float32))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -64,7 +65,9 @@ def test_what_ends_again_and_again_is_given_up():
     complaints: list[str] = []
     with Keeper("the sleeper", lambda: Sleeper(short=True), complaints.append):
         soon(lambda: complaints)
-    assert complaints == ["the sleeper ended 3 times within 10 s, the last time with status 0"]
+    assert complaints == [
+        "the sleeper ended 3 times, each within 10 s of its start, the last time with status 0"
+    ]
 
 
 def test_what_cannot_be_started_again_is_said():
@@ -79,12 +82,42 @@ def test_what_cannot_be_started_again_is_said():
     with Keeper("the sleeper", start, complaints.append):
         soon(lambda: complaints)
     assert complaints == ["port 1 is in use"]
+    starts = iter([Sleeper(short=True)])
+
+    def full() -> Sleeper:
+        for sleeper in starts:
+            return sleeper
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    complaints.clear()
+    with Keeper("the sleeper", full, complaints.append):
+        soon(lambda: complaints)
+    assert "No space left" in complaints[0]
 
     def never() -> Sleeper:
         raise ServerError("no")
 
     with pytest.raises(ServerError, match="no"), Keeper("it", never, complaints.append):
         pass
+
+
+def test_what_starts_while_all_is_ended_is_ended_too():
+    started: list[Sleeper] = []
+    begun, go_on = threading.Event(), threading.Event()
+
+    def start() -> Sleeper:
+        if started:
+            begun.set()
+            assert go_on.wait(PATIENCE)
+        started.append(Sleeper())
+        return started[-1]
+
+    complaints: list[str] = []
+    with Keeper("the sleeper", start, complaints.append):
+        started[0].process.kill()
+        assert begun.wait(PATIENCE)
+        threading.Timer(0.2, go_on.set).start()
+    assert len(started) == 2 and started[1].process.poll() is not None and not complaints
 
 
 def test_a_pages_server_ends_with_a_keeper_that_is_killed(tmp_path: Path):

@@ -288,6 +288,8 @@ def test_layers_are_put_on_in_their_order(client, fake):
         assert live.wait(after=0, timeout=5).dressed
         with pytest.raises(errors.InvalidRequest, match="layers"):
             live.wear(prompt="red", layers=[top])
+        with pytest.raises(errors.InvalidRequest, match="alone"):
+            live.wear(size=2, layers=[top])
     assert [r.prompt for r in fake.worn()] == ["jeans", "a red top", "a red top", "jeans"]
     assert len(fake.kept) == 2 and [r.model for r in fake.requests].count("wardrobe_add") == 2
 

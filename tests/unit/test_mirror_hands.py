@@ -61,6 +61,13 @@ def test_a_hand_counts_once_it_is_held_and_again_once_it_was_down():
     assert [hands.look(up, 5.5 + k / 10) for k in range(8)] == [None] * 8
 
 
+def test_frames_far_apart_say_nothing_of_the_time_between():
+    hands = Hands()
+    for at in (0.0, 5.0, 5.2, 10.0):
+        assert hands.look(pose(right=0.1), at) is None
+    assert [hands.look(pose(right=0.1), 10.0 + k / 10) for k in range(1, 6)].count("right") == 1
+
+
 def test_the_page_is_told_of_a_raised_hand(fake, tmp_path):
     with (
         TestClient(create_app(TryOnClient(fake.url, timeout=5), Rail(hang(tmp_path)))) as browser,
@@ -75,6 +82,7 @@ def test_the_page_is_told_of_a_raised_hand(fake, tmp_path):
             clock += 1
             assert clock < 400, "no word of the hand came"
             page.dressed(float(clock), colour=3 * (40 + 20 * (clock % 8),))
-        fake.pose = pose()
+        for more in range(12):  # it stays up
+            page.dressed(float(clock + more), colour=3 * (30 + 17 * more,))
         told = [told["side"] for told in page.texts if told["type"] == "hand"]
         assert told == ["left"]

@@ -81,7 +81,9 @@ def test_an_offer_that_is_none_is_refused_in_a_line():
         await audio.setLocalDescription(await audio.createOffer())
         sdp = audio.localDescription.sdp
         await audio.close()
-        for offer in ("", "nonsense", "v=0\r\nm=video", sdp, "a" * (rtc.MAX_SDP_CHARACTERS + 1)):
+        many = sdp + (rtc.MOST_CANDIDATES + 1) * "a=candidate:1 1 udp 1 192.0.2.1 9 typ host\r\n"
+        for offer in ("", "nonsense", "v=0\r\nm=video", sdp, many,
+                      "a" * (rtc.MAX_SDP_CHARACTERS + 1)):  # fmt: skip
             peer = rtc.Peer(lambda frame: None)
             with pytest.raises(BadMessage) as refused:
                 await peer.answer(offer)
@@ -163,12 +165,18 @@ class Page:
                 if told["type"] == kind:
                     return told
 
-    async def meet(self) -> None:
+    async def meet(self, before: int = 0) -> None:
+        """Offers; `before`: earlier offers, of which none is answered any more."""
         self._connection.addTrack(self.film)
         await self._connection.setLocalDescription(await self._connection.createOffer())
+        for earlier in range(before):
+            await self.say(rtc=self._connection.localDescription.sdp, offer=100 + earlier)
         await self.say(rtc=self._connection.localDescription.sdp, offer=3)
         told = await self.hear("rtc")
-        assert told["why"] is None and told["offer"] == 3
+        while told["offer"] != 3:  # the first was begun before the others came
+            assert told["offer"] == 100
+            told = await self.hear("rtc")
+        assert told["why"] is None
         answer = RTCSessionDescription(told["sdp"], "answer")
         await self._connection.setRemoteDescription(answer)
 
@@ -238,7 +246,7 @@ def test_frames_come_back_dressed_newest_first_and_nothing_is_kept(fake, tmp_pat
 
             assert page.unread <= len(page.came) // 5
 
-            # A second offer takes the first one's place; none at all ends it.
+            # None at all ends it.
             await page.say(rtc=None)
             await page.say(rtc="nonsense")
             assert (await page.hear("rtc"))["why"]["code"] == "BAD_MESSAGE"
@@ -248,6 +256,41 @@ def test_frames_come_back_dressed_newest_first_and_nothing_is_kept(fake, tmp_pat
         asyncio.run(session(running.port))
     assert "stopping" in running.out and not running.err
     assert not written(tmp_path)
+
+
+def test_a_later_offer_takes_the_place_of_those_before(fake, tmp_path):
+    async def session(port: int) -> None:
+        async with connect(f"ws://127.0.0.1:{port}/live", max_size=None, proxy=None) as socket:
+            first, second = Page(socket), Page(socket)
+            await first.say(wear={"garment": None, "prompt": "a red shirt"})
+            await first.meet()
+            await first.pictures(2)
+            await second.meet(before=20)
+            await second.pictures(2)
+            seen = len(first.came)
+            await second.pictures(3)
+            assert len(first.came) <= seen + 1, "the first connection is closed"
+            await first.leave()
+            await second.leave()
+
+    with site(fake.url, hang(tmp_path / "shop"), tmp_path) as running:
+        asyncio.run(session(running.port))
+
+
+def test_who_goes_while_an_offer_is_answered_leaves_nothing_behind(fake, tmp_path):
+    async def session(port: int) -> None:
+        for _ in range(3):
+            async with connect(f"ws://127.0.0.1:{port}/live", max_size=None, proxy=None) as socket:
+                page = Page(socket)
+                connection = page._connection
+                connection.addTrack(page.film)
+                await connection.setLocalDescription(await connection.createOffer())
+                await page.say(rtc=connection.localDescription.sdp, offer=1)
+            await page.leave()
+
+    with site(fake.url, hang(tmp_path / "shop"), tmp_path) as running:
+        asyncio.run(session(running.port))
+    assert not running.err
 
 
 def test_a_server_that_keeps_to_the_socket_says_so(fake, tmp_path):

@@ -6,7 +6,10 @@ const params = new URLSearchParams(location.search);
 export const KIOSK = params.has("kiosk");
 const IDLE = Math.max(5, Number(params.get("kiosk")) || 120) * 1000; // ms without a touch or a key
 
-/** Full screen on and off by `button`; on.idle() is called when a kiosk's visitor has gone. */
+/**
+ * Full screen on and off by `button`; on.idle() is called when a kiosk's visitor has gone. Answers what to
+ * call where somebody is there who touches nothing.
+ */
 export function kiosk(button, on) {
   const root = document.documentElement;
   const look = () => {
@@ -20,7 +23,7 @@ export function kiosk(button, on) {
   });
   document.addEventListener("fullscreenchange", look);
   look();
-  if (!KIOSK) return;
+  if (!KIOSK) return () => {};
 
   const awake = () => document.visibilityState === "visible" && navigator.wakeLock?.request("screen").catch(() => {});
   document.addEventListener("visibilitychange", awake); // a hidden page loses it
@@ -31,4 +34,5 @@ export function kiosk(button, on) {
     idle = setTimeout(on.idle, IDLE);
   };
   for (const name of ["pointerdown", "keydown", "wheel"]) addEventListener(name, touched, { passive: true });
+  return touched;
 }

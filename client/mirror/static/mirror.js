@@ -77,7 +77,11 @@ const link = new Link({
     update();
   },
   rtc: (message) => rtc.answered(message),
-  hand: (side) => rail.turn(side === "left" ? -1 : 1),
+  hand(side) {
+    if (source?.kind !== "camera") return; // in a photo it stays up
+    awaken();
+    rail.turn(side === "left" ? -1 : 1, false);
+  },
   change() {
     photoNeeds = true;
     photoSent = 0;
@@ -93,7 +97,8 @@ const link = new Link({
 
 // Frames go by WebRTC while it stands, and by the WebSocket until then and where it can't pass.
 const rtc = new Rtc((sdp, offer) => link.offer(sdp, offer), {
-  answer: (frame, bitmap) => answered(DRESSED, frame, () => bitmap),
+  answer: (frame, picture) => answered(DRESSED, frame, picture),
+  forget: (frame) => frame.before?.close(),
   lost: (frames) => link.lose(frames),
   change: update,
 });
@@ -186,9 +191,16 @@ async function captureTrack() {
   const frame = { clock: performance.now(), source, before: null };
   source.fresh = false;
   const [w, h] = sentSize();
-  const before = view.split === null ? null : createImageBitmap(drawable, { resizeWidth: w, resizeHeight: h });
+  if (view.split !== null) {
+    capturing = true;
+    try {
+      frame.before = await createImageBitmap(drawable, { resizeWidth: w, resizeHeight: h });
+    } finally {
+      capturing = false;
+    }
+    if (source !== frame.source || !rtc.up) return frame.before.close();
+  }
   rtc.send(w, h, (context, width, height) => context.drawImage(drawable, 0, 0, width, height), frame);
-  frame.before = await before;
 }
 
 /** Width and height at which the source is sent. */
@@ -384,10 +396,15 @@ $("snapshot").addEventListener("click", async () => {
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 });
 
-kiosk($("full"), {
-  /** A visitor has gone: the next one begins anew. */
+const awaken = kiosk($("full"), {
+  /** A visitor has gone: the next one begins anew, and nothing of the last is kept. */
   idle() {
     $("sentence").value = "";
+    rail.forget();
+    if (source?.kind === "photo") {
+      leave();
+      useCamera();
+    }
     rail.choose(null);
     view.setSplit(null);
     $("compare").setAttribute("aria-pressed", "false");
@@ -397,6 +414,7 @@ kiosk($("full"), {
 
 const speech = new Speech({
   heard(words) {
+    awaken();
     $("sentence").value = words;
     wear();
   },

@@ -75,11 +75,22 @@ export class Rail {
     this.choose(last, category);
   }
 
-  /** Puts on the next garment of the list (`step` 1) or the one before (-1), the own after the last. */
-  turn(step) {
-    const ring = [null, ...this.#garments];
-    const at = ring.findIndex((garment) => (garment?.id ?? null) === (this.last?.id ?? null));
-    this.on.choose(ring[(at + step + ring.length) % ring.length]);
+  /**
+   * Puts on the next garment of the list (`step` 1) or the one before (-1); those that are worn beside the last
+   * one are passed over. `own`: the visitor's own is among them, after the last.
+   */
+  turn(step, own = true) {
+    const id = (garment) => garment?.id ?? null;
+    const beside = this.worn.filter((garment) => id(garment) !== id(this.last)).map(id);
+    const ring = [...(own ? [null] : []), ...this.#garments.filter((garment) => !beside.includes(id(garment)))];
+    const at = ring.findIndex((garment) => id(garment) === id(this.last));
+    const next = at < 0 ? (step > 0 ? 0 : ring.length - 1) : (at + step + ring.length) % ring.length;
+    if (ring.length && id(ring[next]) !== id(this.last)) this.on.choose(ring[next]);
+  }
+
+  /** Files that were brought are not kept any longer. */
+  forget() {
+    this.#files.clear();
   }
 
   draw() {

@@ -25,7 +25,7 @@ export class Rtc {
   #again = null;
   #pause = AGAIN;
 
-  /** offer(sdp or null, number) tells the server; on.answer(frame, bitmap), on.lost(frames) and on.change() are called. */
+  /** offer(sdp or null, number) tells the server; on.answer(frame, picture), on.forget(frame), on.lost(frames) and on.change() are called. */
   constructor(offer, on) {
     this.#offer = offer;
     this.#on = on;
@@ -40,7 +40,8 @@ export class Rtc {
   /** Offers a connection; on.change() once it stands. */
   async start() {
     this.stop();
-    if (!window.RTCPeerConnection || !this.#canvas.captureStream || !this.#video.requestVideoFrameCallback) return;
+    if (!window.RTCPeerConnection || !window.CanvasCaptureMediaStreamTrack?.prototype.requestFrame
+      || !this.#video.requestVideoFrameCallback) return;
     const connection = new RTCPeerConnection({ iceServers: [] });
     this.#connection = connection;
     this.#patience = setTimeout(() => this.#connection === connection && !this.up && this.fail(), PATIENCE);
@@ -120,7 +121,6 @@ export class Rtc {
 
   /** Gives it up and says so. */
   fail() {
-    this.#offer(null, ++this.#offers);
     this.stop();
     this.#again = setTimeout(() => this.start(), this.#pause);
     this.#pause *= 2;
@@ -128,6 +128,7 @@ export class Rtc {
   }
 
   stop() {
+    if (this.#connection) this.#offer(null, ++this.#offers); // answers to earlier offers are of no use now
     this.#on.lost(this.#sent.size);
     clearTimeout(this.#patience);
     clearTimeout(this.#again);
@@ -139,8 +140,9 @@ export class Rtc {
   }
 
   #forget(number) {
-    this.#sent.get(number)?.before?.close();
+    const frame = this.#sent.get(number);
     this.#sent.delete(number);
+    if (frame) this.#on.forget(frame);
   }
 
   #listen(connection) {
@@ -164,7 +166,7 @@ export class Rtc {
     this.#sent.delete(number);
     this.#waiting = this.#counts = null;
     this.#pause = AGAIN;
-    this.#on.answer(frame, createImageBitmap(this.#video, 0, 0, width, height - ROWS));
+    this.#on.answer(frame, () => createImageBitmap(this.#video, 0, 0, width, height - ROWS));
   }
 }
 
