@@ -12,7 +12,7 @@ HELD, LOWERED, GAP = 0.4, 0.3, 1.5
 """Seconds for which a hand has to be up to count, and down before one counts again; frames further
 apart tell nothing of what was between."""
 _NOSE = 0
-_SHOULDERS, _WRISTS = (11, 12), (15, 16)
+_SHOULDERS, _ELBOWS, _WRISTS = (11, 12), (13, 14), (15, 16)
 """BlazePose's points; the left one, the person's own, is first."""
 _SURE = 0.5
 _ABOVE = 0.5
@@ -21,21 +21,26 @@ is no gesture."""
 
 
 def raised(pose: np.ndarray) -> Side | None:
-    """The hand that is up, where it is one alone.
+    """The hand that is up while the other one hangs, or rests below its shoulder.
 
     Args:
-        pose: float (39, 5) x, y, z in 0..1 of a view, visibility, presence, as BlazePose has them.
+        pose: float (39, 5) x, y, z in 0..1 of a view, visibility, presence, as BlazePose has them;
+            a hand that is not seen counts where its elbow is, above the shoulder.
     """
     height = float(np.mean([pose[s, 1] for s in _SHOULDERS]) - pose[_NOSE, 1])
     if height <= 0:
         return None  # lying, or upside down
-    up = [
-        bool(pose[wrist, 3] >= _SURE and pose[wrist, 1] < pose[_NOSE, 1] - _ABOVE * height)
-        for wrist in _WRISTS
-    ]
-    if up[0] == up[1]:
-        return None
-    return "left" if up[0] else "right"
+    up, down = [], []
+    for shoulder, elbow, wrist in zip(_SHOULDERS, _ELBOWS, _WRISTS, strict=True):
+        if pose[wrist, 3] >= _SURE:
+            over = pose[wrist, 1] < pose[_NOSE, 1] - _ABOVE * height
+        else:  # beyond the view, upwards where the elbow is high
+            over = pose[elbow, 3] >= _SURE and pose[elbow, 1] < pose[shoulder, 1]
+        up.append(bool(over))
+        down.append(bool(pose[wrist, 1] > pose[shoulder, 1]))
+    if up[0] and down[1]:
+        return "left"
+    return "right" if up[1] and down[0] else None
 
 
 class Hands:

@@ -21,6 +21,7 @@ def pose(**hands: float) -> np.ndarray:
     points[0, :2] = 0.5, 0.3
     for shoulder, wrist, x, name in ((11, 15, 0.65, "left"), (12, 16, 0.35, "right")):
         points[shoulder, :2] = x, 0.4
+        points[shoulder + 2, :2] = x, 0.55
         points[wrist, :2] = x, hands.get(name, 0.7)
     return points
 
@@ -29,7 +30,8 @@ def pose(**hands: float) -> np.ndarray:
     ("hands", "side"),
     [({}, None), ({"left": 0.1}, "left"), ({"right": 0.1}, "right"),
      ({"left": 0.1, "right": 0.1}, None), ({"right": 0.3}, None), ({"left": 0.27}, None),
-     ({"right": -0.1}, "right")],
+     ({"right": -0.1}, "right"), ({"left": 0.1, "right": 0.35}, None),
+     ({"left": 0.1, "right": 0.45}, "left")],
 )  # fmt: skip
 def test_one_hand_well_over_the_head_is_a_gesture(hands, side):
     assert raised(pose(**hands)) == side
@@ -39,6 +41,13 @@ def test_hands_that_are_not_seen_and_heads_that_hang_are_none():
     unseen = pose(left=0.1)
     unseen[15, 3] = 0.2
     assert raised(unseen) is None
+    beyond = pose(left=-0.2)  # above the view, which its elbow tells
+    beyond[15, 3] = 0.1
+    assert raised(beyond) is None
+    beyond[13, 1] = 0.2
+    assert raised(beyond) == "left"
+    beyond[13, 3] = 0.3
+    assert raised(beyond) is None
     turned = pose(left=0.1)
     turned[:, 1] = 1 - turned[:, 1]
     assert raised(turned) is None
