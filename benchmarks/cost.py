@@ -41,6 +41,20 @@ def usage(session: int, proc: Path = Path("/proc")) -> Usage:
     return Usage(seconds, peak)
 
 
+def resident(session: int, proc: Path = Path("/proc")) -> int:
+    """Memory that a session's processes hold now, in bytes: each one's own, without what it shares
+    with others (`RssAnon`)."""
+    held = 0
+    for folder, _ in _members(session, proc):
+        try:
+            status = (folder / "status").read_text()
+        except OSError:  # it ended while it was read
+            continue
+        held += sum(int(line.split()[1]) * 1024 for line in status.splitlines()
+                    if line.startswith("RssAnon:"))  # fmt: skip
+    return held
+
+
 def reset_peak(session: int, proc: Path = Path("/proc")) -> bool:
     """Lets the peak memory of a session's processes begin anew; False where Linux refuses it."""
     try:
