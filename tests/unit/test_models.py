@@ -19,7 +19,13 @@ from tryon.models.composite import (
     recolour,
     to_bytes,
 )
-from tryon.models.geometry import PARTS, LandmarkVote, PartTransforms, StyledLandmarks
+from tryon.models.geometry import (
+    PARTS,
+    LandmarkVote,
+    PartTransforms,
+    RolledSleeves,
+    StyledLandmarks,
+)
 from tryon.models.image_encoder import whole
 from tryon.models.inpaint import PAINT, class_colours, class_index
 from tryon.models.patterns import PATTERNS, pattern_bank
@@ -187,6 +193,40 @@ def test_styled_landmarks_follow_the_pose_and_stay_without_styling() -> None:
     turn = torch.tensor([[0.6, -0.8], [0.8, 0.6]]) * 1.5
     there = styled(marks @ turn + 0.1, visible, rolled)
     assert torch.allclose(there, styled(marks, visible, rolled) @ turn + 0.1, atol=1e-4)
+
+
+def test_rolled_sleeves_end_below_the_elbow_and_the_body_stays() -> None:
+    here = torch.full((1, len(LANDMARKS), 2), 0.5)
+    there = here.clone()
+    for name, x, y in (("elbow_left", 0.8, 0.5), ("cuff_left", 0.8, 0.8),
+                       ("elbow_right", 0.2, 0.5), ("cuff_right", 0.2, 0.8)):  # fmt: skip
+        here[0, LANDMARKS.index(name)] = torch.tensor([x, y])
+        # In its own picture the sleeves are spread.
+        out = 0.15 if x > 0.5 else -0.15
+        there[0, LANDMARKS.index(name)] = torch.tensor([x + out * (y - 0.5) / 0.3, y - 0.1])
+    visible = torch.ones(1, len(LANDMARKS))
+    rolled, none = torch.tensor([[0.0, 1, 0, 0]]), torch.zeros(1, 4)
+    pixels = pixel_coordinates(128, 96, here)
+    flow = pixels.clone()
+    arm = (pixels[:, :1] - 0.5).abs() > 0.2
+    sleeve = torch.sign(pixels[:, 0] - 0.5) * 0.15 * ((pixels[:, 1] - 0.5) / 0.3)
+    flow[:, 0] += torch.where(arm[:, 0], sleeve, 0)
+    flow[:, 1] -= torch.where(arm[:, 0], 0.1, 0.0)
+    ends = RolledSleeves()
+    assert torch.equal(ends(here, there, visible, none, pixels, flow), torch.ones(1, 1, 128, 96))
+    left = ends(here, there, visible, rolled, pixels, flow)[0, 0]
+
+    def at(x: float, y: float) -> float:
+        return float(left[int(y * 128), int(x * 96)])
+
+    for x in (0.2, 0.8):
+        assert at(x, 0.45) > 0.98 and at(x, 0.52) > 0.9, "down to the elbow it is there"
+        assert at(x, 0.6) < 0.05 and at(x, 0.78) < 0.02 and at(x, 0.9) < 0.02
+    assert left[:, 36:60].min() > 0.9, "the body beside the arms stays"
+    short = visible.clone()
+    short[:, LANDMARKS.index("elbow_left")] = 0
+    left = ends(here, there, short, rolled, pixels, flow)[0, 0]
+    assert at(0.8, 0.7) == 1 and at(0.2, 0.7) < 0.02
 
 
 def test_landmarks_may_lie_beyond_the_picture() -> None:

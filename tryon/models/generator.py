@@ -39,7 +39,13 @@ from tryon.models.blocks import (
 from tryon.models.composite import Maps, changed_box, layers, lit, to_bytes
 from tryon.models.efficientnet import CHANNELS, EfficientNetTrunk
 from tryon.models.fusion import Fusion
-from tryon.models.geometry import PARTS, LandmarkVote, PartTransforms, StyledLandmarks
+from tryon.models.geometry import (
+    PARTS,
+    LandmarkVote,
+    PartTransforms,
+    RolledSleeves,
+    StyledLandmarks,
+)
 from tryon.models.inpaint import PAINT, class_colours
 
 WIDTH_16, WIDTH_8, WIDTH_4, WIDTH_2 = 128, 96, 64, 32
@@ -87,6 +93,7 @@ class Generator(nn.Module):
     Its size depends on the data, which engines for GPUs don't take: they are traced without."""
     pixels_8: Tensor
     pixels_4: Tensor
+    pixels_2: Tensor
 
     def __init__(self, trunk: EfficientNetTrunk) -> None:
         super().__init__()
@@ -114,6 +121,7 @@ class Generator(nn.Module):
         # Landmarks of this garment on this person, and the parts' transforms from them.
         self.landmarks = LandmarkVote(WIDTH_8)
         self.styled = StyledLandmarks()
+        self.rolled = RolledSleeves()
         self.transforms = PartTransforms()
         self.part_logits = head(WIDTH_8, len(PARTS))
         # Residual flow, coarse to fine.
@@ -139,6 +147,9 @@ class Generator(nn.Module):
         )
         self.register_buffer(
             "pixels_4", pixel_coordinates(NET_HEIGHT // 4, NET_WIDTH // 4, like), persistent=False
+        )
+        self.register_buffer(
+            "pixels_2", pixel_coordinates(NET_HEIGHT // 2, NET_WIDTH // 2, like), persistent=False
         )
 
     def predict(
@@ -168,8 +179,9 @@ class Generator(nn.Module):
         Returns:
             `landmarks` (N, K, 2) on the person, `votes` and `voted` as `LandmarkVote` has them;
             `flow_parts` to `flow` (N, 2, h, w), coarse to fine, in 0..1 of the canvas; `mask`
-            logits (N, 1, H, W) of the garment drawn; `covered`, the garment's own mask at `flow_2`;
-            `mask_packed` the same with each 2x2 pixels as channels; `beneath` logits
+            logits (N, 1, H, W) of the garment drawn, and `mask_packed` the same with each 2x2
+            pixels as channels; `covered`, the garment's own mask at `flow_2`, without what is
+            rolled up; `beneath` logits
             (N, 1 + paints, H, W): keep, which is 0, or which paint, and `beneath_packed` those of
             the paints with each 2x2 pixels as channels; `parse` logits (N, classes, H/2, W/2);
             `shade` (N, 3, H/4, W/4) and `shade_fine` (N, 1, H/2, W/2) log gains; `confidence`
@@ -192,13 +204,14 @@ class Generator(nn.Module):
         f8 = self.mix_8(self.film_8(f8, code))
         landmarks, votes, voted = self.landmarks(f8, self.pixels_8)
         landmarks = self.styled(landmarks, visible, styling)
-        here, there = landmarks, garment["landmarks"]
+        marks = landmarks, garment["landmarks"]
         if placed is not None:
-            here, there = (
+            mine, its = (
                 torch.where(true[..., 2:] > 0.5, true[..., :2], own)
-                for true, own in zip(placed, (here, there), strict=True)
+                for true, own in zip(placed, marks, strict=True)
             )
-        flows, near = self.transforms(here, there, visible, self.pixels_8)
+            marks = mine, its
+        flows, near = self.transforms(*marks, visible, self.pixels_8)
         # A softmax over channels, written out here and in `maps`: ONNX Runtime's is slow there.
         odds = (self.part_logits(f8).float() + near).clamp(-60, 30).exp()
         coarse = (odds[:, :, None] * flows).sum(1) / odds.sum(1, keepdim=True)
@@ -230,7 +243,8 @@ class Generator(nn.Module):
         h2 = self.fine([[h4], [m2], [half, seen]])
         flow_2 = flow + 0.05 * self.delta_2(h2).float().tanh()
         flow = up2(flow_2)
-        covered = up2(warp(own_mask, flow_2))
+        left = self.rolled(*marks, visible, styling, self.pixels_2, flow_2)
+        covered = up2(warp(own_mask, flow_2) * left)
         mask, beneath = self.mask(h2).float(), self._beneath(h2).float()
         return {
             **places,

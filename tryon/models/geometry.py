@@ -146,6 +146,60 @@ class StyledLandmarks(nn.Module):
             return marks + shares @ marks - shares.sum(2, keepdim=True) * marks
 
 
+class RolledSleeves(nn.Module):
+    """Where sleeves that are rolled up have ended.
+
+    Their landmarks are those of the sleeve at its length, on the person and in the garment's
+    picture; what lies further than `END` along the line from elbow to cuff is rolled away.
+    """
+
+    END = 0.15
+    """Share of the way from elbow to cuff: a quarter on average in rendered pairs, but a roll that
+    ends at the elbow is told from a sleeve that is merely short."""
+    WIDTHS = (0.33, 0.45)
+    """Half of a sleeve, in lengths of elbow to cuff: on the person, and flat in its picture."""
+    SOFT = 0.04
+
+    def forward(
+        self, here: Tensor, there: Tensor, visible: Tensor, styling: Tensor, pixels: Tensor,
+        flow: Tensor,
+    ) -> Tensor:  # fmt: skip
+        """What is left of the garment, float32 (N, 1, h, w) in 0..1: 1 unless sleeves are rolled.
+
+        Args:
+            here, there: landmarks (N, K, 2) in 0..1 on the person and in the garment's picture.
+            visible: (N, K); styling: (N, len(STYLING)).
+            pixels: (1, 2, h, w) pixel centres of the person's view; flow: (N, 2, h, w) where each
+                pixel comes from. A pixel is a sleeve's where both of its places are.
+        """
+        with torch.autocast(here.device.type, enabled=False):
+            flow = flow.float()
+            gone = torch.zeros_like(flow[:, :1])
+            for side in ("left", "right"):
+                elbow, cuff = (LANDMARKS.index(f"{name}_{side}") for name in ("elbow", "cuff"))
+                has = visible[:, elbow].float() * visible[:, cuff].float()
+                part = has[:, None, None, None]
+                places = ((here, pixels.expand_as(flow)), (there, flow))
+                for (marks, place), width in zip(places, self.WIDTHS, strict=True):
+                    part = part * self._beyond(marks[:, elbow], marks[:, cuff], place, width)
+                gone = torch.maximum(gone, part)
+            rolled = styling[:, list(STYLING).index("rolled")].float()
+            return 1 - rolled[:, None, None, None] * gone
+
+    def _beyond(self, start: Tensor, end: Tensor, place: Tensor, width: float) -> Tensor:
+        """(N, 1, h, w): how sure a place (N, 2, h, w) lies beyond END of the way and beside it."""
+        unit = start.new_tensor([ASPECT, 1.0])
+        start, way = start.float() * unit, (end - start).float() * unit
+        length = way.square().sum(1).clamp(min=1e-4)[:, None, None]
+        x = place[:, 0] * ASPECT - start[:, 0, None, None]
+        y = place[:, 1] - start[:, 1, None, None]
+        wx, wy = way[:, 0, None, None], way[:, 1, None, None]
+        along = (x * wx + y * wy) / length
+        aside = (x * wy - y * wx).abs() / length
+        past = ((along - self.END) / self.SOFT).sigmoid()
+        return (past * ((width - aside) / self.SOFT).sigmoid())[:, None]
+
+
 class LandmarkVote(nn.Module):
     """Landmarks by voting: each pixel names an offset and a weight for each landmark.
 
