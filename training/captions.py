@@ -37,6 +37,17 @@ _NEUTRAL = (
     "closed", "my usual size", "true to size", "regular fit", "sleeves down", "for a party",
 )  # fmt: skip
 
+_ASIDE = (
+    "show me this one", "this one", "that one, please", "try this on", "put this on me", "on me",
+    "let me see", "what about this", "the other one", "do you have this in stock?", "hello",
+    "for work", "for the gym", "for winter", "for me", "my favourite", "nice", "a different colour",
+    "brighter", "darker", "an open collar", "with an open collar", "V-neck", "a round neck",
+    "with a hood", "with pockets", "with a zip", "a crew neck", "in cotton", "in denim", "in wool",
+    "more colourful", "plain", "without the print", "with a logo", "the newest", "something warm",
+    "what would this look like?", "I like this one", "same again", "next", "a gift", "thank you",
+)  # fmt: skip
+"""What else people say of garments, none of it of how they are worn."""
+
 _AGAINST = (
     "buttoned", "buttoned up", "zipped up", "closed", "sleeves down", "in my size", "size L",
     "my usual size", "true to size", "regular fit", "as it is",
@@ -49,7 +60,8 @@ _TUCKED = (
 )  # fmt: skip
 _UNTUCKED = (
     "untucked", "not tucked in", "worn untucked", "hanging out over the waistband", "untuck it",
-    "leave it untucked", "over the trousers", "hanging loose over the waist",
+    "leave it untucked", "don't tuck it in", "do not tuck it in", "over the trousers",
+    "hanging loose over the waist",
 )  # fmt: skip
 _ROLLED = (
     "sleeves rolled up", "with rolled-up sleeves", "with the sleeves rolled up", "sleeves rolled",
@@ -114,7 +126,9 @@ def styling_request(
     }
     start = rng.random()
     about = "" if start < 0.3 else sample_caption(attributes, rng)
-    if start > 0.65:
+    if start > 0.85:
+        about = str(rng.choice(_ASIDE))
+    elif start > 0.6:
         about = recolour_request(attributes, rng)[0]
         if about in _AGAINST and (how["open"] or how["rolled"] or how["size"]):
             about = ""  # "buttoned up, unzipped" says nothing

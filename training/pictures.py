@@ -36,8 +36,9 @@ WORDS = (
     (None, "a blue striped t-shirt"),
     (None, "a green floral shirt"),
     ("shirts/2_front.jpg", "in dark green"),
-    ("shirts/2_front.jpg", "make it red"),
-    ("shirts/2_front.jpg", "tucked in"),
+    ("shirts/2_front.jpg", "three sizes larger"),
+    ("shirts/2_front.jpg", "two sizes smaller"),
+    ("jackets/1_front.jpg", "sleeves rolled up"),
 )
 
 

@@ -173,31 +173,37 @@ class RolledSleeves(nn.Module):
                 pixel comes from. A pixel is a sleeve's where both of its places are.
         """
         with torch.autocast(here.device.type, enabled=False):
-            flow = flow.float()
-            gone = torch.zeros_like(flow[:, :1])
-            for side in ("left", "right"):
-                elbow, cuff = (LANDMARKS.index(f"{name}_{side}") for name in ("elbow", "cuff"))
-                has = visible[:, elbow].float() * visible[:, cuff].float()
-                part = has[:, None, None, None]
-                places = ((here, pixels.expand_as(flow)), (there, flow))
-                for (marks, place), width in zip(places, self.WIDTHS, strict=True):
-                    part = part * self._beyond(marks[:, elbow], marks[:, cuff], place, width)
-                gone = torch.maximum(gone, part)
+            elbows, cuffs = (
+                [LANDMARKS.index(f"{name}_{side}") for side in ("left", "right")]
+                for name in ("elbow", "cuff")
+            )
+            part = (visible[:, elbows] * visible[:, cuffs]).float()[:, :, None, None]
+            places = ((here, pixels), (there, flow.float()))
+            for (marks, place), width in zip(places, self.WIDTHS, strict=True):
+                marks = marks.float()
+                part = part * self._beyond(marks[:, elbows], marks[:, cuffs], place, width)
             rolled = styling[:, list(STYLING).index("rolled")].float()
-            return 1 - rolled[:, None, None, None] * gone
+            return 1 - rolled[:, None, None, None] * torch.maximum(part[:, :1], part[:, 1:])
 
     def _beyond(self, start: Tensor, end: Tensor, place: Tensor, width: float) -> Tensor:
-        """(N, 1, h, w): how sure a place (N, 2, h, w) lies beyond END of the way and beside it."""
-        unit = start.new_tensor([ASPECT, 1.0])
-        start, way = start.float() * unit, (end - start).float() * unit
-        length = way.square().sum(1).clamp(min=1e-4)[:, None, None]
-        x = place[:, 0] * ASPECT - start[:, 0, None, None]
-        y = place[:, 1] - start[:, 1, None, None]
-        wx, wy = way[:, 0, None, None], way[:, 1, None, None]
-        along = (x * wx + y * wy) / length
-        aside = (x * wy - y * wx).abs() / length
-        past = ((along - self.END) / self.SOFT).sigmoid()
-        return (past * ((width - aside) / self.SOFT).sigmoid())[:, None]
+        """How sure a place lies beyond END of the way and beside it, for each sleeve.
+
+        Args:
+            start, end: (N, 2, 2) of the left and the right one; place: (N or 1, 2, h, w).
+            width: as in WIDTHS.
+
+        Returns:
+            (N, 2, h, w) in 0..1.
+        """
+        x0, y0 = start[:, :, 0] * ASPECT, start[:, :, 1]
+        wx, wy = end[:, :, 0] * ASPECT - x0, end[:, :, 1] - y0
+        length = (wx * wx + wy * wy).clamp(min=1e-4)
+        # Along and aside, in lengths of the way: both are linear in the place.
+        ax, ay = (wx / length)[:, :, None, None], (wy / length)[:, :, None, None]
+        x = place[:, :1] * ASPECT - x0[:, :, None, None]
+        y = place[:, 1:] - y0[:, :, None, None]
+        past = ((x * ax + y * ay - self.END) / self.SOFT).sigmoid()
+        return past * ((width - (x * ay - y * ax).abs()) / self.SOFT).sigmoid()
 
 
 class LandmarkVote(nn.Module):
