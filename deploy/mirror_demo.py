@@ -96,7 +96,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def end(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, end)  # so that a server started here is ended too
+    # So that a server started here is ended too; a shell that starts this in the background has it
+    # ignore Ctrl-C's signal.
+    before = {which: signal.signal(which, end) for which in (signal.SIGTERM, signal.SIGINT)}
     try:
         run(options)
     except (ServerError, AssetError, CannotListen, ServerUnavailable, DeadlineExceeded) as error:
@@ -108,7 +110,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("stopping", flush=True)
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for which, handler in before.items():
+            signal.signal(which, handler)
     return 0
 
 

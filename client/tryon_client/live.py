@@ -30,7 +30,7 @@ from tryon_client.errors import (
     WardrobeAway,
     one_line,
 )
-from tryon_client.images import MAX_SIDE, MIN_SIDE, Picture
+from tryon_client.images import Picture
 from tryon_client.ledger import (
     LATE,
     LOST,
@@ -183,7 +183,6 @@ class LiveSession:
         self._client, self._deadline, self._most = client, deadline, most_at_once
         self._same_within, self._on_frame = same_within, on_frame
         self._wardrobe = Wardrobe(client)
-        self._encoding = threading.Lock()
         self._state = _State()
         self._change = threading.Condition()
         self.wear(garment, prompt, category, size, layers=layers)
@@ -373,12 +372,8 @@ class LiveSession:
             track, away = self._state.track, self._state.without_wardrobe > time.monotonic()
         if not away:
             try:
-                self._encode(wish, frame.shape[:2])
-                left = end - time.monotonic()
-                if left <= 0:
-                    raise DeadlineExceeded("the frame was too old once its garments were encoded")
                 worn = self._wardrobe.wear(frame, wish, captured=captured, before=track,
-                                           timeout=left)  # fmt: skip
+                                           timeout=left, adding=_ENCODING)  # fmt: skip
             except WardrobeAway:
                 with self._change:
                     self._state.without_wardrobe = time.monotonic() + _WITHOUT_WARDROBE
@@ -396,22 +391,6 @@ class LiveSession:
             )  # fmt: skip
             picture = result.image
         return result, None
-
-    def _encode(self, wish: tuple[Garment, ...], size: tuple[int, ...]) -> None:
-        """Has what is worn encoded, once and in its own time: under a frame's deadline a slow
-        server would encode it for each frame anew, and none would ever be dressed."""
-        if len(size) != 2 or max(size) > MAX_SIDE or min(size) < MIN_SIDE:
-            return  # `wear` scales the frame down first, or refuses it
-        for garment in wish:
-            if not self._wardrobe.knows(garment):
-                with self._encoding:
-                    if not self._wardrobe.knows(garment):
-                        try:
-                            self._wardrobe.add(garment, (size[0], size[1]), timeout=_ENCODING)
-                        except DeadlineExceeded:
-                            raise TryOnError(
-                                f"the garment was not encoded within {_ENCODING:.0f} s"
-                            ) from None
 
     def _learn(self, seconds: float) -> None:
         with self._change:

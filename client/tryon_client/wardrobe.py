@@ -27,7 +27,7 @@ from tryon_client.client import (
     finish,
     read_person,
 )
-from tryon_client.errors import InvalidRequest, TryOnError, UnknownGarment
+from tryon_client.errors import DeadlineExceeded, InvalidRequest, TryOnError, UnknownGarment
 from tryon_client.images import MAX_SIDE, MIN_SIDE, Picture, load_garment, shrink
 
 FRAME_SIZE = (512, 384)
@@ -103,7 +103,7 @@ class Wardrobe:
     def __init__(self, client: TryOnClient) -> None:
         self._client = client
         self._ids: weakref.WeakKeyDictionary[Garment, str] = weakref.WeakKeyDictionary()
-        self._lock = threading.Lock()
+        self._lock, self._adding = threading.Lock(), threading.Lock()
 
     def add(
         self, garment: Garment, frame_size: tuple[int, int] = FRAME_SIZE, *,
@@ -121,11 +121,6 @@ class Wardrobe:
             TryOnError: WardrobeAway among them.
         """
         return self._add(garment, frame_size, self._deadline(timeout))
-
-    def knows(self, garment: Garment) -> bool:
-        """Whether it was added from here; the server may have forgotten it since."""
-        with self._lock:
-            return garment in self._ids
 
     def kept(self) -> list[Kept]:
         """All that is kept, the newest first; one garment may be there for several canvases."""
@@ -161,7 +156,7 @@ class Wardrobe:
 
     def wear(
         self, person: Picture, garments: Sequence[Garment | str], *, captured: float = 0.0,
-        before: Track | None = None, timeout: float | None = None,
+        before: Track | None = None, timeout: float | None = None, adding: float | None = None,
     ) -> Worn:  # fmt: skip
         """`try_on` of one frame of many: what `before` knows of an earlier one steadies it.
 
@@ -169,6 +164,9 @@ class Wardrobe:
             person, garments, timeout: as for `try_on`.
             captured: when the frame was taken, in seconds of any clock.
             before: of an earlier frame's answer, by the same clock.
+            adding: seconds that a garment new to the server may take to be encoded; within
+                `timeout`, unless it is given. Under a frame's own, a slow server would encode it
+                for each frame anew, and none would ever be dressed.
         """
         if not garments:
             raise InvalidRequest("garments: none are given: give at least one")
@@ -181,7 +179,7 @@ class Wardrobe:
         picture, mask, sure = job.small, np.zeros(job.small.shape[:2], np.uint8), 1.0
         tracked = pose = None
         for garment in garments:
-            response = self._dressed(picture, garment, state, elapsed, deadline)
+            response = self._dressed(picture, garment, state, elapsed, deadline, adding)
             picture, changed, confidence = wire.parse_response(response, job.small.shape)
             mask, sure = np.maximum(mask, changed), min(sure, confidence)
             if tracked is None:  # of the frame itself, not of a picture of ours
@@ -201,7 +199,7 @@ class Wardrobe:
 
     def _dressed(
         self, picture: np.ndarray, garment: Garment | str, state: np.ndarray, elapsed: float,
-        deadline: Deadline,
+        deadline: Deadline, adding: float | None = None,
     ) -> Any:  # fmt: skip
         """The answer for one garment; one that is a `Garment` is added (again) where need be."""
         size = picture.shape[:2]
@@ -215,10 +213,24 @@ class Wardrobe:
                 message = wire.live_request(picture, known, state, elapsed)
                 return self._client.infer(message, deadline)
             except UnknownGarment:
-                with self._lock:  # `knows` must not say so any more
+                with self._lock:
                     self._ids.pop(garment, None)
-        name = self._add(garment, size, deadline)
+        with self._adding:  # of several frames that wait for it one has it encoded
+            with self._lock:
+                name = self._ids.get(garment)
+            if name is None:
+                name = self._add_within(garment, size, deadline, adding)
         return self._client.infer(wire.live_request(picture, name, state, elapsed), deadline)
+
+    def _add_within(
+        self, garment: Garment, size: tuple[int, ...], deadline: Deadline, adding: float | None
+    ) -> str:
+        if adding is None:
+            return self._add(garment, size, deadline)
+        try:
+            return self._add(garment, size, self._deadline(adding))
+        except DeadlineExceeded:
+            raise TryOnError(f"the garment was not encoded within {adding:.0f} s") from None
 
     def _add(self, garment: Garment, size: tuple[int, ...], deadline: Deadline) -> str:
         height, width = size

@@ -218,15 +218,13 @@ def test_frames_come_back_dressed_newest_first_and_nothing_is_kept(fake, tmp_pat
                 grey = 60 + number * 7 % 90
                 assert np.abs(rest - grey).max() < 12, "the very frame of this number"
 
-            # A slow server: the newest is taken, all others are dropped, and age does not grow.
+            # A slow server: the newest is taken, all others are dropped.
             fake.delay = 0.4
             await page.pictures(3)
             slow = await page.pictures(8)
             numbers = [number for number, *_ in slow]
             assert numbers == sorted(set(numbers)), "in order, none twice"
             assert numbers[-1] - numbers[0] > 2 * len(numbers), "frames between were left out"
-            ages = [age for _, age, _ in slow]
-            assert np.mean(ages[4:]) < np.mean(ages[:4]) + 0.8, ages
             assert page.states[-1]["dropped"] > 10 and page.states[-1]["problem"] is None
             fake.delay = 0.0
 
