@@ -4,8 +4,8 @@
     python -m benchmarks.sessions --seconds 600                  # ten minutes of one: ages in time
     python -m benchmarks.sessions --url localhost:8001           # a server that runs (no memory)
 
-Every visitor has a camera of its own; no two frames are the same. What was measured goes to
-out/bench/sessions.json, ages in time to sessions.svg.
+Every visitor has a camera of its own; no two frames in a row are the same. What was measured goes
+to out/bench/sessions.json, ages in time to sessions.svg.
 """
 
 from __future__ import annotations
