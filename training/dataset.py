@@ -13,13 +13,17 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from training.data.compose import Options, compose
 from training.data.laid import Cutouts
-from training.data.outfits import pairs_of
+from training.data.outfits import beneath_of, pairs_of
 from training.data.real_photos import RealPhotos
 from training.data.shards import RENDERER, is_test, load_meta, load_scene
 from training.slices import slices_of
 
 SHARED = 4
 """Pairs in a row that are drawn from one scene: reading it costs as much as composing."""
+
+OPENED = 4.0
+"""How much likelier than another a pair is drawn whose new top is worn open: a scene has one such
+pair for twenty others, since it is put on over one top alone."""
 
 TRIES = 200
 """Scenes drawn for a pair before it is taken that none holds one."""
@@ -80,7 +84,9 @@ class Pairs(Dataset[dict[str, object]]):
                 "more with `make pairs`, or leave out less"
             )
         rng = np.random.default_rng([self.seed, number, 1])
-        before, after, category = pairs[int(rng.integers(len(pairs)))]
+        opened = [c == "upper" and beneath_of(scene, j) >= 0 for _, j, c in pairs]
+        chances = np.where(opened, OPENED, 1.0)
+        before, after, category = pairs[int(rng.choice(len(pairs), p=chances / chances.sum()))]
         pair = compose(scene, before, after, category, rng, self.photos, self.options, self.cutouts)
         return {**pair, "slices": "\n".join(slices_of(scene, before, after, category))}
 

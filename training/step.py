@@ -37,6 +37,7 @@ class Weights:
     decided: float = 0.3
     visible: float = 0.3
     garment_mask: float = 1.0
+    necklines: float = 0.5
     flow_parts: float = 0.02
     flow_8: float = 0.04
     flow_4: float = 0.05
@@ -156,6 +157,7 @@ class Seen:
     z_text: Tensor
     drawn: Tensor
     old: Tensor
+    neckline_masks: Tensor | None = None
 
     @property
     def changed(self) -> Tensor:
@@ -170,10 +172,29 @@ def see(nets: Networks, batch: dict) -> Seen:
     view, truth = (x[..., margin : margin + NET_WIDTH] for x in (before, after))
     has_text = torch.tensor([bool(c) for c in batch["caption"]])
     condition = condition_of(batch["category"], has_text)
-    garment = nets.image_encoder.encode(shop, condition)
+    garment, neckline_masks = encoded(nets, batch, shop, condition)
     z_text = nets.text_encoder.project(nets.sentences(list(batch["caption"]))).float()
     drawn, old = batch["drawn"].bool(), batch["old"].bool()
-    return Seen(before, view, truth, shop, condition, garment, z_text, drawn, old)
+    return Seen(
+        before, view, truth, shop, condition, garment, z_text, drawn, old, neckline_masks
+    )  # fmt: skip
+
+
+def encoded(
+    nets: Networks, batch: dict, shop: Tensor, condition: Tensor
+) -> tuple[dict[str, Tensor], Tensor | None]:
+    """What E^I makes of the garments, and its mask logits of the outlined necklines, if any.
+
+    All in one pass, since batch normalisation tells passes of few pictures apart.
+    """
+    if "neckline_photos" not in batch:
+        return nets.image_encoder.encode(shop, condition), None
+    count = len(batch["neckline_photos"])
+    tops = condition_of(torch.zeros(count, dtype=torch.int64), torch.zeros(count))
+    code = nets.image_encoder.encode(
+        torch.cat([shop, images(batch["neckline_photos"])]), torch.cat([condition, tops])
+    )
+    return {name: part[:-count] for name, part in code.items()}, code["mask"][-count:]
 
 
 def run(
@@ -245,7 +266,12 @@ def place_terms(
     shop_mask, unknown = (batch[n].float()[:, None] / 255 for n in ("shop_mask", "shop_unknown"))
     there, here = batch["shop_landmarks"], batch["landmarks"]
     valid = batch["valid"].float()[:, None]
+    outlined = {}
+    if seen.neckline_masks is not None:
+        face, known = batch["neckline_faces"][:, None], batch["neckline_known"][:, None]
+        outlined["necklines"] = w.necklines * losses.mask_loss(seen.neckline_masks, face, known)
     return {
+        **outlined,
         "garment_landmarks": w.landmarks * losses.landmark_loss(garment["landmarks"], there),
         "visible": w.visible * losses.visibility_loss(garment["visible"], there),
         "garment_mask": w.garment_mask * losses.mask_loss(garment["mask"], shop_mask, 1 - unknown),

@@ -28,6 +28,7 @@ from tqdm import tqdm
 from training import parallel
 from training.captions import Vocabulary
 from training.data.compose import Options
+from training.data.necklines import Necklines
 from training.data.outfits import OMISSIONS
 from training.data.shards import load_meta
 from training.dataset import Pairs, loader, scene_files
@@ -66,6 +67,8 @@ def parser() -> argparse.ArgumentParser:
                    help="share of the pairs laid by their true landmarks")  # fmt: skip
     p.add_argument("--without", nargs="*", choices=OMISSIONS, default=[],
                    help="kinds of pairs to leave out")  # fmt: skip
+    p.add_argument("--necklines", action="store_true",
+                   help="teach E^I's mask the outlined collars among --photos too")  # fmt: skip
     p.add_argument("--strength", type=float, default=1.0, help="of the randomisation, 0 to 1")
     p.add_argument("--save-every", type=int, default=200)
     p.add_argument(
@@ -209,6 +212,8 @@ def train(args: argparse.Namespace) -> int:
         pairs, args.batch, first, args.steps - first, args.workers, ranks.rank, ranks.world,
         pinned=device.type == "cuda",
     )  # fmt: skip
+    necklines = Necklines(args.photos) if args.necklines else None
+    necklines_each = max(1, args.batch // ranks.world // 8)
     half = args.precision == "bfloat16" or (
         args.precision == "auto" and parallel.computes_bfloat16(device)
     )
@@ -247,6 +252,8 @@ def train(args: argparse.Namespace) -> int:
             group["lr"] = rate_at(step, args.steps, args.rate) * group["share"]
         # Chance of the step's own, so that a resumed run draws the same.
         torch.manual_seed((args.seed * 1_000_003 + step) * ranks.world + ranks.rank)
+        if necklines is not None:
+            batch |= necklines.batch([args.seed, step, ranks.rank], necklines_each)
         batch = parallel.moved(batch, device)
         with device, precision:
             result = run(nets, batch, weights, phase, step % 2 == 0, args.forced)

@@ -9,16 +9,18 @@ import cv2
 import numpy as np
 import pytest
 
-from training.data import photo_scene, photographs
+from training.data import photo_scene, photographs, wardrobe
 from training.data.body_fit import BEND_STEP, sample_bend
 from training.data.check import chroma_difference, valid_share
 from training.data.laid import LABELS, kind_of
-from training.data.outfits import outfit_of, pairs_of
+from training.data.outfits import beneath_of, drawn_of, outfit_of, pairs_of
 from training.data.photo_scene import Subject, Subjects, make_photo_scene
 from training.data.render import render
 from training.data.renderer import Light, View, perspective
 from training.data.shards import Scene, is_test_name, save_scene, scene_from, scene_path
 from training.data.studio import Studio
+from training.data.styling import Styling
+from training.data.wardrobe import random_upper as _random_upper
 from tryon.contract import OLD_GARMENTS, PARSE, POSE_SIZE
 
 PERSON = "P001/assets/studio_posture.jpg"
@@ -299,3 +301,39 @@ def test_a_damaged_photograph_is_looked_at_again(
         np.testing.assert_array_equal(found.classes, subject.photo.classes)
     assert looked == [PERSON]  # once: then it is kept
     assert [p.name for p in tmp_path.iterdir()] == [f"photograph-{photographs._VERSION}-P001.npz"]
+
+
+def test_an_open_jacket_comes_over_the_photographed_top(studio: Studio, subjects: Subjects) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(photo_scene, "people", lambda split: [PERSON])
+        patch.setattr(
+            photo_scene, "stylings_of", lambda rng, kind, plan, made: [Styling(gap=0.1)] * len(plan)
+        )
+        patch.setattr(photo_scene.wardrobe, "random_upper", _jacket)
+        scene = scene_from(make_photo_scene(studio, subjects, 3, 0, "upper", outfits=2))
+    own = outfit_of(scene, 0)["upper"]
+    assert beneath_of(scene, 1) == own and pairs_of(scene) == [(0, 1, "upper")]
+    jacket, under = drawn_of(scene, 1, "upper")
+    assert under.sum() > 300 and jacket.sum() > 2000 and not (jacket & under).any()
+    shown = under.astype(bool)
+    assert (scene.parse[0][shown] == PARSE.index("upper")).all()
+    # Beneath, the photo is as it was; it lies between two parts of the jacket.
+    before, after = (
+        scene.albedo[o].astype(float) * (scene.shade[o] / 128.0)[..., None] for o in (0, 1)
+    )
+    assert np.abs(before - after)[shown].mean() < 6
+    rows = np.nonzero(shown.sum(1) > 3)[0]
+    between = [
+        jacket[r, : np.nonzero(shown[r])[0].min()].any()
+        and jacket[r, np.nonzero(shown[r])[0].max() :].any()
+        for r in rows
+    ]
+    assert np.mean(between) > 0.6
+
+
+def _jacket(rng: np.random.Generator) -> wardrobe.Garment:
+    """A top that is open in front: the first of the random ones with long sleeves and a collar."""
+    while True:
+        garment = _random_upper(rng)
+        if garment.cut.collar and garment.cut.sleeve > 0.45 and garment.cut.hem < 0.2:
+            return garment

@@ -14,11 +14,13 @@ from training.data import shop_render, wardrobe
 from training.data.carried import Carried
 from training.data.check import ordered_share
 from training.data.compose import Options, compose
-from training.data.garments import Cut
+from training.data.fabric import ATLAS_H, ATLAS_W
+from training.data.garments import NECK_Z, SHOULDER_LINE_Z, Cut, neck_field
 from training.data.outfits import outfit_of, pairs_of
 from training.data.preview import strip, warp
 from training.data.renderer import INNER
 from training.data.scene import make_scene
+from training.data.sewn import draw_details
 from training.data.shards import DEPTH_STEPS, Scene, load_scene, save_scene, scene_from
 from training.data.studio import Item
 from training.data.styling import Styling
@@ -358,3 +360,58 @@ def test_an_open_top_shows_the_one_beneath_as_it_was(studio) -> None:
     # The words are one of those for it and no others, and so are the numbers.
     assert pair["caption"] in captions._OPEN
     assert pair["styling"].tolist() == [0, 0, 1, 0]
+
+
+def test_a_collar_that_stands_never_ends_below_the_neck(studio) -> None:
+    """Its front is open as a V alone: a straight edge below the neck has squared corners."""
+    points = studio.template.canon
+    rng = np.random.default_rng(2)
+    seen = 0
+    while seen < 40:
+        cut = wardrobe.random_upper(rng).cut
+        if cut.stand <= 0:
+            continue
+        seen += 1
+        x, z = np.abs(points.pos[:, 0]), points.pos[:, 2]
+        value = neck_field(cut, points)
+        beside = x > cut.neck_width + 0.004
+        below = (points.neck > 0.02) & (z < NECK_Z + 0.004) & beside
+        assert below.sum() > 20 and (value[below] > 0).all()
+        above = (points.neck > 0.02) & (z > NECK_Z + cut.stand + 0.002)
+        assert (value[above] < 0).all()
+
+
+def test_a_blazer_has_lapels_and_a_deep_opening(studio) -> None:
+    rng = np.random.default_rng(4)
+    blazers = []
+    while len(blazers) < 6:
+        garment = wardrobe.random_upper(rng)
+        if garment.cut.collar and garment.cut.neck_depth > 0.14:
+            blazers.append(garment)
+    for garment in blazers:
+        assert garment.attributes["kind"] == "jacket" and garment.cut.sleeve > 0.45
+        assert 0.01 < garment.cut.stand < 0.035 and not garment.cut.rib_hem
+        plain = np.tile(garment.fabric.rgb.astype(np.uint8), (ATLAS_H, ATLAS_W, 1))
+        drawn = draw_details(
+            rng, plain, "blazer", garment.fabric.rgb, garment.fabric.second_rgb,
+            SHOULDER_LINE_Z - garment.cut.neck_depth, garment.cut.neck_width, garment.cut.stand,
+        )  # fmt: skip
+        changed = (drawn != plain).any(2)
+        left, right = changed[:, : ATLAS_W // 2], changed[:, ATLAS_W // 2 :]
+        assert changed.mean() > 0.004
+        assert abs(left.sum() - right.sum()) < 0.5 * max(left.sum(), right.sum())
+
+
+def test_long_hair_lies_on_a_chest_in_tresses_that_end(studio) -> None:
+    """No ribbon down to the waist before each shoulder: those taught that a lapel is hair."""
+    pos = studio.model.surfaces["hair"].rest.astype(float)
+    chest = (pos[:, 1] < -0.03) & (pos[:, 2] < 0.70)
+    reach = []
+    for seed in range(60):
+        looks = mock.Mock(seed=seed)
+        there = studio.dresser._falls(looks, pos) > 0
+        reach.append((chest & there).sum() / chest.sum())
+        assert not (there & chest & (np.abs(pos[:, 0]) > 0.21)).any()
+    reach = np.array(reach)
+    assert 0.2 < (reach < 0.02).mean() < 0.7  # behind the shoulders
+    assert (reach > 0.05).mean() > 0.2 and reach.max() < 0.7

@@ -117,7 +117,9 @@ def _real_garment(
         return None
     for _ in range(2):  # half of them don't fit; a third try costs more than it finds
         cutout = cutouts.draw(rng, kind_of(garment.attributes))
-        grid = None if cutout is None else lay(cutout, garment.shop_alpha, garment.shop_landmarks)
+        # Neither mask has the garment's inside.
+        face = cv2.subtract(garment.shop_alpha, garment.shop_inner)
+        grid = None if cutout is None else lay(cutout, face, garment.shop_landmarks)
         if cutout is not None and grid is not None:
             return cutout, grid
     return None
@@ -285,9 +287,9 @@ def compose(
     if chosen in real:
         cutout, grid = real[chosen]
         shop = Camera(rng, s, (NET_HEIGHT, NET_WIDTH))(cutout.photo.astype(np.float32) / 255)
+        shop_mask, flow = cutout.mask.copy(), flow_of(grid, flow)
+        # Where the photo's own inside ends is E^I's own guess: nothing to teach it by.
         inner = mask_of(grid, garment.shop_inner)
-        shop_mask, flow = cutout.mask * (inner == 0), flow_of(grid, flow)
-        # Where the photo's own inside ends is not known to the pixel.
         unknown = cv2.dilate(inner, np.ones((11, 11), np.uint8))
         shop_landmarks = marks_of(grid, garment.shop_landmarks)
     else:

@@ -2,10 +2,11 @@
 
     python -m training.data.cutouts --photos DIR --out .cache/cutouts
 
-The image encoder, trained on rendered garments, finds each garment's mask and landmarks; a photo
-whose mask is torn, tiny or cut by the frame is left out. The result is a folder with `pixels.npy`
-(uint8 (N, 256, 192, 4): RGB, beyond the garment its nearest colour; and its mask), `photos.npy`
-(uint8 (N, 256, 192, 3): the photos as the network sees them), and `cutouts.json`.
+The image encoder, trained on rendered garments, finds each garment's mask, without its inside, and
+landmarks; a photo whose mask is torn, tiny or cut by the frame is left out. Collars that were
+outlined by hand (`training.data.necklines`) are as they were outlined. The result is a folder with
+`pixels.npy` (uint8 (N, 256, 192, 4): RGB, beyond the garment its nearest colour; and its mask),
+`photos.npy` (uint8 (N, 256, 192, 3): the photos as the network sees them), and `cutouts.json`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from training.data.necklines import outlined_in
 from training.data.real_photos import held_out
 from tryon.contract import CATEGORIES, LANDMARKS, NET_HEIGHT, NET_WIDTH
 from tryon.models import system
@@ -86,6 +88,7 @@ def cut_out(photos: Path, out: Path, weights: Path | None = None) -> dict[str, i
         raise FileNotFoundError(f"{manifest} is missing: --photos must name a folder with it")
     with manifest.open(newline="") as file:
         rows = list(csv.DictReader(file))
+    outlined = outlined_in(photos)
     encoder = cast(ImageEncoder, system.load_models(weights)["image_encoder"].eval())
     out.mkdir(parents=True, exist_ok=True)
     size = (len(rows), NET_HEIGHT, NET_WIDTH)
@@ -110,6 +113,8 @@ def cut_out(photos: Path, out: Path, weights: Path | None = None) -> dict[str, i
         counts[why or "kept"] = counts.get(why or "kept", 0) + 1
         if why:
             continue
+        if row["file"] in outlined:
+            mask = outlined[row["file"]].corrected(mask)
         alpha = (mask * 255).round().astype(np.uint8)
         pixels[len(kept), ..., :3], pixels[len(kept), ..., 3] = filled(net, alpha), alpha
         whole[len(kept)] = net

@@ -93,7 +93,9 @@ def neck_field(cut: Cut, c: Canonical) -> np.ndarray:
     if cut.stand > 0:
         low, rim = SHOULDER_LINE_Z - cut.neck_depth, NECK_Z + cut.stand
         # It stands higher behind than before: laid flat, its inner back shows above the front.
-        edge = rim - cut.stand_drop * np.clip((0.02 - y) / 0.09, 0, 1)
+        # Never below the neck's foot, or the front would end in a straight line with corners.
+        drop = min(cut.stand_drop, cut.stand - 0.006)
+        edge = rim - drop * np.clip((0.02 - y) / 0.09, 0, 1)
         around = np.where(c.neck > 0.02, edge - z, FAR)
         lean = cut.neck_width / max(rim - low, 0.01)
         beside = (x - (z - low) * lean) / np.hypot(1, lean)

@@ -144,7 +144,7 @@ def lay(cutout: Cutout, alpha: np.ndarray, landmarks: np.ndarray) -> np.ndarray 
 
     Args:
         cutout: the real garment.
-        alpha: uint8 (256, 192), the rendered garment in its in-shop picture.
+        alpha: uint8 (256, 192), the rendered garment in its in-shop picture, without its inside.
         landmarks: float32 (K, 3) of the rendered garment, x, y in 0..1 and whether it exists.
 
     Returns:

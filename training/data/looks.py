@@ -332,12 +332,14 @@ class Dresser:
             low = 0.755 if looks.style == "bob" else looks.hair_length
             x, y, z = np.abs(pos[:, 0]), pos[:, 1], pos[:, 2]
             length = z - low + 0.012 * _smooth_noise(rng, pos * np.array([1, 1, 0.1]), 30)
+            length = length + 0.02 * _smooth_noise(rng, pos * np.array([1, 1, 0.03]), 90)
             opening = np.where(
                 (y < -0.075) & (z < 0.975),
                 x
                 - np.interp(z, [0.35, 0.75, 0.84, 0.93, 0.975], [0.05, 0.055, 0.062, 0.066, 0.03]),
                 1.0,
             )
+            opening = np.minimum(opening, self._falls(looks, pos))
             move = s.matrix @ wearer.shaped.vertices
             out = np.clip((0.78 - z) / 0.1, 0, 1) * 0.028 - 0.004
             n = s.normals(move)
@@ -350,6 +352,29 @@ class Dresser:
             push = np.full(len(canon), 0.014) + 0.02 * np.clip((canon[:, 2] - 0.98) / 0.04, 0, 1)
             shade = 1 - 0.25 * ((self.crown < 0.035) & (self.crown > 0.03))
             shell(self.crown, push, np.clip(looks.hat * shade[:, None], 0, 1), PARSE.index("other"))
+
+    @staticmethod
+    def _falls(looks: Looks, pos: np.ndarray) -> np.ndarray:
+        """Where long hair falls: signed distance (n,), negative where there is none before the
+        chest. Most of it lies behind the shoulders; what falls before one gets thinner downwards.
+        """
+        rng = np.random.default_rng(looks.seed + 3)
+        x, y, z = pos[:, 0], pos[:, 1], pos[:, 2]
+        falls = np.full(len(pos), 1.0)
+        for side in (-1, 1):
+            end = 0.70 if rng.random() < 0.55 else rng.uniform(0.40, 0.66)
+            inner = rng.uniform(0.045, 0.09)
+            outer = inner + rng.uniform(0.03, 0.075)
+            wave = 0.012 * _smooth_noise(rng, pos * np.array([1, 1, 0.5]), 10)
+            # A tress: as wide as the shoulder's hair above, a tip below.
+            down = np.clip((0.76 - z) / (0.76 - end), 0, 1)
+            middle = (inner + outer) / 2 + wave
+            half = (outer - inner) / 2 * (1.15 - down**2) + 0.012 * (1 - down)
+            tress = half - np.abs(x * side - middle)
+            below = np.minimum(tress, z - end + 0.01)
+            chest = (y < -0.03) & (z < 0.76) & (x * side > 0)
+            falls = np.where(chest, below, falls)
+        return falls
 
     def _ball(
         self, r: Renderer, wearer: Wearer, strands: Any, centre: np.ndarray, radius: float

@@ -200,8 +200,8 @@ def make_photo_scene(
     shops = [shop_of(studio, item, rng) for item in made]
     drapes = [wearer.drape(item.cut) for item in made]
     ways = stylings_of(np.random.default_rng([seed, index, 3]), kind, plan, made)
-    # Closed: what of the photographed top shows between an open one's edges would be cut out.
-    stylings = [AS_SHOWN, *(replace(way, gap=0.0) for way in ways)]
+    # An open one comes over the photographed top.
+    stylings = [AS_SHOWN, *(ways if kind == "upper" else (replace(w, gap=0.0) for w in ways))]
     pictures = [base.as_photographed()]
     worn: list[Worn] = []
     canon = studio.template.body_canon
@@ -213,7 +213,9 @@ def make_photo_scene(
         studio.draw_person(
             wearer, None, subject.skin, list(items.values()), False, hidden=forearms
         )  # fmt: skip
-        layers, drawn = base.dressed(studio.renderer.finish(), OLD_GARMENTS[kind])
+        layers, drawn = base.dressed(
+            studio.renderer.finish(), OLD_GARMENTS[kind], stylings[o].gap > 0
+        )
         pictures.append(layers)
         for name, (item, draped, shop) in items.items():
             flow, valid = flow_truth(layers, shop, item.code)
@@ -224,17 +226,20 @@ def make_photo_scene(
     # What is photographed comes last among the garments; who keeps a piece of it wears it too.
     own = {name: len(made) + i for i, name in enumerate(("upper", "lower"))}
     plan = [own, *({**{n: own[n] for n in own if n not in OLD_GARMENTS[kind]}, **p} for p in plan)]
+    beneath = [own["upper"] if way.gap else -1 for way in stylings]
     for o, outfit in enumerate(plan):
-        for name, g in outfit.items():
+        under = {"upper": beneath[o]} if beneath[o] >= 0 else {}
+        for name, g in (*outfit.items(), *under.items()):
             if g in own.values():
-                flow = base.flow_of(pictures[o].parse == PARSE.index(name))
+                mine = (pictures[o].parse == PARSE.index(name)) & (pictures[o].code == 0)
+                flow = base.flow_of(mine)
                 nothing = np.zeros((POSE_SIZE, POSE_SIZE), np.uint8)
                 worn.append((o, g, flow, nothing, np.zeros((len(LANDMARKS), 3), np.float32)))
     meta = {
         "renderer": RENDERER, "kind": kind, "seed": seed, "index": index, "arms": arms,
         "legs": "standing", "yaw": 0.0, "gender": photo.gender, "person": photo.name,
         "hair": "photographed", "phone": None, "bag": None, "tucked": [False] * len(plan),
-        "beneath": [-1] * len(plan),
+        "beneath": beneath,
         "stylings": [styling.words() for styling in stylings],
         "garments": [
             i.garment.attributes | {"shop_mode": s.mode} for i, s in zip(made, shops, strict=True)
@@ -303,9 +308,11 @@ class _Base:
         return self._layers(albedo * (self.alpha / 255.0)[..., None], shade, self.alpha,
                             self.classes)  # fmt: skip
 
-    def dressed(self, new: Layers, replaced: tuple[str, ...]) -> tuple[Layers, np.ndarray]:
+    def dressed(
+        self, new: Layers, replaced: tuple[str, ...], opened: bool = False
+    ) -> tuple[Layers, np.ndarray]:
         """The photo with what was rendered of the new garments over it, and bool (h, w) where they
-        are seen."""
+        are seen; `opened`: the photo's own top stays where its wearer's trunk would be bare."""
         classes = self.classes
         old = np.isin(classes, [PARSE.index(n) for n in replaced if n != "dress"])
         kept = np.isin(classes, _CLOTH) & ~old
@@ -317,14 +324,17 @@ class _Base:
         front |= np.isin(classes, _ARMS) & (depth > self.arm_depth + _SLEEVE) & ~old
         front |= (classes == _FACE) & (new.code >= INNER)
         drawn = (new.code > 0) & ~front
+        if opened:
+            bare = np.isin(new.parse, [s for s in _SKIN if s not in _ARMS])
+            old &= drawn | ~bare | (classes != PARSE.index("upper"))
         skin = ~drawn & old & np.isin(new.parse, _SKIN)
         stays = ~drawn & ~old
         alpha = np.where(stays, self.alpha, 0).astype(np.float64)
         shadow = self._shadow(depth, classes)
         albedo = self.pixels * (alpha / 255 * shadow)[..., None]
         parse = np.where(stays, classes, 0).astype(np.uint8)
-        bare = np.clip(_lit(new) * self.tone, 0, 255)
-        albedo[skin], alpha[skin], parse[skin] = bare[skin], new.alpha[skin], new.parse[skin]
+        toned = np.clip(_lit(new) * self.tone, 0, 255)
+        albedo[skin], alpha[skin], parse[skin] = toned[skin], new.alpha[skin], new.parse[skin]
         rest = (1 - new.alpha[drawn] / 255.0) * (self.alpha[drawn] / 255.0) * ~old[drawn]
         # The photo's share of a rim is lit already, and will be lit as the garment is.
         again = shadow[drawn] / np.maximum(new.shade[drawn] / 128, 0.05)

@@ -2,10 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from PIL import Image, ImageDraw
 
 from training.data.fabric import atlas_xy
+
+Point = tuple[float, float]
+
+
+def _lapels(
+    rng: np.random.Generator, draw: ImageDraw.ImageDraw, place: Callable[[float, float], Point],
+    rgb: np.ndarray, neck_bottom: float, neck_width: float, stand: float,
+) -> None:  # fmt: skip
+    """A blazer's collar and lapels, folded outwards along its neckline, with a notch or a peak."""
+    top = 0.73 + stand
+    wide = rng.uniform(0.055, 0.085)
+    notch = neck_bottom + (top - neck_bottom) * rng.uniform(0.68, 0.82)
+    slope = neck_width / max(top - neck_bottom, 0.01)
+    peak = rng.uniform(-0.006, 0.022) if rng.random() < 0.8 else rng.uniform(0.03, 0.045)
+    edge = tuple(int(v) for v in np.clip(rgb * 0.6 - 4, 0, 255))
+    tone = rng.uniform(0.86, 1.0) if rng.random() < 0.5 else rng.uniform(1.0, 1.18)
+    face = tuple(int(v) for v in np.clip(rgb * tone + (tone > 1) * 5, 0, 255))
+    for s in (-1, 1):
+        inner = slope * (notch - neck_bottom)
+        leaf = [(0.0, neck_bottom), (inner + 0.7 * wide, (neck_bottom + notch) / 2 + 0.01),
+                (inner + wide, notch - 0.005 + peak), (inner + 0.45 * wide, notch),
+                (inner, notch)]  # fmt: skip
+        collar = [(inner, notch), (inner + 0.45 * wide, notch),
+                  (inner + 0.75 * wide, notch + 0.022), (neck_width + 0.035, top - 0.01),
+                  (neck_width, top + 0.02)]  # fmt: skip
+        for shape in (leaf, collar):
+            points = [place(s * u, z) for u, z in shape]
+            draw.polygon(points, fill=face)
+            draw.line(points[:4], fill=edge, width=2)
 
 
 def draw_details(
@@ -85,6 +116,17 @@ def draw_details(
         if kind == "shirt" and rng.random() < 0.6:
             for s in [1] if rng.random() < 0.6 else [-1, 1]:
                 pocket(s * 0.085, 0.53, 0.085, 0.10)
+    elif kind == "blazer":
+        _lapels(rng, draw, p, rgb, neck_bottom, neck_width, stand)
+        line([(0, neck_bottom), (0, low)], width=2)
+        for z in (neck_bottom - 0.015, neck_bottom - 0.11)[: 1 + int(rng.random() < 0.7)]:
+            x, y = p(0.006, z)
+            draw.ellipse([x - 3, y - 3, x + 3, y + 3], fill=dark if sum(base) > 200 else light)
+        for s in (-1, 1):
+            line([(s * 0.06, 0.265), (s * 0.145, 0.275)], width=3)
+            line([(s * 0.06, 0.235), (s * 0.145, 0.245)])
+        if rng.random() < 0.6:
+            line([(0.065, 0.50), (0.125, 0.51)], width=2)
     elif kind == "quarter zip":
         line([(0, 0.74 + stand), (0, neck_bottom - 0.12)], width=3)
         line([(0, 0.74 + stand), (0, neck_bottom - 0.12)], accent if rng.random() < 0.3 else light)

@@ -48,7 +48,9 @@ def _flat(studio: Studio, item: Item, rng: np.random.Generator, scale: int = 1) 
         sleeve_ease=cut.sleeve_ease + rng.uniform(0.006, 0.034),
         leg_ease=cut.leg_ease + rng.uniform(0.002, 0.014),
     )
-    angle = np.radians(rng.uniform(15, 80) if cut.sleeve > 0 else rng.uniform(15, 40))
+    # Shops lay long sleeves down beside the body more often than out.
+    down = cut.sleeve <= 0 or (cut.sleeve > 0.45 and rng.random() < 0.6)
+    angle = np.radians(rng.uniform(12, 40) if down else rng.uniform(15, 80))
     spread = rng.uniform(0.0, 0.09)
     bent = rng.uniform(0.93, 0.998)
     for s, x in (("L", 1.0), ("R", -1.0)):

@@ -19,6 +19,8 @@ _DENIM_RGB = {
     "black": (38, 39, 43),
     "dark grey": (82, 84, 90),
 }
+_SUITING = ("navy", "navy", "black", "black", "dark grey", "dark grey", "grey", "beige", "brown")
+"""Colours of most blazers."""
 _LOWER = {
     "black": 6.0,
     "navy": 3.0,
@@ -103,8 +105,14 @@ def _fabric(
     )
 
 
-def _stand_collar(rng: np.random.Generator, cut: Cut, height: tuple[float, float]) -> None:
-    """Makes the collar stand round the neck: buttoned up, open to a slit, or wide open."""
+def _stand_collar(
+    rng: np.random.Generator, cut: Cut, height: tuple[float, float], drop: tuple[float, float]
+) -> None:
+    """Makes the collar stand round the neck: buttoned up, open to a slit, or wide open.
+
+    `height`: of the collar behind, metres; `drop`: by how much of it it is lower before, which is
+    what its inner back shows in an in-shop picture.
+    """
     cut.collar, cut.neck, cut.stand = True, "collar", float(rng.uniform(*height))
     way = str(rng.choice(["buttoned", "slit", "wide"], p=[0.38, 0.22, 0.4]))
     if way == "buttoned":
@@ -115,7 +123,7 @@ def _stand_collar(rng: np.random.Generator, cut: Cut, height: tuple[float, float
     else:
         cut.neck_depth = float(rng.uniform(0.03, 0.11))
         cut.neck_width = float(rng.uniform(0.03, 0.065))
-    cut.stand_drop = float(cut.stand * rng.uniform(0.6, 1.6))
+    cut.stand_drop = float(cut.stand * rng.uniform(*drop))
 
 
 def _fit(ease: float, limits: tuple[float, float]) -> str:
@@ -136,9 +144,10 @@ def random_upper(rng: np.random.Generator) -> Garment:
                 "hoodie",
                 "jacket",
             ],
-            p=[0.32, 0.13, 0.05, 0.13, 0.11, 0.10, 0.09, 0.07],
+            p=[0.27, 0.17, 0.05, 0.12, 0.09, 0.11, 0.08, 0.11],
         )
     )
+    blazer = kind == "jacket" and rng.random() < 0.45
     fit = str(rng.choice(["tight", "regular", "loose"], p=[0.25, 0.45, 0.3]))
     i = ("tight", "regular", "loose").index(fit)
     cut = Cut("upper")
@@ -188,6 +197,14 @@ def random_upper(rng: np.random.Generator) -> Garment:
         cut.thickness, cut.rib_cuff, cut.rib_hem = 0.012, 0.06, 0.06
         cut.sleeve_ease += 0.005
         cut.ease += 0.01
+    elif kind == "jacket" and blazer:
+        cut.sleeve, cut.neck, cut.collar, detail = long, "collar", True, "blazer"
+        cut.thickness, cut.rib_hem, cut.rib_cuff = 0.011, 0.0, 0.0
+        cut.sleeve_ease += 0.003
+        cut.ease += 0.004
+        cut.hem = float(rng.uniform(0.086, 0.13))
+        prints = False
+        texture = str(rng.choice(["", "melange"], p=[0.75, 0.25]))
     elif kind == "jacket":
         cut.sleeve, cut.neck, cut.collar, detail = long, "collar", True, "jacket"
         cut.thickness, cut.rib_hem, cut.rib_cuff = 0.013, 0.05, 0.05
@@ -209,13 +226,22 @@ def random_upper(rng: np.random.Generator) -> Garment:
     if kind == "tank top":
         cut.back_depth = float(rng.uniform(0, 0.06))
     collars = rng.spawn(1)[0]  # numbers of their own: other garments are the same with and without
-    if cut.collar and collars.random() < 0.85:
-        _stand_collar(collars, cut, (0.02, 0.045))
-    elif kind == "sweater" and collars.random() < 0.25:
-        _stand_collar(collars, cut, (0.035, 0.06))
+    if detail == "blazer":
+        cut.stand = float(collars.uniform(0.015, 0.03))
+        cut.stand_drop = float(cut.stand * collars.uniform(0.8, 1.6))
+        cut.neck_depth = float(collars.uniform(0.15, 0.30))
+        cut.neck_width = float(collars.uniform(0.045, 0.07))
+    elif cut.collar and collars.random() < 0.85:
+        _stand_collar(collars, cut, (0.03, 0.065), (0.5, 1.0))
+    elif kind == "sweater" and collars.random() < 0.35:
+        _stand_collar(collars, cut, (0.04, 0.07), (0.3, 0.9))
         detail = "quarter zip"
     pattern = _pattern(rng, prints)
-    if texture == "denim":
+    if detail == "blazer" and collars.random() < 0.7:
+        pattern = "plain"
+        colour = str(collars.choice(_SUITING))
+        rgb = fab.jitter(rng, colour)
+    elif texture == "denim":
         colour = fab.pick_colour(rng, _DENIM)
         rgb, pattern = np.array(_DENIM_RGB[colour], float) * rng.uniform(0.92, 1.1), "plain"
     else:
