@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from training.data.places import room, street
 from training.data.real_photos import RealPhotos
 
 
@@ -30,10 +31,26 @@ def studio(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
 def backdrop(
     rng: np.random.Generator, photos: RealPhotos | None, height: int, width: int, real: float
 ) -> np.ndarray:
-    """Float32 (height, width, 3) in 0..1: a cut of a real photo (with chance `real`), or a wall."""
+    """Float32 (height, width, 3) in 0..1: a cut of a real photo (with chance `real`), or a studio's
+    wall, a room, a street."""
     if photos is not None and rng.random() < real:
         return photos.background(rng, height, width).astype(np.float32) / 255
-    return studio(rng, height, width)
+    made = (studio, room, street)[int(rng.choice(3, p=[0.4, 0.35, 0.25]))]
+    return made(rng, height, width)
+
+
+def shaded(rng: np.random.Generator, back: np.ndarray, alphas: list[np.ndarray]) -> np.ndarray:
+    """A wall close behind somebody: gains (len(alphas), h, w, 1) of the shadow that each of the
+    silhouettes, float (h, w) in 0..1, throws on it from the same light."""
+    height, width = back.shape[:2]
+    by = rng.uniform(-0.06, 0.06), rng.uniform(-0.01, 0.05)
+    soft, strength = float(rng.uniform(1.5, 9)) * height / 256, rng.uniform(0.08, 0.5)
+    move = np.array([[1, 0, by[0] * width], [0, 1, by[1] * height]], np.float32)
+    thrown = [
+        cv2.GaussianBlur(cv2.warpAffine(alpha, move, (width, height)), (0, 0), soft)
+        for alpha in alphas
+    ]
+    return 1 - strength * np.stack(thrown)[..., None]
 
 
 class Camera:

@@ -21,7 +21,7 @@ from training.captions import (
     styled,
     styling_request,
 )
-from training.data.camera import Camera, backdrop, tint
+from training.data.camera import Camera, backdrop, shaded, tint
 from training.data.laid import (
     Cutout,
     Cutouts,
@@ -257,18 +257,19 @@ def compose(
     camera = Camera(rng, s, (POSE_SIZE, POSE_SIZE))
     contrast = float(np.clip(rng.normal(1, 0.25 * s), 0.4, 1.7))
     dim = float(np.exp(rng.normal(0, 0.12 * s)))
+    alphas = [scene.alpha[outfit].astype(np.float32) / 255 for outfit in (before, after)]
+    backs = back * (shaded(rng, back, alphas) if rng.random() < 0.35 * s else np.ones((2, 1, 1, 1)))
     pictures = []
-    for outfit in (before, after):
+    for outfit, alpha, behind in zip((before, after), alphas, backs, strict=True):
         parse = scene.parse[outfit]
         albedo = scene.albedo[outfit].astype(np.float32) / 255
-        alpha = scene.alpha[outfit].astype(np.float32)[..., None] / 255
         _dress_up(albedo, scene, outfit, {g: fabric[g] for g in wearing[outfit]})
         albedo *= gains[parse]
         if marks is not None:
             albedo *= np.where(np.isin(parse, _SKIN)[..., None], marks, 1)
         shade = (scene.shade[outfit].astype(np.float32) / 128 - 1) * contrast + 1
         albedo *= (np.clip(shade, 0.05, 2) * dim)[..., None]
-        albedo += back * (1 - alpha)
+        albedo += behind.astype(np.float32) * (1 - alpha[..., None])
         pictures.append(albedo)
     if rng.random() < 0.12 * s and photos is not None:  # something in front
         h, w = (int(v) for v in rng.integers(24, 90, 2))

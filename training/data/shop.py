@@ -10,6 +10,8 @@ from training.data.outfits import Garment
 from training.data.real_photos import RealPhotos
 from tryon.contract import LANDMARKS, NET_HEIGHT, NET_WIDTH, PARSE
 
+HUNG = 0.15
+"""Share of the flat garments that hang on a hanger."""
 REACH = 32
 """How far from its edge, in pixels, a garment's mask is known as a distance."""
 
@@ -44,7 +46,46 @@ def shop_picture(
         shadow = np.roll(shadow, tuple(int(v) for v in rng.integers(-4, 5, 2)), (0, 1))
         back = back * (1 - rng.uniform(0, 0.5) * shadow[..., None])
     picture = picture + back * (1 - cover)
+    if garment.flat and rng.random() < HUNG * strength:
+        hang(rng, picture, garment)
     return Camera(rng, strength, (NET_HEIGHT, NET_WIDTH))(picture)
+
+
+def hang(rng: np.random.Generator, picture: np.ndarray, garment: Garment) -> None:
+    """Draws a hanger into float (H, W, 3): its hook above the neck, and its bar within, where it is
+    seen before the garment's inside. Garments without a neck are left alone."""
+    left, right = (garment.shop_landmarks[LANDMARKS.index(n)] for n in ("neck_left", "neck_right"))
+    if min(left[2], right[2]) < 0.5:
+        return
+    colour = np.array((0.05, 0.9, 0.45)[int(rng.integers(3))] * np.array([1, 0.95, 0.9]))
+    if rng.random() < 0.3:
+        colour = np.array([0.6, 0.42, 0.26])  # wood
+    a, b = (mark[:2] * [NET_WIDTH, NET_HEIGHT] for mark in (left, right))
+    middle, apart = (a + b) / 2, b - a
+    up = np.array([apart[1], -apart[0]])
+    up = up / (np.linalg.norm(up) + 1e-6) * -np.sign(up[1] or -1)
+    wide, size = float(np.linalg.norm(apart)), (picture.shape[1], picture.shape[0])
+    thick = int(rng.integers(2, 5)) * size[1] // NET_HEIGHT
+    drawn = np.zeros(size[::-1], np.uint8)
+
+    def line(*points: np.ndarray) -> None:
+        to = np.rint(np.array(points) * [size[0] / NET_WIDTH, size[1] / NET_HEIGHT]).astype(
+            np.int32
+        )
+        cv2.polylines(drawn, [to], False, 255, thick, cv2.LINE_AA)
+
+    foot, high = middle - 0.05 * wide * up, rng.uniform(0.3, 0.7) * wide
+    top = middle + high * up
+    side = apart / (wide + 1e-6) * np.sign(rng.random() - 0.5) * rng.uniform(0.08, 0.16) * wide
+    line(foot, top, top + side + 0.15 * wide * up, top + 2 * side, top + 2 * side - 0.1 * wide * up)
+    fall = rng.uniform(0.1, 0.3) * wide * up
+    line(foot - 0.8 * apart - fall, foot, foot + 0.8 * apart - fall)
+    if rng.random() < 0.4:  # a bar for trousers
+        bar = foot - rng.uniform(0.35, 0.7) * wide * up
+        line(bar - 0.6 * apart, bar + 0.6 * apart)
+    covered = garment.shop_alpha.astype(np.float32) - garment.shop_inner
+    seen = drawn / 255.0 * np.clip(1 - covered / 255, 0, 1)
+    picture[:] = picture * (1 - seen[..., None]) + colour * seen[..., None]
 
 
 def widen(
