@@ -19,6 +19,7 @@ OUT ?= out/tryon.png
 PORT ?= 8080
 HOST ?= 127.0.0.1
 GARMENTS ?=
+N ?=
 ARGS ?=
 
 PY := $(VENV)/bin/python
@@ -122,8 +123,8 @@ train: assets ## train on rendered pairs; resumes from the last checkpoint
 distil: assets ## teach the networks the answers of wider ones; resumes from the last checkpoint
 	@$(PY) -m training.distil $(ARGS)
 
-pairs: system ## render the scenes that training pairs are composed from
-	@$(PY) -m training.data.render $(ARGS)
+pairs: system ## render the scenes of N training pairs, or what ARGS says
+	@$(PY) -m training.data.render $(if $(N),--pairs $(N)) $(ARGS)
 
 pairs-pack: assets ## write training pairs into WebDataset shards
 	@$(PY) -m training.data.pack $(ARGS)

@@ -46,6 +46,19 @@ def test_scenes_that_are_there_are_kept(folder: Path, tmp_path: Path, monkeypatc
     assert all(load_scene(path).meta for path in list_scenes(tmp_path))
 
 
+def test_so_many_pairs_are_so_many_scenes(
+    folder: Path, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    scenes_of(folder, monkeypatch)
+    arguments = ["--out", str(tmp_path), "--processes", "1", "--pairs"]
+    assert render.main([*arguments, str(2 * render.PAIRS + 1)]) == 0
+    assert len(list_scenes(tmp_path)) == 3
+    for wrong in (["0"], ["5", "--scenes", "3"]):
+        with pytest.raises(SystemExit, match="2"):
+            render.main([*arguments, *wrong])
+        assert "error: " in capsys.readouterr().err
+
+
 def test_a_split_alone_is_rendered(folder: Path, tmp_path: Path, monkeypatch) -> None:
     scenes_of(folder, monkeypatch)
     monkeypatch.setattr("training.data.shards.TEST_SHARE", 3)

@@ -3,6 +3,7 @@
 Scenes that are there are kept, so a run can be stopped and started again.
 
     python -m training.data.render --out .cache/pairs --scenes 1000 --processes 2
+    make pairs N=20000
     python -m training.data.render --out .cache/pairs --scenes 300 --seed 1 --photographs
 
 With `--photographs` the people are photographed ones (`photographs.py`), not rendered.
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
 
 Job = tuple[str, int, int, bool, bool]
 """Folder, seed, index, whether the person is a photographed one, and whether seen with the head."""
+
+PAIRS = 20
+"""Training pairs that a scene gives at least, on average: five or six outfits, each with each."""
 
 
 @functools.cache
@@ -130,8 +134,12 @@ def main(arguments: list[str] | None = None) -> int:
         prog="python -m training.data.render", description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
-    parser.add_argument("--out", type=Path, required=True, help="folder of the scenes")
-    parser.add_argument("--scenes", type=int, default=1000)
+    parser.add_argument("--out", type=Path, default=Path(".cache/pairs"),
+                        help="folder of the scenes; default: .cache/pairs")  # fmt: skip
+    much = parser.add_mutually_exclusive_group()
+    much.add_argument("--scenes", type=int, default=1000)
+    much.add_argument("--pairs", type=int, help="so many pairs in place of so many scenes: "
+                      f"about {PAIRS} come of one")  # fmt: skip
     parser.add_argument("--first", type=int, default=0, help="index of the first scene")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=2)
@@ -143,6 +151,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--split", choices=("train", "test"),
                         help="of these scenes those of a split alone")  # fmt: skip
     args = parser.parse_args(arguments)
+    if args.pairs is not None:
+        args.scenes = -(-args.pairs // PAIRS)
+    if args.scenes < 1:
+        parser.error("there must be a scene or a pair at least")
     return told(
         lambda: render(
             args.out,
