@@ -50,7 +50,7 @@ def samples() -> list[Sample]:
                "upper"),
         Sample("photo, upper", person("P002", 512), cloth("shirts/2"), "", "upper"),
         Sample("photo, upper, words", person("P005", 1024), cloth("jackets/1"),
-               "sleeves rolled", "upper"),
+               "sleeves rolled up, worn open", "upper"),
         Sample("photo, lower", person("P004", 512), cloth("pants/1"), "", "lower"),
         Sample("photo, words alone", person("P001", 512), None, "a red striped dress", "dress"),
         Sample("photo, odd size", _photo("P003/assets/amateur_posture.jpg", "openpeople", 731),

@@ -22,6 +22,7 @@ from tryon.models.composite import (
 from tryon.models.geometry import (
     PARTS,
     LandmarkVote,
+    OpenFront,
     PartTransforms,
     RolledSleeves,
     StyledLandmarks,
@@ -227,6 +228,33 @@ def test_rolled_sleeves_end_below_the_elbow_and_the_body_stays() -> None:
     short[:, LANDMARKS.index("elbow_left")] = 0
     left = ends(here, there, short, rolled, pixels, flow)[0, 0]
     assert at(0.8, 0.7) == 1 and at(0.2, 0.7) < 0.02
+
+
+def test_an_open_front_shows_what_was_worn_before_and_nothing_else_changes() -> None:
+    """A garment laid a tenth higher in its picture than on the person, its line leaning."""
+    there = torch.zeros(1, len(LANDMARKS), 2)
+    there[0, LANDMARKS.index("neck_front")] = torch.tensor([0.45, 0.15])
+    there[0, LANDMARKS.index("hem_front")] = torch.tensor([0.55, 0.75])
+    visible = torch.ones(1, len(LANDMARKS))
+    asked, none = torch.tensor([[0.0, 0, 1, 0]]), torch.zeros(1, 4)
+    flow = pixel_coordinates(128, 96, there).clone()
+    flow[:, 1] -= 0.1
+    front = OpenFront()
+    for silent in (front(there, visible, none, flow), front(there, 0 * visible, asked, flow)):
+        assert all(torch.equal(part, torch.zeros(1, 1, 128, 96)) for part in silent)
+    opened, stays = (part[0, 0] for part in front(there, visible, asked, flow))
+    assert (stays >= opened - 1e-6).all()
+
+    def width(part: torch.Tensor, y: float) -> float:
+        return float((part[int((y + 0.1) * 128)] > 0.5).float().mean())
+
+    # Along the garment's own line, three times as wide at the hem as at the neck.
+    assert opened[int(0.3 * 128), int(0.46 * 96)] > 0.9
+    assert opened[int(0.8 * 128), int(0.54 * 96)] > 0.9
+    assert opened[int(0.8 * 128), int(0.2 * 96)] < 0.01
+    assert 2.2 < width(opened, 0.74) / width(opened, 0.16) < 3.8
+    # In the collar, above the opening, what was worn before is seen from edge to edge.
+    assert abs(width(stays, 0.16) - width(opened, 0.74)) < 0.04
 
 
 def test_landmarks_may_lie_beyond_the_picture() -> None:

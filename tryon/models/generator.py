@@ -42,6 +42,7 @@ from tryon.models.fusion import Fusion
 from tryon.models.geometry import (
     PARTS,
     LandmarkVote,
+    OpenFront,
     PartTransforms,
     RolledSleeves,
     StyledLandmarks,
@@ -122,6 +123,7 @@ class Generator(nn.Module):
         self.landmarks = LandmarkVote(WIDTH_8)
         self.styled = StyledLandmarks()
         self.rolled = RolledSleeves()
+        self.opened = OpenFront()
         self.transforms = PartTransforms()
         self.part_logits = head(WIDTH_8, len(PARTS))
         # Residual flow, coarse to fine.
@@ -181,7 +183,7 @@ class Generator(nn.Module):
             `flow_parts` to `flow` (N, 2, h, w), coarse to fine, in 0..1 of the canvas; `mask`
             logits (N, 1, H, W) of the garment drawn, and `mask_packed` the same with each 2x2
             pixels as channels; `covered`, the garment's own mask at `flow_2`, without what is
-            rolled up; `beneath` logits
+            rolled up or open; `stays` (N, 1, H/2, W/2), between the edges of an open front; `beneath` logits
             (N, 1 + paints, H, W): keep, which is 0, or which paint, and `beneath_packed` those of
             the paints with each 2x2 pixels as channels; `parse` logits (N, classes, H/2, W/2);
             `shade` (N, 3, H/4, W/4) and `shade_fine` (N, 1, H/2, W/2) log gains; `confidence`
@@ -244,7 +246,8 @@ class Generator(nn.Module):
         flow_2 = flow + 0.05 * self.delta_2(h2).float().tanh()
         flow = up2(flow_2)
         left = self.rolled(*marks, visible, styling, self.pixels_2, flow_2)
-        covered = up2(warp(own_mask, flow_2) * left)
+        opened, stays = self.opened(marks[1], visible, styling, flow_2)
+        covered = up2(warp(own_mask, flow_2) * left * (1 - opened))
         mask, beneath = self.mask(h2).float(), self._beneath(h2).float()
         return {
             **places,
@@ -253,6 +256,7 @@ class Generator(nn.Module):
             "flow_2": flow_2,
             "flow": flow,
             "covered": covered,
+            "stays": stays,
             "mask": shuffled(mask),
             "mask_packed": mask,
             "beneath": shuffled(torch.cat([torch.zeros_like(beneath[:, :4]), beneath], 1)),
@@ -295,7 +299,7 @@ class Generator(nn.Module):
         )
         kept = 1 / (1 + total.reshape(-1, 4, h, w))
         classes = out["parse"].clamp(-30, 30).exp()
-        kept = 1 - (1 - kept) * near_old(classes, condition)
+        kept = 1 - (1 - kept) * near_old(classes, condition) * (1 - out["stays"])
         odds = odds.reshape(-1, len(PAINT), 4, h, w)
         masks = shuffled(torch.cat([out["mask_packed"].sigmoid(), kept], 1))
         paints = (odds * kept[:, None]).mean(2)

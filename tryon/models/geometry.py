@@ -120,11 +120,11 @@ def inverse(matrices: Tensor) -> Tensor:
 
 
 class StyledLandmarks(nn.Module):
-    """Where landmarks move when a garment is worn in another size, or with its sleeves rolled up.
+    """Where landmarks move when a garment is worn in another size, or tucked in.
 
     Each moves along the lines to the others, by shares that are learned for each of
-    `contract.STYLING`: a rolled cuff goes some of the way to the elbow, a larger hem away from the
-    waist, in whatever pose. Without styling nothing moves.
+    `contract.STYLING`: a larger hem away from the waist, in whatever pose. Without styling nothing
+    moves. Rolled sleeves and open fronts keep the landmarks of the garment as it is shown.
     """
 
     def __init__(self) -> None:
@@ -195,15 +195,62 @@ class RolledSleeves(nn.Module):
         Returns:
             (N, 2, h, w) in 0..1.
         """
-        x0, y0 = start[:, :, 0] * ASPECT, start[:, :, 1]
-        wx, wy = end[:, :, 0] * ASPECT - x0, end[:, :, 1] - y0
-        length = (wx * wx + wy * wy).clamp(min=1e-4)
-        # Along and aside, in lengths of the way: both are linear in the place.
-        ax, ay = (wx / length)[:, :, None, None], (wy / length)[:, :, None, None]
-        x = place[:, :1] * ASPECT - x0[:, :, None, None]
-        y = place[:, 1:] - y0[:, :, None, None]
-        past = ((x * ax + y * ay - self.END) / self.SOFT).sigmoid()
-        return past * ((width - (x * ay - y * ax).abs()) / self.SOFT).sigmoid()
+        along, aside = along_and_aside(start, end, place)
+        past = ((along - self.END) / self.SOFT).sigmoid()
+        return past * ((width - aside.abs()) / self.SOFT).sigmoid()
+
+
+class OpenFront(nn.Module):
+    """Where a garment that is worn open is open: a strip along the line from its neck to its hem in
+    its own picture, which widens downwards, as `training.data.garments.front_field` cuts it. What
+    was worn before is seen there."""
+
+    GAP = 0.17
+    """Half of what is open at the hem, in lengths from neck to hem: a tenth of a metre on average
+    in rendered pairs. At the neck it is a third of it."""
+    SOFT = 0.012
+
+    def forward(
+        self, there: Tensor, visible: Tensor, styling: Tensor, flow: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """How open it is, and how surely what was worn before stays where the garment is not:
+        float32 (N, 1, h, w) in 0..1 each, 0 unless it is worn open.
+
+        What stays is as wide as the opening at the hem all the way: above, the garment's neck is
+        wider than the opening below it.
+
+        Args:
+            there: landmarks (N, K, 2) in 0..1 of the garment's picture; visible: (N, K).
+            styling: (N, len(STYLING)); flow: (N, 2, h, w) where each pixel comes from.
+        """
+        with torch.autocast(flow.device.type, enabled=False):
+            neck, hem = (LANDMARKS.index(name) for name in ("neck_front", "hem_front"))
+            asked = styling[:, list(STYLING).index("open")].float()
+            asked = (asked * visible[:, neck] * visible[:, hem])[:, None, None, None]
+            ends = there.float()
+            along, aside = along_and_aside(
+                ends[:, neck : neck + 1], ends[:, hem : hem + 1], flow.float()
+            )
+            half = self.GAP * (1 + 2 * along.clamp(0, 1)) / 3
+            widths = torch.cat([half, self.GAP * torch.ones_like(half)], 1)
+            both = asked * ((widths - aside.abs()) / self.SOFT).sigmoid()
+            return both[:, :1], both[:, 1:]
+
+
+def along_and_aside(start: Tensor, end: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
+    """How far places lie along and beside lines, in lengths of the line: (N, M, h, w) each.
+
+    Args:
+        start, end: (N, M, 2) in 0..1 of a 3:4 picture; place: (N or 1, 2, h, w), the same.
+    """
+    x0, y0 = start[:, :, 0] * ASPECT, start[:, :, 1]
+    wx, wy = end[:, :, 0] * ASPECT - x0, end[:, :, 1] - y0
+    length = (wx * wx + wy * wy).clamp(min=1e-4)
+    # Both are linear in the place.
+    ax, ay = (wx / length)[:, :, None, None], (wy / length)[:, :, None, None]
+    x = place[:, :1] * ASPECT - x0[:, :, None, None]
+    y = place[:, 1:] - y0[:, :, None, None]
+    return x * ax + y * ay, x * ay - y * ax
 
 
 class LandmarkVote(nn.Module):
