@@ -34,6 +34,7 @@ help: ## show this list
 	@printf '\nVariables:\n'
 	@printf '  PERSON=me.jpg GARMENT=shirt.jpg PROMPT="..." CATEGORY=upper|lower|dress SIZE=-2..3 OUT=out/tryon.png\n'
 	@printf '  PORT=8080 GARMENTS=FOLDER    where `make mirror` listens, and what hangs there\n'
+	@printf '  N=20000                      how many training pairs `make pairs` renders the scenes of\n'
 	@printf '  TARGET=cpu|cuda|cuda_tensorrt|tensorrt|tensorrt_rtx   what `make export` writes\n'
 	@printf '  SM=89                        GPU that TARGET=tensorrt_rtx builds for (compute capability)\n'
 	@printf '  PRECISION=int8               INT8 engines, for the networks whose picture the gate finds unharmed\n'

@@ -15,15 +15,15 @@ from training.data.compose import Options, compose
 from training.data.laid import Cutouts
 from training.data.outfits import beneath_of, pairs_of
 from training.data.real_photos import RealPhotos
-from training.data.shards import RENDERER, is_test, load_meta, load_scene
+from training.data.shards import RENDERER, Scene, is_test, load_meta, load_scene
 from training.slices import slices_of
 
 SHARED = 4
 """Pairs in a row that are drawn from one scene: reading it costs as much as composing."""
 
 OPENED = 4.0
-"""How much likelier than another a pair is drawn whose new top is worn open: a scene has one such
-pair for twenty others, since it is put on over one top alone."""
+"""How much likelier than another a pair is drawn in training whose new top is worn open: it is put
+on over one top alone, so that they are one or two in a hundred."""
 
 TRIES = 200
 """Scenes drawn for a pair before it is taken that none holds one."""
@@ -61,7 +61,7 @@ class Pairs(Dataset[dict[str, object]]):
         self, scenes: list[Path], photos: Path | None, options: Options, seed: int,
         split: str = "train", cutouts: Path | None = None, without: Collection[str] = (),
     ) -> None:  # fmt: skip
-        self.without = without
+        self.without, self.training = without, split == "train"
         self.scenes, self.options, self.seed = scenes, options, seed
         self.photos = RealPhotos(photos, split) if photos is not None else None
         self.cutouts = Cutouts(cutouts, split) if cutouts is not None else None
@@ -84,11 +84,20 @@ class Pairs(Dataset[dict[str, object]]):
                 "more with `make pairs`, or leave out less"
             )
         rng = np.random.default_rng([self.seed, number, 1])
-        opened = [c == "upper" and beneath_of(scene, j) >= 0 for _, j, c in pairs]
-        chances = np.where(opened, OPENED, 1.0)
-        before, after, category = pairs[int(rng.choice(len(pairs), p=chances / chances.sum()))]
+        before, after, category = pairs[self._choice(scene, pairs, rng)]
         pair = compose(scene, before, after, category, rng, self.photos, self.options, self.cutouts)
         return {**pair, "slices": "\n".join(slices_of(scene, before, after, category))}
+
+
+    def _choice(
+        self, scene: Scene, pairs: list[tuple[int, int, str]], rng: np.random.Generator
+    ) -> int:
+        """Which of a scene's pairs; what is measured on is drawn evenly."""
+        if not self.training:
+            return int(rng.integers(len(pairs)))
+        opened = [c == "upper" and beneath_of(scene, j) >= 0 for _, j, c in pairs]
+        chances = np.where(opened, OPENED, 1.0)
+        return int(rng.choice(len(pairs), p=chances / chances.sum()))
 
 
 class _Share(Sampler[int]):

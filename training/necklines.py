@@ -3,9 +3,9 @@
     python -m training.necklines --pairs .cache/pairs --photos DIR --out runs/necklines
     python -m training.necklines --pairs .cache/pairs --photos DIR --out /tmp/first --steps 50
 
-The features below stay as they are, and with them all that G reads; rendered garments keep half of
-each batch, so that nothing else of the mask is forgotten. Joint training goes on with both
-(`training.train --photos`).
+The features below stay as they are; of what G reads the mask alone changes. Rendered garments are
+half of each batch, so that nothing else of the mask is forgotten. Joint training goes on with both
+(`training.train --photos DIR --necklines`).
 """
 
 from __future__ import annotations
@@ -94,6 +94,8 @@ def main(arguments: list[str] | None = None) -> int:
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--workers", type=int, default=1)
     args = p.parse_args(arguments)
+    if args.steps < 1:
+        p.error("--steps takes 1 or more")
     try:
         models = system.load_models(args.weights)
         about = system.metadata(args.weights)

@@ -36,7 +36,7 @@ from tryon.pipeline import TryOnPipeline
 ROOT = Path(__file__).resolve().parents[1]
 RENDERED = {"seed": 80, "scenes": 700}
 PHOTOGRAPHED = {"seed": 81, "scenes": 300}
-"""The scenes with which the weights were trained; of these the test split is rendered alone."""
+"""Scenes of which the test split is rendered: people and garments that no training draws."""
 EACH = 16
 """Pairs on a sheet."""
 PAIRS_SEED = 7

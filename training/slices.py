@@ -26,7 +26,7 @@ _OF_GARMENTS: dict[str, Callable[[Attributes, Attributes], bool]] = {
 
 _OF_SCENES: dict[str, Callable[[dict], bool]] = {
     "arms in front": lambda meta: meta.get("arms") in ("crossed", "phone", "bent"),
-    "long hair": lambda meta: meta.get("hair") == "long",
+    "hair in front": lambda meta: bool(meta.get("tresses")),
     "something carried": lambda meta: bool(meta.get("phone") or meta.get("bag")),
     "seated": lambda meta: meta.get("legs") == "sitting",
     "turned over 35 degrees": lambda meta: abs(float(meta.get("yaw", 0))) > 35,

@@ -172,7 +172,13 @@ def write_whole(state: dict, path: Path) -> None:
 
 
 def train(args: argparse.Namespace) -> int:
-    """Runs the training; returns the exit status."""
+    """Runs the training; returns the exit status.
+
+    Raises:
+        ValueError, FileNotFoundError: what is wrong with the arguments' files.
+    """
+    if args.necklines and args.photos is None:
+        raise ValueError("--necklines are outlined on --photos: name their folder, too")
     ranks = parallel.start(args.device)
     device = ranks.device
     torch.manual_seed(args.seed)

@@ -26,6 +26,7 @@ from tryon.models.geometry import (
     PartTransforms,
     RolledSleeves,
     StyledLandmarks,
+    TuckedHem,
 )
 from tryon.models.image_encoder import whole
 from tryon.models.inpaint import PAINT, class_colours, class_index
@@ -233,7 +234,8 @@ def test_rolled_sleeves_end_below_the_elbow_and_the_body_stays() -> None:
 def test_an_open_front_shows_what_was_worn_before_and_nothing_else_changes() -> None:
     """A garment laid a tenth higher in its picture than on the person, its line leaning."""
     there = torch.zeros(1, len(LANDMARKS), 2)
-    there[0, LANDMARKS.index("neck_front")] = torch.tensor([0.45, 0.15])
+    there[0, LANDMARKS.index("neck_left")] = torch.tensor([0.55, 0.15])
+    there[0, LANDMARKS.index("neck_right")] = torch.tensor([0.35, 0.15])
     there[0, LANDMARKS.index("hem_front")] = torch.tensor([0.55, 0.75])
     visible = torch.ones(1, len(LANDMARKS))
     asked, none = torch.tensor([[0.0, 0, 1, 0]]), torch.zeros(1, 4)
@@ -255,6 +257,38 @@ def test_an_open_front_shows_what_was_worn_before_and_nothing_else_changes() -> 
     assert 2.2 < width(opened, 0.74) / width(opened, 0.16) < 3.8
     # In the collar, above the opening, what was worn before is seen from edge to edge.
     assert abs(width(stays, 0.16) - width(opened, 0.74)) < 0.04
+
+
+def test_a_top_tucked_in_ends_in_a_straight_line_where_its_mask_does_on_the_whole() -> None:
+    there = torch.zeros(1, len(LANDMARKS), 2)
+    for name, place in {"neck_front": (0.5, 0.2), "hem_front": (0.5, 0.8), "hem_left": (0.7, 0.8),
+                        "hem_right": (0.3, 0.8)}.items():  # fmt: skip
+        there[0, LANDMARKS.index(name)] = torch.tensor(place)
+    visible = torch.ones(1, len(LANDMARKS))
+    flow = pixel_coordinates(128, 96, there).clone()
+    x, y = flow[:, :1], flow[:, 1:]
+    covered = ((y > 0.2) & (y < 0.8) & (x > 0.1) & (x < 0.9)).float()
+    wave = 0.66 + 0.04 * (12 * x).sin()
+    mask, front = (y < wave).float(), ((x - 0.5).abs() < 0.03).float() * (y > 0.6)
+    mask = mask * (1 - front)
+    hem = TuckedHem()
+
+    def of(tucked: float) -> tuple[torch.Tensor, torch.Tensor]:
+        styling = torch.tensor([[0.0, 0, 0, tucked]])
+        return hem(there, visible, styling, flow, covered, mask, front)
+
+    for silent in (0.0, -1.0):
+        assert all(torch.equal(part, torch.zeros(1, 1, 128, 96)) for part in of(silent))
+    gone, ahead = (part[0, 0] for part in of(1.0))
+    left = (covered[0, 0] * (1 - gone) > 0.5) & (torch.maximum(mask[0, 0], ahead) > 0.5)
+    ends = [
+        int(left[:, c].nonzero().max()) for c in range(32, 64) if not front[0, 0, :, c].any()
+    ]  # fmt: skip
+    assert max(ends) - min(ends) <= 1, "a straight line, where the mask's edge has a wave"
+    assert abs(sum(ends) / len(ends) / 128 - 0.66) < 0.02
+    assert not left[90:, 46:50].any(), "what is in front of it stays"
+    sleeve = int(0.15 * 96)
+    assert torch.equal(left[:, sleeve], (covered * mask)[0, 0, :, sleeve] > 0.5)
 
 
 def test_landmarks_may_lie_beyond_the_picture() -> None:

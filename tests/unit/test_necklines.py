@@ -57,10 +57,8 @@ def test_every_outline_goes_round_a_collar() -> None:
         assert face.min() >= 0 and face.max() <= 1, name
         assert face[0, 0] == 0 and face[-1, 0] == 1, f"{name} does not go from side to side"
         assert 0 <= x < NET_WIDTH and -side / 2 < y < NET_HEIGHT and 30 < side <= 120, name
-        # A leaf, the opening, a leaf: it falls between two summits.
-        heights = face[:, 1]
-        assert heights[1:-1].max() > min(heights[0], heights[-1]) - 0.25
-        assert heights.min() < min(heights[0], heights[-1]), name
+        # The collar rises above the shoulders at the sides.
+        assert face[1:-1, 1].min() < min(face[0, 1], face[-1, 1]), name
 
 
 def test_a_photo_is_of_one_split_and_known_within_its_box(photos: Path) -> None:
@@ -146,8 +144,31 @@ def test_a_step_of_the_joint_training_hears_the_outlines(folder: Path, photos: P
     with torch.no_grad():
         wrong = {**batch, "neckline_faces": 1 - batch["neckline_faces"]}
         mistaken = run(nets, wrong, alone, "places", perceptual=False)
-    assert run(nets, batch, Weights(), "places", False).total > result.total
+    weighed = [
+        run(nets, batch, Weights(necklines=w), "places", perceptual=False) for w in (0.0, 0.5)
+    ]
+    shares = [float(r.total.detach()) for r in weighed]
+    term = weighed[1].terms["necklines"]
+    assert weighed[0].terms["necklines"] == 0
+    assert abs(shares[1] - shares[0] - Weights().alpha * term) < 1e-3 * shares[0]
     assert mistaken.terms["necklines"] > history[-1]
+
+
+def test_joint_training_takes_outlines_with_their_photos_alone(
+    folder: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    arguments = ["--pairs", str(folder), "--out", str(tmp_path / "run"), "--steps", "1",
+                 "--batch", "2", "--workers", "0", "--necklines"]  # fmt: skip
+    assert train.main(arguments) == 2
+    assert "--photos" in capsys.readouterr().err and not (tmp_path / "run").exists()
+    heard = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train, "run", lambda nets, batch, *rest: heard.append(batch) or 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            train.main([*arguments, "--photos", str(photos)])
+    assert len(heard[0]["neckline_photos"]) == 1
+    with pytest.raises(SystemExit, match="2"):
+        stage.main([*arguments[:4], "--photos", str(photos), "--steps", "0"])
 
 
 def test_another_folder_of_photos_is_refused(

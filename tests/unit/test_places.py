@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 
+import cv2
 import numpy as np
 import pytest
 
-from training.data import shop
+from training.data import compose, shop
 from training.data.camera import backdrop, shaded
-from training.data.outfits import garment_of
+from training.data.compose import Options
+from training.data.outfits import garment_of, pairs_of
 from training.data.places import room, street
 from training.data.shards import Scene
 from tryon.contract import LANDMARKS
@@ -37,19 +39,30 @@ def test_backdrops_without_photos_are_of_several_kinds() -> None:
     assert 0.2 < np.mean(plain) < 0.8
 
 
-def test_a_shadow_on_the_wall_is_beside_its_own_silhouette() -> None:
-    alphas = [np.zeros((128, 128), np.float32) for _ in range(2)]
-    alphas[0][40:100, 50:70] = 1
-    alphas[1][40:100, 50:90] = 1
-    back = np.ones((128, 128, 3), np.float32)
-    once, again = (shaded(np.random.default_rng(1), back, alphas) for _ in range(2))
-    assert once.shape == (2, 128, 128, 1) and np.array_equal(once, again)
-    assert once.min() < 0.95 and once.max() <= 1 and once.min() > 0.4
-    assert (once[1] <= once[0] + 1e-6).all()  # the wider one throws the wider shadow
-    for gain, alpha in zip(once[..., 0], alphas, strict=True):
-        dark = np.argwhere(gain < (1 + gain.min()) / 2).mean(0)
-        assert np.abs(dark - np.argwhere(alpha > 0).mean(0)).max() < 16
-        assert gain[0, 0] > 0.99
+def test_a_shadow_on_the_wall_is_beside_its_silhouette() -> None:
+    alpha = np.zeros((128, 128), np.float32)
+    alpha[40:100, 50:70] = 1
+    once, again = (shaded(np.random.default_rng(1), alpha) for _ in range(2))
+    assert once.shape == (128, 128, 1) and once.dtype == np.float32
+    assert np.array_equal(once, again)
+    assert 0.4 < once.min() < 0.95 and once.max() <= 1 and once[0, 0] > 0.99
+    gain = once[..., 0]
+    dark = np.argwhere(gain < (1 + gain.min()) / 2).mean(0)
+    assert np.abs(dark - np.argwhere(alpha > 0).mean(0)).max() < 16
+
+
+def test_where_no_garment_changes_the_wall_does_not(scenes: list[Scene], monkeypatch) -> None:
+    """Nor where both throw a shadow."""
+    monkeypatch.setattr(compose, "shaded", lambda rng, alpha: 1 - 0.5 * alpha[::-1, :, None])
+    for scene in scenes:
+        before, after, category = pairs_of(scene)[0]
+        for seed in range(6):
+            rng = np.random.default_rng(seed)
+            pair = compose.compose(scene, before, after, category, rng, None, Options(text=0.0))
+            same = (pair["parse_before"] == 0) & (pair["parse_after"] == 0)
+            same &= ~cv2.dilate((~same).astype(np.uint8), np.ones((25, 25), np.uint8)).astype(bool)
+            seen = [pair[name][:, 32:224].astype(int) for name in ("before", "after")]
+            assert np.abs(seen[0] - seen[1])[same].mean() < 0.5
 
 
 def test_a_hanger_is_seen_beside_the_garment_and_before_its_inside_alone(

@@ -53,7 +53,7 @@ def test_so_many_pairs_are_so_many_scenes(
     arguments = ["--out", str(tmp_path), "--processes", "1", "--pairs"]
     assert render.main([*arguments, str(2 * render.PAIRS + 1)]) == 0
     assert len(list_scenes(tmp_path)) == 3
-    for wrong in (["0"], ["5", "--scenes", "3"]):
+    for wrong in (["0"], ["5", "--scenes", "3"], ["5", "--split", "test"]):
         with pytest.raises(SystemExit, match="2"):
             render.main([*arguments, *wrong])
         assert "error: " in capsys.readouterr().err

@@ -16,6 +16,7 @@ from training.data.check import ordered_share
 from training.data.compose import Options, compose
 from training.data.fabric import ATLAS_H, ATLAS_W
 from training.data.garments import NECK_Z, SHOULDER_LINE_Z, Cut, neck_field
+from training.data.looks import Looks
 from training.data.outfits import outfit_of, pairs_of
 from training.data.preview import strip, warp
 from training.data.renderer import INNER
@@ -409,6 +410,7 @@ def test_long_hair_lies_on_a_chest_in_tresses_that_end(studio) -> None:
     reach = []
     for seed in range(60):
         looks = mock.Mock(seed=seed)
+        looks.tresses = Looks.tresses.fget(looks)
         there = studio.dresser._falls(looks, pos) > 0
         reach.append((chest & there).sum() / chest.sum())
         assert not (there & chest & (np.abs(pos[:, 0]) > 0.21)).any()

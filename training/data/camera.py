@@ -39,18 +39,18 @@ def backdrop(
     return made(rng, height, width)
 
 
-def shaded(rng: np.random.Generator, back: np.ndarray, alphas: list[np.ndarray]) -> np.ndarray:
-    """A wall close behind somebody: gains (len(alphas), h, w, 1) of the shadow that each of the
-    silhouettes, float (h, w) in 0..1, throws on it from the same light."""
-    height, width = back.shape[:2]
+def shaded(rng: np.random.Generator, alpha: np.ndarray) -> np.ndarray:
+    """Gain float32 (h, w, 1) of a wall close behind somebody, in whose shadow it is.
+
+    Args:
+        alpha: float32 (h, w) in 0..1, the silhouette that throws it.
+    """
+    height, width = alpha.shape
     by = rng.uniform(-0.06, 0.06), rng.uniform(-0.01, 0.05)
-    soft, strength = float(rng.uniform(1.5, 9)) * height / 256, rng.uniform(0.08, 0.5)
+    soft, strength = float(rng.uniform(1.5, 9)) * height / 256, float(rng.uniform(0.08, 0.5))
     move = np.array([[1, 0, by[0] * width], [0, 1, by[1] * height]], np.float32)
-    thrown = [
-        cv2.GaussianBlur(cv2.warpAffine(alpha, move, (width, height)), (0, 0), soft)
-        for alpha in alphas
-    ]
-    return 1 - strength * np.stack(thrown)[..., None]
+    thrown = cv2.GaussianBlur(cv2.warpAffine(alpha, move, (width, height)), (0, 0), soft)
+    return (1 - strength * thrown)[..., None]
 
 
 class Camera:

@@ -258,9 +258,11 @@ def compose(
     contrast = float(np.clip(rng.normal(1, 0.25 * s), 0.4, 1.7))
     dim = float(np.exp(rng.normal(0, 0.12 * s)))
     alphas = [scene.alpha[outfit].astype(np.float32) / 255 for outfit in (before, after)]
-    backs = back * (shaded(rng, back, alphas) if rng.random() < 0.35 * s else np.ones((2, 1, 1, 1)))
+    if rng.random() < 0.35 * s:
+        # One shadow in both: where no garment changes, the picture must not.
+        back = back * shaded(rng, np.maximum(*alphas))
     pictures = []
-    for outfit, alpha, behind in zip((before, after), alphas, backs, strict=True):
+    for outfit, alpha in zip((before, after), alphas, strict=True):
         parse = scene.parse[outfit]
         albedo = scene.albedo[outfit].astype(np.float32) / 255
         _dress_up(albedo, scene, outfit, {g: fabric[g] for g in wearing[outfit]})
@@ -269,7 +271,7 @@ def compose(
             albedo *= np.where(np.isin(parse, _SKIN)[..., None], marks, 1)
         shade = (scene.shade[outfit].astype(np.float32) / 128 - 1) * contrast + 1
         albedo *= (np.clip(shade, 0.05, 2) * dim)[..., None]
-        albedo += behind.astype(np.float32) * (1 - alpha[..., None])
+        albedo += back * (1 - alpha[..., None])
         pictures.append(albedo)
     if rng.random() < 0.12 * s and photos is not None:  # something in front
         h, w = (int(v) for v in rng.integers(24, 90, 2))

@@ -36,7 +36,8 @@ class Cut:
         thickness: metres above the body.
         rib_neck, rib_cuff, rib_hem: widths of ribbed or doubled edges.
         rolled: width of the thick edge of sleeves that are rolled up.
-        collar, hood: raised parts at the neck.
+        collar, hood: raised parts at the neck. fastened: in front, from neck to hem, so that it can
+            be worn open.
         stand: metres by which a collar stands up the neck; its opening then runs from there down
             to `neck_depth`, `neck_width` at the top being the half of what stays open.
         stand_drop: metres by which it is lower before than behind.
@@ -67,6 +68,7 @@ class Cut:
     rolled: float = 0.0
     collar: bool = False
     hood: bool = False
+    fastened: bool = False
     stand: float = 0.0
     stand_drop: float = 0.0
     phase: float = field(default=0.0)

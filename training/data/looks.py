@@ -37,6 +37,8 @@ _SKIN = np.array(
     ],
     float,
 )
+SHOULDERS = 0.70
+"""Canonical z of the shoulders' top: hair that ends there lies behind them."""
 HAIR_STYLES = ("bald", "buzz", "short", "quiff", "bob", "long", "bun", "afro")
 
 
@@ -57,6 +59,18 @@ class Looks:
     eyes: np.ndarray
     hair_length: float
     seed: int
+
+    @property
+    def tresses(self) -> list[tuple[float, float, float]]:
+        """Of long hair before each shoulder: canonical z where it ends, and how far from the middle
+        it begins and ends."""
+        rng = np.random.default_rng(self.seed + 3)
+        found = []
+        for _ in range(2):
+            end = SHOULDERS if rng.random() < 0.55 else rng.uniform(0.40, 0.66)
+            inner = rng.uniform(0.045, 0.09)
+            found.append((float(end), float(inner), float(inner + rng.uniform(0.03, 0.075))))
+        return found
 
     @property
     def glasses(self) -> tuple[np.ndarray, float] | None:
@@ -358,13 +372,10 @@ class Dresser:
         """Where long hair falls: signed distance (n,), negative where there is none before the
         chest. Most of it lies behind the shoulders; what falls before one gets thinner downwards.
         """
-        rng = np.random.default_rng(looks.seed + 3)
+        rng = np.random.default_rng(looks.seed + 4)
         x, y, z = pos[:, 0], pos[:, 1], pos[:, 2]
         falls = np.full(len(pos), 1.0)
-        for side in (-1, 1):
-            end = 0.70 if rng.random() < 0.55 else rng.uniform(0.40, 0.66)
-            inner = rng.uniform(0.045, 0.09)
-            outer = inner + rng.uniform(0.03, 0.075)
+        for side, (end, inner, outer) in zip((-1, 1), looks.tresses, strict=True):
             wave = 0.012 * _smooth_noise(rng, pos * np.array([1, 1, 0.5]), 10)
             # A tress: as wide as the shoulder's hair above, a tip below.
             down = np.clip((0.76 - z) / (0.76 - end), 0, 1)

@@ -49,10 +49,11 @@ class Neckline:
 
 
 def outlined_in(photos: Path) -> dict[str, Neckline]:
-    """The outlined photos of a folder by file name; those that it lacks are left out."""
+    """The outlined photos of a folder by file name; those that it lacks, or that are no pictures,
+    are left out."""
     outlines = json.loads(FILE.read_text())
-    there = {name: photos / "images" / name for name in outlines}
-    return {n: _neckline(path, outlines[n]) for n, path in there.items() if path.is_file()}
+    read = {name: cv2.imread(str(photos / "images" / name)) for name in outlines}
+    return {n: _neckline(image, outlines[n]) for n, image in read.items() if image is not None}
 
 
 class Necklines:
@@ -114,10 +115,8 @@ class Necklines:
         return shot, face, known
 
 
-def _neckline(path: Path, outline: dict) -> Neckline:
-    image = cv2.imread(str(path))
-    if image is None:
-        raise FileNotFoundError(f"{path} is missing or no picture")
+def _neckline(image: np.ndarray, outline: dict) -> Neckline:
+    """`image` as OpenCV reads it: uint8 (H, W, 3), BGR."""
     rgb = np.ascontiguousarray(image[..., ::-1])
     opaque = np.full(rgb.shape[:2], 255, np.uint8)
     net = make_canvas(np.dstack([rgb, opaque]), (2 * NET_HEIGHT, 2 * NET_WIDTH))[1]

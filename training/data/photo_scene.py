@@ -1,8 +1,8 @@
 """Makes a scene of a photograph: its person in rendered garments, under the photo's own light.
 
 What the new garment leaves free is the photo; what was under the old one is bare skin, rendered and
-toned after the person's own, or backdrop. The first outfit is what the person wears in the photo:
-it is only ever taken off.
+toned after the person's own, or backdrop; beneath an open jacket it is the photographed top. The
+first outfit is what the person wears in the photo: it is never put on.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from scipy.optimize import nnls
 from training.data import wardrobe
 from training.data.body_fit import BodyFit, Fitted
 from training.data.drape import Wearer
+from training.data.garments import HIP_Z, NECK_Z
 from training.data.outfits import PHOTOGRAPHED
 from training.data.photo_pose import random_turns, turned
 from training.data.photographs import Photograph, people, photograph
@@ -206,13 +207,15 @@ def make_photo_scene(
     worn: list[Worn] = []
     canon = studio.template.body_canon
     # Forearms and hands are bare in the photo: rendered ones would stand beside them.
+    trunk = (canon.arm < 0.5) & (canon.pos[:, 2] < NECK_Z) & (canon.pos[:, 2] > HIP_Z)
     forearms = (canon.arm > 0.5) & (canon.s_arm > studio.template.elbow)
     for o, outfit in enumerate(plan, 1):
         studio.renderer.begin(POSE_SIZE, POSE_SIZE, view, subject.light)
         items = dressed_in(studio, wearer, kind, outfit, made, shops, drapes, stylings[o])
-        studio.draw_person(
-            wearer, None, subject.skin, list(items.values()), False, hidden=forearms
-        )  # fmt: skip
+        skin = subject.skin
+        if stylings[o].gap:  # the edges of the opening are half of what is beneath
+            skin = np.where(trunk[:, None], base.colour["upper"] / 255, skin)
+        studio.draw_person(wearer, None, skin, list(items.values()), False, hidden=forearms)
         layers, drawn = base.dressed(
             studio.renderer.finish(), OLD_GARMENTS[kind], stylings[o].gap > 0
         )
@@ -232,7 +235,8 @@ def make_photo_scene(
         for name, g in (*outfit.items(), *under.items()):
             if g in own.values():
                 mine = (pictures[o].parse == PARSE.index(name)) & (pictures[o].code == 0)
-                flow = base.flow_of(mine)
+                whole = pictures[0].parse == PARSE.index(name)
+                flow = base.flow_of(whole) * mine[..., None]
                 nothing = np.zeros((POSE_SIZE, POSE_SIZE), np.uint8)
                 worn.append((o, g, flow, nothing, np.zeros((len(LANDMARKS), 3), np.float32)))
     meta = {
@@ -299,14 +303,19 @@ class _Base:
 
     def as_photographed(self) -> Layers:
         """The photo's own outfit: its cloth's folds are light, its colour the cloth's."""
+        albedo, shade = self._unlit()
+        return self._layers(albedo * (self.alpha / 255.0)[..., None], shade, self.alpha,
+                            self.classes)  # fmt: skip
+
+    def _unlit(self) -> tuple[np.ndarray, np.ndarray]:
+        """The photo's colours (h, w, 3) and light (h, w), 128 for 1, told apart on cloth alone."""
         albedo, shade = self.pixels.astype(np.float64), np.full(self.classes.shape, 128.0)
         for name, colour in self.colour.items():
             mine = self.classes == PARSE.index(name)
             light = self.pixels[mine].mean(-1) / max(float(colour.mean()), 1)
             shade[mine] = 128 * np.clip(light, 0, 1.95)
             albedo[mine] = np.clip(albedo[mine] / np.maximum(light, 0.05)[:, None], 0, 255)
-        return self._layers(albedo * (self.alpha / 255.0)[..., None], shade, self.alpha,
-                            self.classes)  # fmt: skip
+        return albedo, shade
 
     def dressed(
         self, new: Layers, replaced: tuple[str, ...], opened: bool = False
@@ -314,24 +323,34 @@ class _Base:
         """The photo with what was rendered of the new garments over it, and bool (h, w) where they
         are seen; `opened`: the photo's own top stays where its wearer's trunk would be bare."""
         classes = self.classes
-        old = np.isin(classes, [PARSE.index(n) for n in replaced if n != "dress"])
-        kept = np.isin(classes, _CLOTH) & ~old
-        # The photo's rim of the old cloth is half cloth.
-        rim = cv2.dilate(old.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
-        old = (rim & ~kept & (classes != _HAIR)) | old
+        own = np.isin(classes, [PARSE.index(n) for n in replaced if n != "dress"])
+        kept = np.isin(classes, _CLOTH) & ~own
+
+        def with_rim(cloth: np.ndarray) -> np.ndarray:
+            """The photo's rim of the old cloth is half cloth; not beside cloth that stays."""
+            rim = cv2.dilate(cloth.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+            return (rim & ~kept & (classes != _HAIR) & ~(own & ~cloth)) | cloth
+
+        old = with_rim(own)
         depth = new.fine_depth[::2, ::2]
         front = (classes == _HAIR) | (kept & np.isin(classes, [PARSE.index("upper")]))
         front |= np.isin(classes, _ARMS) & (depth > self.arm_depth + _SLEEVE) & ~old
         front |= (classes == _FACE) & (new.code >= INNER)
-        drawn = (new.code > 0) & ~front
         if opened:
-            bare = np.isin(new.parse, [s for s in _SKIN if s not in _ARMS])
-            old &= drawn | ~bare | (classes != PARSE.index("upper"))
+            front |= (classes == PARSE.index("upper")) & (new.code >= INNER)
+        drawn = (new.code > 0) & ~front
+        beneath = np.zeros_like(drawn)
+        if opened:
+            trunk = np.isin(new.parse, [s for s in _SKIN if s not in _ARMS]) | (new.code >= INNER)
+            beneath = ~drawn & trunk & (classes == PARSE.index("upper"))
+            old = with_rim(own & ~beneath)
         skin = ~drawn & old & np.isin(new.parse, _SKIN)
         stays = ~drawn & ~old
         alpha = np.where(stays, self.alpha, 0).astype(np.float64)
-        shadow = self._shadow(depth, classes)
-        albedo = self.pixels * (alpha / 255 * shadow)[..., None]
+        shadow = self._shadow(depth, classes, beneath)
+        # Cloth that stays has the colours and the light that it has in the photo's own outfit.
+        pixels, light = self._unlit()
+        albedo = pixels * (alpha / 255 * shadow)[..., None]
         parse = np.where(stays, classes, 0).astype(np.uint8)
         toned = np.clip(_lit(new) * self.tone, 0, 255)
         albedo[skin], alpha[skin], parse[skin] = toned[skin], new.alpha[skin], new.parse[skin]
@@ -341,19 +360,19 @@ class _Base:
         albedo[drawn] = new.albedo[drawn] + (rest * again)[:, None] * self.pixels[drawn]
         alpha[drawn] = new.alpha[drawn] + 255 * rest
         parse[drawn] = new.parse[drawn]
-        shade = np.where(drawn, new.shade, 128)
+        shade = np.where(drawn, new.shade, np.where(skin, 128, light))
         layers = self._layers(albedo, shade, alpha, parse)
         layers.code, layers.flow = np.where(drawn, new.code, 0).astype(np.uint8), new.flow
         layers.shop_depth = new.shop_depth
         return layers, drawn
 
-    def _shadow(self, depth: np.ndarray, classes: np.ndarray) -> np.ndarray:
-        """Gain (h, w) of the photo's bare skin beside new garments: what they keep from the light
-        beyond what the body itself does."""
+    def _shadow(self, depth: np.ndarray, classes: np.ndarray, beneath: np.ndarray) -> np.ndarray:
+        """Gain (h, w) of the photo's bare skin beside new garments, and of the top beneath an open
+        one: what they keep from the light beyond what the body itself does."""
         alone = self._depth
         both = np.where(depth > 0, np.where(alone > 0, np.minimum(alone, depth), depth), alone)
         gain = self._renderer.occlusion(both) / self._renderer.occlusion(alone)
-        limbs = np.isin(classes, _SKIN) & (classes != _FACE)
+        limbs = np.isin(classes, _SKIN) & (classes != _FACE) | beneath
         return np.where(limbs, np.clip(gain, 0.5, 1), 1)
 
     def flow_of(self, mask: np.ndarray) -> np.ndarray:

@@ -38,8 +38,9 @@ if TYPE_CHECKING:
 Job = tuple[str, int, int, bool, bool]
 """Folder, seed, index, whether the person is a photographed one, and whether seen with the head."""
 
-PAIRS = 20
-"""Training pairs that a scene gives at least, on average: five or six outfits, each with each."""
+PAIRS, PAIRS_PHOTOGRAPHED = 20, 17
+"""Training pairs that a scene gives at least, on average: five or six outfits, each with each; what
+is photographed is never put on."""
 
 
 @functools.cache
@@ -139,7 +140,7 @@ def main(arguments: list[str] | None = None) -> int:
     much = parser.add_mutually_exclusive_group()
     much.add_argument("--scenes", type=int, default=1000)
     much.add_argument("--pairs", type=int, help="so many pairs in place of so many scenes: "
-                      f"about {PAIRS} come of one")  # fmt: skip
+                      f"{PAIRS} come of one, {PAIRS_PHOTOGRAPHED} of a photographed")  # fmt: skip
     parser.add_argument("--first", type=int, default=0, help="index of the first scene")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=2)
@@ -152,7 +153,9 @@ def main(arguments: list[str] | None = None) -> int:
                         help="of these scenes those of a split alone")  # fmt: skip
     args = parser.parse_args(arguments)
     if args.pairs is not None:
-        args.scenes = -(-args.pairs // PAIRS)
+        if args.split:
+            parser.error("--pairs counts both splits: give --scenes with --split")
+        args.scenes = -(-args.pairs // (PAIRS_PHOTOGRAPHED if args.photographs else PAIRS))
     if args.scenes < 1:
         parser.error("there must be a scene or a pair at least")
     return told(

@@ -11,7 +11,7 @@ import numpy as np
 from training.data import bodies, wardrobe
 from training.data.carried import draw_carried, random_carried
 from training.data.drape import Draped, Wearer
-from training.data.looks import random_looks
+from training.data.looks import SHOULDERS, random_looks
 from training.data.outfits import NEVER_TUCKED
 from training.data.poses import Poser
 from training.data.renderer import INNER, Layers, View, perspective, random_light
@@ -157,6 +157,7 @@ def make_scene(
         "yaw": float(yaw),
         "gender": person.gender,
         "hair": looks.style,
+        "tresses": sum(end < SHOULDERS for end, _, _ in looks.tresses) * (looks.style == "long"),
         "phone": carried.phone,
         "bag": carried.bag,
         "tucked": tucked,

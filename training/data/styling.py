@@ -52,7 +52,7 @@ def random_styling(rng: np.random.Generator, cut: Cut) -> Styling:
     end = float(rng.choice([rng.uniform(0.27, 0.33), rng.uniform(0.36, 0.42)]))
     long = cut.sleeve > 0.45
     rolls = long and rng.random() < _ROLLED
-    opens = long and cut.collar and rng.random() < _OPEN
+    opens = long and cut.fastened and rng.random() < _OPEN
     return Styling(size, end if rolls else 0.0, float(rng.uniform(0.07, 0.13)) if opens else 0.0)
 
 

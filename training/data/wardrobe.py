@@ -226,10 +226,11 @@ def random_upper(rng: np.random.Generator) -> Garment:
     if kind == "tank top":
         cut.back_depth = float(rng.uniform(0, 0.06))
     collars = rng.spawn(1)[0]  # numbers of their own: other garments are the same with and without
+    cut.fastened = detail in ("shirt", "jacket", "blazer")
     if detail == "blazer":
         cut.stand = float(collars.uniform(0.015, 0.03))
         cut.stand_drop = float(cut.stand * collars.uniform(0.8, 1.6))
-        cut.neck_depth = float(collars.uniform(0.15, 0.30))
+        cut.neck_depth = float(collars.uniform(0.15, 0.27))
         cut.neck_width = float(collars.uniform(0.045, 0.07))
     elif cut.collar and collars.random() < 0.85:
         _stand_collar(collars, cut, (0.03, 0.065), (0.5, 1.0))

@@ -46,6 +46,7 @@ from tryon.models.geometry import (
     PartTransforms,
     RolledSleeves,
     StyledLandmarks,
+    TuckedHem,
 )
 from tryon.models.inpaint import PAINT, class_colours
 
@@ -65,6 +66,19 @@ _REACH = 1.5
 ends it, at 3 the shadows that lie beside it in its own photo come along."""
 _NEAR = 1
 """Pixels of the parse by which the old garment's rim may lie beside it."""
+
+
+_AHEAD = [PARSE.index(n) for n in ("hair", "face_neck", "arm_left", "arm_right", "other")]
+"""Classes that can stand in front of a top's lower half."""
+
+
+def share_of(parse: Tensor, classes: list[int]) -> Tensor:
+    """How likely each pixel is one of the classes: (N, 1, h, w) in 0..1, of logits (N, C, h, w)."""
+    odds = parse.clamp(-30, 30).exp()
+    n, c, h, w = (int(size) for size in parse.shape)
+    chosen = torch.tensor([[float(i in classes) for i in range(c)], [1.0] * c])
+    both = constant(chosen.to(parse.device)) @ odds.reshape(n, c, h * w)
+    return (both[:, :1] / both[:, 1:]).reshape(n, 1, h, w)
 
 
 def near_old(parse: Tensor, condition: Tensor) -> Tensor:
@@ -124,6 +138,7 @@ class Generator(nn.Module):
         self.styled = StyledLandmarks()
         self.rolled = RolledSleeves()
         self.opened = OpenFront()
+        self.tucked = TuckedHem()
         self.transforms = PartTransforms()
         self.part_logits = head(WIDTH_8, len(PARTS))
         # Residual flow, coarse to fine.
@@ -183,9 +198,11 @@ class Generator(nn.Module):
             `flow_parts` to `flow` (N, 2, h, w), coarse to fine, in 0..1 of the canvas; `mask`
             logits (N, 1, H, W) of the garment drawn, and `mask_packed` the same with each 2x2
             pixels as channels; `covered`, the garment's own mask at `flow_2`, without what is
-            rolled up or open; `stays` (N, 1, H/2, W/2), between the edges of an open front; `beneath` logits
-            (N, 1 + paints, H, W): keep, which is 0, or which paint, and `beneath_packed` those of
-            the paints with each 2x2 pixels as channels; `parse` logits (N, classes, H/2, W/2);
+            rolled up, open or tucked in; `stays` (N, 1, H/2, W/2), between the edges of an open
+            front; `ahead` (N, 1, H/2, W/2), where nothing is in front of a top tucked in;
+            `beneath` logits (N, 1 + paints, H, W): keep, which is 0, or which paint, and
+            `beneath_packed` those of the paints with each 2x2 pixels as channels; `parse` logits
+            (N, classes, H/2, W/2);
             `shade` (N, 3, H/4, W/4) and `shade_fine` (N, 1, H/2, W/2) log gains; `confidence`
             logits (N, 1).
         """
@@ -247,8 +264,14 @@ class Generator(nn.Module):
         flow = up2(flow_2)
         left = self.rolled(*marks, visible, styling, self.pixels_2, flow_2)
         opened, stays = self.opened(marks[1], visible, styling, flow_2)
-        covered = up2(warp(own_mask, flow_2) * left * (1 - opened))
         mask, beneath = self.mask(h2).float(), self._beneath(h2).float()
+        parse = self.parse(h2).float()
+        covered = warp(own_mask, flow_2) * left * (1 - opened)
+        gone, ahead = self.tucked(
+            marks[1], visible, styling, flow_2, covered, mask.sigmoid().mean(1, keepdim=True),
+            share_of(parse, _AHEAD),
+        )  # fmt: skip
+        covered = up2(covered * (1 - gone))
         return {
             **places,
             "flow_8": flow_8,
@@ -257,11 +280,12 @@ class Generator(nn.Module):
             "flow": flow,
             "covered": covered,
             "stays": stays,
+            "ahead": ahead,
             "mask": shuffled(mask),
             "mask_packed": mask,
             "beneath": shuffled(torch.cat([torch.zeros_like(beneath[:, :4]), beneath], 1)),
             "beneath_packed": beneath,
-            "parse": self.parse(h2).float(),
+            "parse": parse,
             "shade": self.shade(h4).float(),
             "shade_fine": self.shade_fine(h2).float(),
             "confidence": self.confidence(
@@ -301,7 +325,8 @@ class Generator(nn.Module):
         classes = out["parse"].clamp(-30, 30).exp()
         kept = 1 - (1 - kept) * near_old(classes, condition) * (1 - out["stays"])
         odds = odds.reshape(-1, len(PAINT), 4, h, w)
-        masks = shuffled(torch.cat([out["mask_packed"].sigmoid(), kept], 1))
+        mask = torch.maximum(out["mask_packed"].sigmoid(), out["ahead"])
+        masks = shuffled(torch.cat([mask, kept], 1))
         paints = (odds * kept[:, None]).mean(2)
         colours = class_colours(rgb, classes)
         paints_4 = F.avg_pool2d(paints, 2)

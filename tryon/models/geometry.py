@@ -201,13 +201,14 @@ class RolledSleeves(nn.Module):
 
 
 class OpenFront(nn.Module):
-    """Where a garment that is worn open is open: a strip along the line from its neck to its hem in
-    its own picture, which widens downwards, as `training.data.garments.front_field` cuts it. What
-    was worn before is seen there."""
+    """Where a garment that is worn open is open: a strip along the line from between its shoulders
+    to its hem in its own picture, which widens downwards, as `training.data.garments.front_field`
+    cuts it. What was worn before is seen there."""
 
-    GAP = 0.17
-    """Half of what is open at the hem, in lengths from neck to hem: a tenth of a metre on average
-    in rendered pairs. At the neck it is a third of it."""
+    GAP = 0.165
+    """Half of what is open at the hem, in lengths of that line: a tenth of 0.6 metres. Above WIDENS
+    it is a third of it."""
+    WIDENS = 0.17
     SOFT = 0.012
 
     def forward(
@@ -224,17 +225,63 @@ class OpenFront(nn.Module):
             styling: (N, len(STYLING)); flow: (N, 2, h, w) where each pixel comes from.
         """
         with torch.autocast(flow.device.type, enabled=False):
-            neck, hem = (LANDMARKS.index(name) for name in ("neck_front", "hem_front"))
-            asked = styling[:, list(STYLING).index("open")].float()
-            asked = (asked * visible[:, neck] * visible[:, hem])[:, None, None, None]
-            ends = there.float()
-            along, aside = along_and_aside(
-                ends[:, neck : neck + 1], ends[:, hem : hem + 1], flow.float()
+            left, right, hem = (
+                LANDMARKS.index(name) for name in ("neck_left", "neck_right", "hem_front")
             )
-            half = self.GAP * (1 + 2 * along.clamp(0, 1)) / 3
+            asked = styling[:, list(STYLING).index("open")].float()
+            asked = asked * visible[:, left] * visible[:, right] * visible[:, hem]
+            asked = asked[:, None, None, None]
+            neck = there[:, [left, right]].float().mean(1, keepdim=True)
+            along, aside = along_and_aside(neck, there[:, hem : hem + 1].float(), flow.float())
+            down = ((along - self.WIDENS) / (1 - self.WIDENS)).clamp(0, 1)
+            half = self.GAP * (1 + 2 * down) / 3
             widths = torch.cat([half, self.GAP * torch.ones_like(half)], 1)
             both = asked * ((widths - aside.abs()) / self.SOFT).sigmoid()
             return both[:, :1], both[:, 1:]
+
+
+class TuckedHem(nn.Module):
+    """Where a top that is tucked in ends: a straight line across it in its own picture.
+
+    How much of its lower half is seen is what the mask says on the whole; its edge, pixel by pixel,
+    is a wave.
+    """
+
+    FROM = 0.45
+    """Where the lower half begins, in lengths from neck to hem."""
+    SOFT = 0.008
+
+    def forward(
+        self, there: Tensor, visible: Tensor, styling: Tensor, flow: Tensor, covered: Tensor,
+        mask: Tensor, front: Tensor,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        """What of the garment is tucked away, and what of it surely is not: float32 (N, 1, h, w) in
+        0..1 each, 0 unless it is tucked in.
+
+        Args:
+            there, visible, styling, flow: as for `OpenFront`.
+            covered: (N, 1, h, w) where the whole garment would be; mask: the same, how surely
+                nothing is in front of it; front: the same, where arms, hair or a bag are.
+        """
+        with torch.autocast(flow.device.type, enabled=False):
+            neck, hem, left, right = (
+                LANDMARKS.index(n) for n in ("neck_front", "hem_front", "hem_left", "hem_right")
+            )
+            asked = styling[:, list(STYLING).index("tucked")].float().clamp(min=0)
+            asked = (asked * visible[:, neck] * visible[:, hem])[:, None, None, None]
+            line = there[:, neck : neck + 1].float(), there[:, hem : hem + 1].float()
+            along, aside = along_and_aside(*line, flow.float())
+            # What is not a sleeve is as wide as the hem.
+            corners = there[:, [left, right]].float().transpose(1, 2)[:, :, None]
+            wide = along_and_aside(*line, corners)[1].abs().mean(3, keepdim=True) + 0.03
+            trunk = ((wide - aside.abs()) / 0.02).sigmoid()
+            lower = trunk * ((along - self.FROM) / self.SOFT).sigmoid()
+            counted = lower * covered.float() * (1 - front.float())
+            share = (counted * mask.float()).sum((1, 2, 3)) / counted.sum((1, 2, 3)).clamp(min=1)
+            end = self.FROM + (1 - self.FROM) * share[:, None, None, None]
+            above = ((end - along) / self.SOFT).sigmoid()
+            gone = asked * trunk * (1 - above)
+            return gone, asked * lower * above * (1 - front.float())
 
 
 def along_and_aside(start: Tensor, end: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
