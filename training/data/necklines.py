@@ -103,8 +103,8 @@ class Necklines:
     def _drawn(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         neckline = self.necklines[int(rng.integers(len(self.necklines)))]
         scale, angle = rng.uniform(0.7, 1.1), rng.normal(0, 7)
-        move = cv2.getRotationMatrix2D((NET_WIDTH / 2, NET_HEIGHT / 2), angle, scale)
-        move[:, 2] += rng.uniform(-0.08, 0.08, 2) * [NET_WIDTH, NET_HEIGHT]
+        move: np.ndarray = cv2.getRotationMatrix2D((NET_WIDTH / 2, NET_HEIGHT / 2), angle, scale)
+        move[:, 2] += rng.uniform(-0.08, 0.08, 2) * np.array([NET_WIDTH, NET_HEIGHT])
         if rng.random() < 0.5:
             move = move @ np.array([[-1.0, 0, NET_WIDTH - 1], [0, 1, 0], [0, 0, 1]])
         size = (NET_WIDTH, NET_HEIGHT)
@@ -124,7 +124,7 @@ def _neckline(image: np.ndarray, outline: dict) -> Neckline:
     corners = [[1.0, 1.0], [0.0, 1.0]]
     points = (np.array(outline["face"] + corners) * side + [x, y]) * 16 - 8
     face = np.zeros((NET_HEIGHT, NET_WIDTH), np.uint8)
-    cv2.fillPoly(face, [np.rint(points).astype(np.int32)], 255, cv2.LINE_AA, 4)
+    cv2.fillPoly(face, [np.rint(points).astype(np.int32)], [255.0], cv2.LINE_AA, 4)
     known = np.zeros((NET_HEIGHT, NET_WIDTH), np.float32)
     top, left = max(y + _RIM, 0), max(x + _RIM, 0)
     known[top : y + side - _RIM, left : x + side - _RIM] = 1

@@ -61,7 +61,7 @@ def _leaf(rng: np.random.Generator) -> Colour:
 def _focused(rng: np.random.Generator, picture: np.ndarray) -> np.ndarray:
     """In or out of the camera's focus, under a light that falls off to one side."""
     height, width = picture.shape[:2]
-    out = picture.astype(np.float32) / 255
+    out: np.ndarray = picture.astype(np.float32) / 255
     if rng.random() < 0.75:
         out = cv2.GaussianBlur(out, (0, 0), float(rng.uniform(0.6, 7.0)) * height / 256)
     to_x, to_y = rng.uniform(-0.3, 0.3, 2)

@@ -72,7 +72,7 @@ def hang(rng: np.random.Generator, picture: np.ndarray, garment: Garment) -> Non
         to = np.rint(np.array(points) * [size[0] / NET_WIDTH, size[1] / NET_HEIGHT]).astype(
             np.int32
         )
-        cv2.polylines(drawn, [to], False, 255, thick, cv2.LINE_AA)
+        cv2.polylines(drawn, [to], False, [255.0], thick, cv2.LINE_AA)
 
     foot, high = middle - 0.05 * wide * up, rng.uniform(0.3, 0.7) * wide
     top = middle + high * up
