@@ -215,8 +215,16 @@ def test_rolled_sleeves_end_below_the_elbow_and_the_body_stays() -> None:
     flow[:, 0] += torch.where(arm[:, 0], sleeve, 0)
     flow[:, 1] -= torch.where(arm[:, 0], 0.1, 0.0)
     ends = RolledSleeves()
-    assert torch.equal(ends(here, there, visible, none, pixels, flow), torch.ones(1, 1, 128, 96))
-    left = ends(here, there, visible, rolled, pixels, flow)[0, 0]
+    silent, *flat = ends(here, there, visible, none, pixels, flow)
+    assert torch.equal(silent, torch.ones(1, 1, 128, 96))
+    assert all(torch.equal(part, 1 - silent) for part in flat)
+    left, fold, sure = (part[0, 0] for part in ends(here, there, visible, rolled, pixels, flow))
+    column = sure[:, int(0.2 * 96)]
+    assert column[int(0.48 * 128)] > 0.8 and column[: int(0.3 * 128)].max() < 0.05
+    assert column[int(0.65 * 128) :].max() < 0.05 and sure[:, 40:56].max() < 0.05
+    lines = (fold[:, int(0.2 * 96)] > 0.1).nonzero()[:, 0] / 128
+    assert len(lines) and 0.4 < lines.min() < 0.48 and 0.5 < lines.max() < 0.58
+    assert fold[:, 36:60].max() < 0.03 and fold[int(0.35 * 128)].max() < 0.03
 
     def at(x: float, y: float) -> float:
         return float(left[int(y * 128), int(x * 96)])
@@ -227,7 +235,7 @@ def test_rolled_sleeves_end_below_the_elbow_and_the_body_stays() -> None:
     assert left[:, 36:60].min() > 0.9, "the body beside the arms stays"
     short = visible.clone()
     short[:, LANDMARKS.index("elbow_left")] = 0
-    left = ends(here, there, short, rolled, pixels, flow)[0, 0]
+    left = ends(here, there, short, rolled, pixels, flow)[0][0, 0]
     assert at(0.8, 0.7) == 1 and at(0.2, 0.7) < 0.02
 
 

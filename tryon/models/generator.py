@@ -198,8 +198,9 @@ class Generator(nn.Module):
             `flow_parts` to `flow` (N, 2, h, w), coarse to fine, in 0..1 of the canvas; `mask`
             logits (N, 1, H, W) of the garment drawn, and `mask_packed` the same with each 2x2
             pixels as channels; `covered`, the garment's own mask at `flow_2`, without what is
-            rolled up, open or tucked in; `stays` (N, 1, H/2, W/2), between the edges of an open
-            front; `ahead` (N, 1, H/2, W/2), where nothing is in front of a top tucked in;
+            rolled up, open or tucked in; of (N, 1, H/2, W/2) each `fold`, the shadow of a roll,
+            `stays`, between the edges of an open front, and `ahead`, where nothing is in front of
+            a top tucked in or of a roll;
             `beneath` logits (N, 1 + paints, H, W): keep, which is 0, or which paint, and
             `beneath_packed` those of the paints with each 2x2 pixels as channels; `parse` logits
             (N, classes, H/2, W/2);
@@ -262,7 +263,7 @@ class Generator(nn.Module):
         h2 = self.fine([[h4], [m2], [half, seen]])
         flow_2 = flow + 0.05 * self.delta_2(h2).float().tanh()
         flow = up2(flow_2)
-        left = self.rolled(*marks, visible, styling, self.pixels_2, flow_2)
+        left, fold, roll = self.rolled(*marks, visible, styling, self.pixels_2, flow_2)
         opened, stays = self.opened(marks[1], visible, styling, flow_2)
         mask, beneath = self.mask(h2).float(), self._beneath(h2).float()
         parse = self.parse(h2).float()
@@ -279,8 +280,9 @@ class Generator(nn.Module):
             "flow_2": flow_2,
             "flow": flow,
             "covered": covered,
+            "fold": fold,
             "stays": stays,
-            "ahead": ahead,
+            "ahead": torch.maximum(ahead, roll),
             "mask": shuffled(mask),
             "mask_packed": mask,
             "beneath": shuffled(torch.cat([torch.zeros_like(beneath[:, :4]), beneath], 1)),
@@ -338,6 +340,7 @@ class Generator(nn.Module):
         level = gain.mean(1, keepdim=True)
         gain = (0.4 * level + 0.1 * (gain - level)).exp()
         shade = up2(gain) * (0.5 * out["shade_fine"].tanh()).exp()
+        cloth_shade = shade * (1 - out["fold"])
         strength, colour = restyle
         inside = garment_mask.float().reshape(-1, NET_HEIGHT * NET_WIDTH, 1)
         mean = (garment_rgb.float().flatten(2) @ inside)[..., 0] / inside.sum(1).clamp(min=1.0)
@@ -347,7 +350,7 @@ class Generator(nn.Module):
             flow=out["flow_2"],
             # Bare skin has the light's shape too: without it an arm is a flat cut-out.
             paint=lit(painted, shade),
-            shade=shade,
+            shade=cloth_shade,
             strength=strength,
             colour=colour,
             garment_mean=mean,

@@ -147,7 +147,7 @@ class StyledLandmarks(nn.Module):
 
 
 class RolledSleeves(nn.Module):
-    """Where sleeves that are rolled up have ended.
+    """Where sleeves that are rolled up have ended, and the fold that they end in.
 
     Their landmarks are those of the sleeve at its length, on the person and in the garment's
     picture; what lies further than `END` along the line from elbow to cuff is rolled away.
@@ -159,12 +159,18 @@ class RolledSleeves(nn.Module):
     WIDTHS = (0.33, 0.45)
     """Half of a sleeve, in lengths of elbow to cuff: on the person, and flat in its picture."""
     SOFT = 0.04
+    ROLL, CREASE = 0.24, 0.03
+    """How long the roll is, and half of the crease above it, in the same."""
+    SHADOW = 0.3
+    """By how much of the light the crease is darker; the roll's lower edge by half of that."""
 
     def forward(
         self, here: Tensor, there: Tensor, visible: Tensor, styling: Tensor, pixels: Tensor,
         flow: Tensor,
-    ) -> Tensor:  # fmt: skip
-        """What is left of the garment, float32 (N, 1, h, w) in 0..1: 1 unless sleeves are rolled.
+    ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+        """What is left of the garment, float32 (N, 1, h, w) in 0..1: 1 unless sleeves are rolled;
+        the share of the light that the fold keeps off it, and where the roll surely is, no arm
+        before it, the same size: 0 unless they are.
 
         Args:
             here, there: landmarks (N, K, 2) in 0..1 on the person and in the garment's picture.
@@ -177,27 +183,29 @@ class RolledSleeves(nn.Module):
                 [LANDMARKS.index(f"{name}_{side}") for side in ("left", "right")]
                 for name in ("elbow", "cuff")
             )
-            part = (visible[:, elbows] * visible[:, cuffs]).float()[:, :, None, None]
+            sleeve = (visible[:, elbows] * visible[:, cuffs]).float()[:, :, None, None]
+            past, lengths = sleeve, []
             places = ((here, pixels), (there, flow.float()))
             for (marks, place), width in zip(places, self.WIDTHS, strict=True):
-                marks = marks.float()
-                part = part * self._beyond(marks[:, elbows], marks[:, cuffs], place, width)
-            rolled = styling[:, list(STYLING).index("rolled")].float()
-            return 1 - rolled[:, None, None, None] * torch.maximum(part[:, :1], part[:, 1:])
-
-    def _beyond(self, start: Tensor, end: Tensor, place: Tensor, width: float) -> Tensor:
-        """How sure a place lies beyond END of the way and beside it, for each sleeve.
-
-        Args:
-            start, end: (N, 2, 2) of the left and the right one; place: (N or 1, 2, h, w).
-            width: as in WIDTHS.
-
-        Returns:
-            (N, 2, h, w) in 0..1.
-        """
-        along, aside = along_and_aside(start, end, place)
-        past = ((along - self.END) / self.SOFT).sigmoid()
-        return past * ((width - aside.abs()) / self.SOFT).sigmoid()
+                ends = marks.float()
+                along, aside = along_and_aside(ends[:, elbows], ends[:, cuffs], place)
+                beside = ((width - aside.abs()) / self.SOFT).sigmoid()
+                sleeve = sleeve * beside
+                past = past * beside * ((along - self.END) / self.SOFT).sigmoid()
+                lengths.append(along)
+            # On the person: where the roll is to be seen.
+            crease, edge = (
+                (-(((lengths[0] - at) / self.CREASE) ** 2)).exp()
+                for at in (self.END - self.ROLL, self.END)
+            )
+            fold = self.SHADOW * sleeve * (crease + 0.5 * edge)
+            rolled = styling[:, list(STYLING).index("rolled")].float()[:, None, None, None]
+            sure = sleeve - past
+            sure = sure * ((lengths[0] - self.END + 2 * self.ROLL) / self.SOFT).sigmoid()
+            gone, fold, sure = (
+                rolled * torch.maximum(part[:, :1], part[:, 1:]) for part in (past, fold, sure)
+            )
+            return 1 - gone, fold, sure.clamp(min=0)
 
 
 class OpenFront(nn.Module):
