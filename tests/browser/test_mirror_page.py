@@ -30,6 +30,8 @@ from selenium.webdriver.common.keys import Keys
 from deploy import check_system
 from deploy.embedded import ROOT
 from mirror.serve import listen
+from training.data.sequence import make_sequence
+from training.data.studio import Studio
 from tryon.assets import asset_path
 
 LACKING = check_system.missing({"browser"})
@@ -56,15 +58,28 @@ def person(width: int, height: int) -> Image.Image:
 
 def filmed(path: Path, shifts: tuple[int, ...]) -> Path:
     """What the browser's camera sees: a person, so far aside in each frame, over and over."""
-    width, height = 512, 384
-    photo = np.asarray(person(width, height))
+    photo = np.asarray(person(512, 384))
+    return written(path, [np.roll(photo, shift, 1) for shift in shifts])
+
+
+def written(path: Path, frames: list[np.ndarray]) -> Path:
+    """A film for the browser's camera of uint8 (h, w, 3) frames, 15 a second."""
+    height, width = frames[0].shape[:2]
     data = f"YUV4MPEG2 W{width} H{height} F15:1 Ip A1:1 C420jpeg\n".encode()
-    for shift in shifts:
-        planes = Image.fromarray(np.roll(photo, shift, 1)).convert("YCbCr").split()
+    for frame in frames:
+        planes = Image.fromarray(frame).convert("YCbCr").split()
         small = [plane.resize((width // 2, height // 2)) for plane in planes[1:]]
         data += b"FRAME\n" + b"".join(plane.tobytes() for plane in (planes[0], *small))
     path.write_bytes(data)
     return path
+
+
+def walker(path: Path) -> Path:
+    """A rendered person in a pink top who walks and turns, there and back."""
+    sequence = make_sequence(Studio(), 2, 0, 16)["before"]
+    wide = np.pad(sequence, ((0, 0), (0, 0), (86, 86), (0, 0)), "edge")
+    frames = [np.asarray(Image.fromarray(f).resize((512, 384))) for f in wide]
+    return written(path, frames + frames[-2:0:-1])
 
 
 @pytest.fixture(scope="module")
@@ -236,6 +251,26 @@ def test_a_garment_is_worn_live_and_another_and_the_own_again(address, film, tmp
         visitor.find("#sentence").send_keys(11 * Keys.BACKSPACE + Keys.ENTER)
         visitor.until("the own", lambda: np.abs(visitor.mean(CHEST) - own).max() < 6)
         assert "nothing is sent" in visitor.words("#stats")
+        assert not visitor.complaints()
+
+
+def test_a_garment_is_worn_by_somebody_who_walks_over_webrtc(address, tmp_path):
+    with browser(f"{address}/?webrtc", tmp_path, walker(tmp_path / "walk.y4m")) as visitor:
+        visitor.press("#start-camera")
+        visitor.until("the film", lambda: visitor.mean(CHEST)[0] > visitor.mean(CHEST)[2] + 25)
+        pink, corner = visitor.mean(CHEST), visitor.mean(CORNER)
+        visitor.tap("Shirt 2")
+        blue = visitor.changed(CHEST, pink)
+        assert blue[2] > blue[0] + 25, "the shirt is blue"
+        visitor.until("WebRTC", lambda: visitor.words("#stats").endswith("WebRTC"))
+        # She goes on walking, and it stays on her.
+        for _ in range(8):
+            time.sleep(0.4)
+            seen = visitor.mean(CHEST)
+            assert seen[2] > seen[0] + 20, "the shirt is left behind"
+        assert np.abs(visitor.mean(CORNER) - corner).max() < 6
+        visitor.tap("Shirt 4")
+        assert visitor.changed(CHEST, blue).max() < 90, "the shirt is black"
         assert not visitor.complaints()
 
 
