@@ -50,7 +50,7 @@ def scenes(studio: Studio, subjects: Subjects) -> dict[str, Scene]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(photo_scene, "people", lambda split: [PERSON])
         return {
-            kind: scene_from(make_photo_scene(studio, subjects, 3, i, kind, outfits=4))
+            kind: scene_from(make_photo_scene(studio, subjects, 6, i, kind, outfits=4))
             for i, kind in enumerate(("upper", "lower", "dress"))
         }
 
@@ -255,11 +255,14 @@ def test_a_garment_keeps_light_off_the_arms_below_it(studio: Studio) -> None:
     sleeve = np.zeros((size, size), np.float32)
     sleeve[80:120, 60:120] = 2.95
     arm = np.full((size, size), PARSE.index("arm_left"), np.uint8)
-    gain = base._shadow(sleeve, arm)
+    nothing, all_of_it = np.zeros_like(arm, bool), np.ones_like(arm, bool)
+    gain = base._shadow(sleeve, arm, nothing)
     assert gain[122:126, 70:110].max() < 0.97 and gain[122:126, 70:110].min() >= 0.5
     assert (gain[170:] == 1).all() and (gain[:60] == 1).all()
     hair = np.full((size, size), PARSE.index("hair"), np.uint8)
-    assert (base._shadow(sleeve, hair) == 1).all()
+    assert (base._shadow(sleeve, hair, nothing) == 1).all()
+    top = np.full((size, size), PARSE.index("upper"), np.uint8)
+    assert np.array_equal(base._shadow(sleeve, top, all_of_it), gain)  # beneath an open front
 
 
 def test_the_light_is_found_again_on_cloth_with_a_body_below() -> None:

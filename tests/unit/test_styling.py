@@ -57,12 +57,16 @@ def test_only_long_sleeves_are_rolled_up() -> None:
     assert not any(random_styling(np.random.default_rng(i), short).rolled for i in range(100))
 
 
-def test_only_what_has_a_collar_and_long_sleeves_is_worn_open(template: Template) -> None:
-    shirt = replace(TOP, collar=True)
+def test_only_what_is_fastened_in_front_and_has_long_sleeves_is_worn_open(
+    template: Template,
+) -> None:
+    shirt = replace(TOP, collar=True, fastened=True)
     draws = [random_styling(np.random.default_rng(i), shirt) for i in range(400)]
     assert 120 < sum(d.gap > 0 for d in draws) < 240
     assert all(d.words()["open"] == (d.gap > 0) for d in draws)
-    assert not any(random_styling(np.random.default_rng(i), TOP).gap for i in range(100))
+    quarter_zip, short = replace(TOP, collar=True), replace(shirt, sleeve=0.2)
+    for closed in (TOP, quarter_zip, short):
+        assert not any(random_styling(np.random.default_rng(i), closed).gap for i in range(100))
     c = template.canon
     edge = front_field(0.1, c)
     middle = (np.abs(c.pos[:, 0]) < 0.02) & (c.arm < 0.1) & (c.pos[:, 2] > 0.1)
