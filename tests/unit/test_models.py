@@ -244,15 +244,23 @@ def test_an_open_front_shows_what_was_worn_before_and_nothing_else_changes() -> 
     there = torch.zeros(1, len(LANDMARKS), 2)
     there[0, LANDMARKS.index("neck_left")] = torch.tensor([0.55, 0.15])
     there[0, LANDMARKS.index("neck_right")] = torch.tensor([0.35, 0.15])
+    there[0, LANDMARKS.index("waist_left")] = torch.tensor([0.8, 0.5])
+    there[0, LANDMARKS.index("waist_right")] = torch.tensor([0.2, 0.5])
     there[0, LANDMARKS.index("hem_front")] = torch.tensor([0.55, 0.75])
     visible = torch.ones(1, len(LANDMARKS))
     asked, none = torch.tensor([[0.0, 0, 1, 0]]), torch.zeros(1, 4)
     flow = pixel_coordinates(128, 96, there).clone()
     flow[:, 1] -= 0.1
     front = OpenFront()
-    for silent in (front(there, visible, none, flow), front(there, 0 * visible, asked, flow)):
-        assert all(torch.equal(part, torch.zeros(1, 1, 128, 96)) for part in silent)
-    opened, stays = (part[0, 0] for part in front(there, visible, asked, flow))
+    nothing = torch.zeros(1, 1, 128, 96)
+    for seen, how in ((visible, none), (0 * visible, asked)):
+        silent = front(there, seen, how, flow, nothing)
+        assert all(torch.equal(part, nothing) for part in silent)
+    arm = torch.zeros(1, 1, 128, 96)
+    arm[..., :40] = 1
+    opened, stays, apart = (part[0, 0] for part in front(there, visible, asked, flow, arm))
+    assert (apart[:, :40] == 0).all() and (apart + opened).max() < 1.01
+    assert apart[77, int(0.68 * 96)] > 0.9 and apart[77, int(0.97 * 96)] < 0.05
     assert (stays >= opened - 1e-6).all()
 
     def width(part: torch.Tensor, y: float) -> float:
@@ -269,8 +277,8 @@ def test_an_open_front_shows_what_was_worn_before_and_nothing_else_changes() -> 
 
 def test_a_top_tucked_in_ends_in_a_straight_line_where_its_mask_does_on_the_whole() -> None:
     there = torch.zeros(1, len(LANDMARKS), 2)
-    for name, place in {"neck_front": (0.5, 0.2), "hem_front": (0.5, 0.8), "hem_left": (0.7, 0.8),
-                        "hem_right": (0.3, 0.8)}.items():  # fmt: skip
+    for name, place in {"neck_front": (0.5, 0.2), "hem_front": (0.5, 0.8), "waist_left": (0.7, 0.5),
+                        "waist_right": (0.3, 0.5)}.items():  # fmt: skip
         there[0, LANDMARKS.index(name)] = torch.tensor(place)
     visible = torch.ones(1, len(LANDMARKS))
     flow = pixel_coordinates(128, 96, there).clone()

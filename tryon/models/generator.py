@@ -200,7 +200,7 @@ class Generator(nn.Module):
             pixels as channels; `covered`, the garment's own mask at `flow_2`, without what is
             rolled up, open or tucked in; of (N, 1, H/2, W/2) each `fold`, the shadow of a roll,
             `stays`, between the edges of an open front, and `ahead`, where nothing is in front of
-            a top tucked in or of a roll;
+            a top tucked in, of a roll or of an open front's sides;
             `beneath` logits (N, 1 + paints, H, W): keep, which is 0, or which paint, and
             `beneath_packed` those of the paints with each 2x2 pixels as channels; `parse` logits
             (N, classes, H/2, W/2);
@@ -264,13 +264,14 @@ class Generator(nn.Module):
         flow_2 = flow + 0.05 * self.delta_2(h2).float().tanh()
         flow = up2(flow_2)
         left, fold, roll = self.rolled(*marks, visible, styling, self.pixels_2, flow_2)
-        opened, stays = self.opened(marks[1], visible, styling, flow_2)
         mask, beneath = self.mask(h2).float(), self._beneath(h2).float()
         parse = self.parse(h2).float()
+        front = share_of(parse, _AHEAD)
+        opened, stays, apart = self.opened(marks[1], visible, styling, flow_2, front)
         covered = warp(own_mask, flow_2) * left * (1 - opened)
         gone, ahead = self.tucked(
             marks[1], visible, styling, flow_2, covered, mask.sigmoid().mean(1, keepdim=True),
-            share_of(parse, _AHEAD),
+            front,
         )  # fmt: skip
         covered = up2(covered * (1 - gone))
         return {
@@ -282,7 +283,7 @@ class Generator(nn.Module):
             "covered": covered,
             "fold": fold,
             "stays": stays,
-            "ahead": torch.maximum(ahead, roll),
+            "ahead": torch.maximum(torch.maximum(ahead, roll), apart),
             "mask": shuffled(mask),
             "mask_packed": mask,
             "beneath": shuffled(torch.cat([torch.zeros_like(beneath[:, :4]), beneath], 1)),

@@ -220,17 +220,19 @@ class OpenFront(nn.Module):
     SOFT = 0.012
 
     def forward(
-        self, there: Tensor, visible: Tensor, styling: Tensor, flow: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """How open it is, and how surely what was worn before stays where the garment is not:
-        float32 (N, 1, h, w) in 0..1 each, 0 unless it is worn open.
+        self, there: Tensor, visible: Tensor, styling: Tensor, flow: Tensor, front: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """How open it is, how surely what was worn before stays where the garment is not, and where
+        on its trunk it surely is, float32 (N, 1, h, w) in 0..1 each, 0 unless it is worn open.
 
         What stays is as wide as the opening at the hem all the way: above, the garment's neck is
-        wider than the opening below it.
+        wider than the opening below it. The mask, which has learned of open fronts too, would open
+        it twice.
 
         Args:
             there: landmarks (N, K, 2) in 0..1 of the garment's picture; visible: (N, K).
             styling: (N, len(STYLING)); flow: (N, 2, h, w) where each pixel comes from.
+            front: (N, 1, h, w), where arms, hair or a bag are in front of it.
         """
         with torch.autocast(flow.device.type, enabled=False):
             left, right, hem = (
@@ -243,9 +245,11 @@ class OpenFront(nn.Module):
             along, aside = along_and_aside(neck, there[:, hem : hem + 1].float(), flow.float())
             down = ((along - self.WIDENS) / (1 - self.WIDENS)).clamp(0, 1)
             half = self.GAP * (1 + 2 * down) / 3
-            widths = torch.cat([half, self.GAP * torch.ones_like(half)], 1)
-            both = asked * ((widths - aside.abs()) / self.SOFT).sigmoid()
-            return both[:, :1], both[:, 1:]
+            wide = _trunk(neck, there[:, hem : hem + 1].float(), there)
+            widths = torch.cat([half, self.GAP * torch.ones_like(half), wide + 0 * half], 1)
+            parts = asked * ((widths - aside.abs()) / self.SOFT).sigmoid()
+            opened, stays, trunk = parts.split(1, 1)
+            return opened, stays, (trunk - opened).clamp(min=0) * (1 - front.float())
 
 
 class TuckedHem(nn.Module):
@@ -272,17 +276,12 @@ class TuckedHem(nn.Module):
                 nothing is in front of it; front: the same, where arms, hair or a bag are.
         """
         with torch.autocast(flow.device.type, enabled=False):
-            neck, hem, left, right = (
-                LANDMARKS.index(n) for n in ("neck_front", "hem_front", "hem_left", "hem_right")
-            )
+            neck, hem = (LANDMARKS.index(name) for name in ("neck_front", "hem_front"))
             asked = styling[:, list(STYLING).index("tucked")].float().clamp(min=0)
             asked = (asked * visible[:, neck] * visible[:, hem])[:, None, None, None]
             line = there[:, neck : neck + 1].float(), there[:, hem : hem + 1].float()
             along, aside = along_and_aside(*line, flow.float())
-            # What is not a sleeve is as wide as the hem.
-            corners = there[:, [left, right]].float().transpose(1, 2)[:, :, None]
-            wide = along_and_aside(*line, corners)[1].abs().mean(3, keepdim=True) + 0.03
-            trunk = ((wide - aside.abs()) / 0.02).sigmoid()
+            trunk = ((_trunk(*line, there) - aside.abs()) / 0.02).sigmoid()
             lower = trunk * ((along - self.FROM) / self.SOFT).sigmoid()
             counted = lower * covered.float() * (1 - front.float())
             share = (counted * mask.float()).sum((1, 2, 3)) / counted.sum((1, 2, 3)).clamp(min=1)
@@ -290,6 +289,18 @@ class TuckedHem(nn.Module):
             above = ((end - along) / self.SOFT).sigmoid()
             gone = asked * trunk * (1 - above)
             return gone, asked * lower * above * (1 - front.float())
+
+
+_WIDER = 0.05
+"""By how much a hem may be wider to each side than the waist, in lengths from neck to hem."""
+
+
+def _trunk(start: Tensor, end: Tensor, there: Tensor) -> Tensor:
+    """Half of what of a top is no sleeve, in lengths of the line from start to end (N, 1, 2) each:
+    (N, 1, 1, 1), of its landmarks (N, K, 2)."""
+    sides = [LANDMARKS.index(name) for name in ("waist_left", "waist_right")]
+    places = there[:, sides].float().transpose(1, 2)[:, :, None]
+    return along_and_aside(start, end, places)[1].abs().mean(3, keepdim=True) + _WIDER
 
 
 def along_and_aside(start: Tensor, end: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
