@@ -129,7 +129,24 @@ def to_half(model: Model, source: Path, inputs: Mapping[str, np.ndarray], out: P
             op_types_to_exclude=list(PRECISE_TYPES),
             nodes_to_exclude=[f"^{p}$" for p in PRECISE.get(model.name, ())],
         )  # fmt: skip
+    forget_unknown_shapes(half)
     onnx.save(half, str(out))
+
+
+def forget_unknown_shapes(graph: onnx.ModelProto) -> int:
+    """Takes out the shapes that AutoCast could not infer; answers how many.
+
+    It names every dimension that it does not know "unk", and ONNX Runtime takes dimensions of one
+    name for equal: it would give a tensor of two channels the memory of one with one.
+    """
+    kept = [
+        value for value in graph.graph.value_info
+        if not any(d.dim_param.startswith("unk") for d in value.type.tensor_type.shape.dim)
+    ]  # fmt: skip
+    gone = len(graph.graph.value_info) - len(kept)
+    del graph.graph.value_info[:]
+    graph.graph.value_info.extend(kept)
+    return gone
 
 
 def modelopt(part: str) -> Any:

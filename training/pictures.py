@@ -39,6 +39,8 @@ WORDS = (
     ("shirts/2_front.jpg", "three sizes larger"),
     ("shirts/2_front.jpg", "two sizes smaller"),
     ("jackets/1_front.jpg", "sleeves rolled up"),
+    ("jackets/1_front.jpg", "worn open"),
+    ("shirts/2_front.jpg", "tucked in"),
 )
 
 

@@ -110,6 +110,18 @@ def test_half_keeps_what_goes_in_and_out(tmp_path):
     assert "y" in precision.table(rows)
 
 
+def test_dimensions_that_are_not_known_are_not_stated():
+    """ONNX Runtime gave a mask of two channels the memory of one with one: both were "unk"."""
+    value = onnx.helper.make_tensor_value_info
+    known = value("known", onnx.TensorProto.FLOAT, ["batch", 1, 4])
+    unknown = value("unknown", onnx.TensorProto.FLOAT, ["batch", "unk", 4])
+    graph = onnx.helper.make_graph([], "g", [], [], value_info=[known, unknown])
+    model = onnx.helper.make_model(graph)
+    assert precision.forget_unknown_shapes(model) == 1
+    assert [v.name for v in model.graph.value_info] == ["known"]
+    assert precision.forget_unknown_shapes(model) == 0
+
+
 def test_named_nodes_stay_in_float32(tmp_path, monkeypatch):
     monkeypatch.setitem(precision.PRECISE, "toy", (r"/second/.*",))
     half = tmp_path / "half.onnx"

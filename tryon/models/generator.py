@@ -75,10 +75,10 @@ _AHEAD = [PARSE.index(n) for n in ("hair", "face_neck", "arm_left", "arm_right",
 def share_of(parse: Tensor, classes: list[int]) -> Tensor:
     """How likely each pixel is one of the classes: (N, 1, h, w) in 0..1, of logits (N, C, h, w)."""
     odds = parse.clamp(-30, 30).exp()
-    n, c, h, w = (int(size) for size in parse.shape)
+    c, h, w = (int(size) for size in parse.shape[1:])
     chosen = torch.tensor([[float(i in classes) for i in range(c)], [1.0] * c])
-    both = constant(chosen.to(parse.device)) @ odds.reshape(n, c, h * w)
-    return (both[:, :1] / both[:, 1:]).reshape(n, 1, h, w)
+    both = constant(chosen.to(parse.device)) @ odds.reshape(-1, c, h * w)
+    return (both[:, :1] / both[:, 1:]).reshape(-1, 1, h, w)
 
 
 def near_old(parse: Tensor, condition: Tensor) -> Tensor:
