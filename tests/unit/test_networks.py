@@ -115,6 +115,7 @@ def test_masks_and_odds_are_what_the_heads_say(generator: Generator) -> None:
         "parse": torch.randn(n, len(PARSE), *HALF), "flow_2": torch.rand(n, 2, *HALF),
         "shade": torch.zeros(n, 3, NET_HEIGHT // 4, NET_WIDTH // 4),
         "shade_fine": torch.zeros(n, 1, *HALF),
+        **{name: torch.zeros(n, 1, *HALF) for name in ("fold", "stays", "ahead")},
     }  # fmt: skip
     none = (torch.zeros(n, 1), torch.zeros(n, 3))
     out["parse"][:, PARSE.index("upper")] = 40  # all of it is the old garment's
@@ -126,6 +127,16 @@ def test_masks_and_odds_are_what_the_heads_say(generator: Generator) -> None:
         maps.garment, F.pixel_shuffle(mask, 2).sigmoid() * out["covered"], atol=1e-6
     )
     assert torch.allclose(maps.garment_mean, rgb[:, :, 40:120, 30:90].mean((2, 3)), atol=1e-5)
+    # How it is worn: what stays is kept, nothing is in front where it is ahead, a fold is darker.
+    for name, rows in (("stays", slice(0, 30)), ("ahead", slice(30, 60)), ("fold", slice(60, 90))):
+        out[name][:, :, rows] = 0.5 if name == "fold" else 1.0
+    worn = generator.maps(out, torch.rand(n, 3, 256, 256), none, rgb, inside, upper)
+    assert (worn.keep[:, :, :60] == 1).all()
+    assert torch.equal(worn.keep[:, :, 60:], maps.keep[:, :, 60:])
+    assert torch.allclose(worn.garment[:, :, 60:120], out["covered"][:, :, 60:120])
+    assert torch.equal(worn.garment[:, :, 120:], maps.garment[:, :, 120:])
+    assert torch.allclose(worn.shade[:, :, 60:90], 0.5 * maps.shade[:, :, 60:90])
+    assert torch.equal(worn.shade[:, :, :60], maps.shade[:, :, :60])
 
 
 def test_only_the_garment_that_is_replaced_is_painted_over() -> None:
