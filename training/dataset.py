@@ -88,7 +88,6 @@ class Pairs(Dataset[dict[str, object]]):
         pair = compose(scene, before, after, category, rng, self.photos, self.options, self.cutouts)
         return {**pair, "slices": "\n".join(slices_of(scene, before, after, category))}
 
-
     def _choice(
         self, scene: Scene, pairs: list[tuple[int, int, str]], rng: np.random.Generator
     ) -> int:

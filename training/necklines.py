@@ -17,7 +17,6 @@ from typing import cast
 
 import numpy as np
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
 from training import losses
@@ -25,7 +24,7 @@ from training.data.compose import Options
 from training.data.necklines import Necklines
 from training.dataset import Pairs, loader, scene_files
 from training.figures import show
-from training.step import condition_of, images
+from training.step import condition_of, images, of_tops
 from tryon.assets import AssetError
 from tryon.models import system
 from tryon.models.image_encoder import ImageEncoder
@@ -38,17 +37,12 @@ def learned(encoder: ImageEncoder) -> list[torch.nn.Parameter]:
     return [*encoder.merge_2.parameters(), *encoder.mask.parameters()]
 
 
-def of_tops(count: int) -> Tensor:
-    """`contract.CONDITION` rows of garments for the upper body, with no words."""
-    return condition_of(torch.zeros(count, dtype=torch.int64), torch.zeros(count))
-
-
 @torch.no_grad()
 def overlap(encoder: ImageEncoder, necklines: Necklines) -> float:
     """Mean IoU of the mask with the outlined faces, where these are known."""
     shares = []
     for one in necklines.necklines:
-        seen = torch.from_numpy(one.photo).permute(2, 0, 1)[None].float() / 255
+        seen = images(torch.from_numpy(one.photo)[None])
         mask = encoder.encode(seen, of_tops(1))["mask"][0, 0].numpy() > 0
         known, face = one.known > 0, one.face > 0.5
         shares.append((mask & face & known).sum() / ((mask | face) & known).sum())

@@ -144,6 +144,11 @@ def condition_of(category: Tensor, has_text: Tensor) -> Tensor:
     )  # fmt: skip
 
 
+def of_tops(count: int) -> Tensor:
+    """`condition_of` so many garments for the upper body, with no words."""
+    return condition_of(torch.zeros(count, dtype=torch.int64), torch.zeros(count))
+
+
 @dataclass
 class Seen:
     """A batch as the networks see it: pictures in 0..1, and what the encoders made of them."""
@@ -190,9 +195,8 @@ def encoded(
     if "neckline_photos" not in batch:
         return nets.image_encoder.encode(shop, condition), None
     count = len(batch["neckline_photos"])
-    tops = condition_of(torch.zeros(count, dtype=torch.int64), torch.zeros(count))
     code = nets.image_encoder.encode(
-        torch.cat([shop, images(batch["neckline_photos"])]), torch.cat([condition, tops])
+        torch.cat([shop, images(batch["neckline_photos"])]), torch.cat([condition, of_tops(count)])
     )
     return {name: part[:-count] for name, part in code.items()}, code["mask"][-count:]
 
