@@ -26,7 +26,7 @@ PY := $(VENV)/bin/python
 # Through the environment, so that quotes and dollars in a prompt or path reach the program whole.
 export PERSON GARMENT PROMPT CATEGORY SIZE OUT PORT HOST GARMENTS
 
-.PHONY: help venv engines system assets export doctor audit serve tryon mirror test bench bench-gate bench-gpu peers published tune roofline train distil pairs pairs-pack pairs-preview cutouts evaluate \
+.PHONY: help venv engines system assets export doctor audit serve tryon mirror test bench bench-gate bench-gpu peers published tune roofline pretrain train distil pairs pairs-pack pairs-preview cutouts evaluate \
 	lint clean
 
 help: ## show this list
@@ -94,9 +94,12 @@ test: system assets engines ## run every test, setting up first what they need
 	@$(PY) -m pytest $(ARGS)
 
 bench: assets ## measure the server against the bare chain (table, JSON, plot, page in out/)
+	@$(PY) deploy/check_system.py serve --install
+	@$(PY) -m export --target cpu --if-needed
 	@$(PY) -m benchmarks $(ARGS)
 
 bench-gate: assets ## has something become slower? ratios of one run against benchmarks/baseline.json
+	@$(PY) deploy/check_system.py serve --install
 	@$(PY) -m export --target cpu --if-needed
 	@$(PY) -m benchmarks.gate $(ARGS)
 
@@ -107,16 +110,21 @@ peers: venv ## install FastAPI, LitServe and PyTriton into .venv-peers, to be me
 	@$(PY) -m benchmarks.peers.install
 
 published: assets ## our networks beside the shape of published real-time try-on, in ONNX Runtime
+	@$(PY) deploy/check_system.py serve --install
 	@$(PY) -m export --target cpu --if-needed
 	@$(PY) -m benchmarks.published $(ARGS)
 
 tune: assets ## search threads, processes, cores and batching of the served steps (ARGS="--goal frames")
+	@$(PY) deploy/check_system.py serve --install
 	@$(PY) -m export --target cpu --if-needed
 	@$(PY) -m benchmarks.tune $(ARGS)
 
 roofline: assets ## each step's arithmetic and bytes against what this machine does at its best
 	@$(PY) -m export --target cpu --if-needed
 	@$(PY) -m benchmarks.roofline $(ARGS)
+
+pretrain: assets ## teach E^I and E^T garments and their words, before training; resumes
+	@$(PY) -m training.pretrain $(ARGS)
 
 train: assets ## train on rendered pairs; resumes from the last checkpoint
 	@$(PY) -m training.train $(ARGS)

@@ -34,7 +34,7 @@ import numpy as np
 
 from benchmarks import play_report, report
 from benchmarks.chain import Chain, served_chain
-from benchmarks.cost import usage
+from benchmarks.cost import held, usage
 from benchmarks.inputs import (
     FRESH,
     Inputs,
@@ -96,7 +96,7 @@ def measure(
     )  # fmt: skip
     if process:
         cost["cpu_ms"] = sum(used) / len(alone["grpc"].latencies())
-        cost["peak_bytes"] = usage(process).peak_bytes
+        cost["peak_bytes"], cost["held_bytes"] = usage(process).peak_bytes, held(process)
     pair = until_stable({"grpc": served_new}, window=window, cap=cap / 2, concurrency=2)
     came = [run_open(served_new, rate, cap / 2).summary(deadline) for rate in rates]
     rounds = [

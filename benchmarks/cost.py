@@ -55,6 +55,20 @@ def resident(session: int, proc: Path = Path("/proc")) -> int:
     return held
 
 
+def held(session: int, proc: Path = Path("/proc")) -> int:
+    """Memory that a session's processes hold now, in bytes, a page that several share counted once
+    among them (`Pss`)."""
+    total = 0
+    for folder, _ in _members(session, proc):
+        try:
+            rollup = (folder / "smaps_rollup").read_text()
+        except OSError:  # it ended while it was read
+            continue
+        total += sum(int(line.split()[1]) * 1024 for line in rollup.splitlines()
+                     if line.startswith("Pss:"))  # fmt: skip
+    return total
+
+
 def reset_peak(session: int, proc: Path = Path("/proc")) -> bool:
     """Lets the peak memory of a session's processes begin anew; False where Linux refuses it."""
     try:

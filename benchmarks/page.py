@@ -115,8 +115,9 @@ def _cost(result: dict[str, Any]) -> str:
         return ""
     own = ""
     if "cpu_ms" in cost:
-        own = (f"{cost['cpu_ms']:.0f} ms of the server's CPU time; its processes' peak memory so "
-               f"far, summed, {cost['peak_bytes'] / 2**20:.0f} MiB; ")  # fmt: skip
+        own = (f"{cost['cpu_ms']:.0f} ms of the server's CPU time; it holds "
+               f"{cost['held_bytes'] / 2**20:.0f} MiB (its processes' peaks so far, summed, shared "
+               f"pages in each: {cost['peak_bytes'] / 2**20:.0f}); ")  # fmt: skip
     return (f"<p>A request: {own}{cost['request_bytes'] / 1e3:.0f} kB there, "
             f"{cost['response_bytes'] / 1e3:.0f} kB back.</p>")  # fmt: skip
 

@@ -20,7 +20,7 @@ from benchmarks.scenario import Scenario
 from benchmarks.server import Server
 from benchmarks.stats import ratio_interval, summarise
 from benchmarks.triton import StepTimes, add_difference, breakdown
-from tryon_client import TryOnClient
+from tryon_client import DeadlineExceeded, TryOnClient
 from tryon_client.live import LiveSession
 
 OURS = "ours"
@@ -252,8 +252,11 @@ def live(
             if last is not None:
                 ages.extend([last.age * 1e3] * last.dressed)
             seconds = time.monotonic() - start
-            if not ages and session.problem is not None:
-                raise session.problem
+            if not ages:
+                raise session.problem or DeadlineExceeded(
+                    "no frame came back dressed within the session's deadline: this machine is too "
+                    "slow or too busy for a live scenario"
+                )
         return seconds, session.counts
 
     seconds, counts = costs.around(run)

@@ -8,12 +8,14 @@ built here from that description alone, with random weights: what it costs depen
 on what it has learned. Its width is chosen so that it has the arithmetic that is asked for.
 
 Both run in ONNX Runtime on the same threads and take turns. Ours is the five served networks on a
-whole request, at the networks' own size.
+whole request, at the networks' own size; and `tryon_live` as a whole, over gRPC, a frame of that
+size in a garment that the server keeps.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 import tempfile
@@ -30,15 +32,19 @@ import torch.nn.functional as F
 from torch import nn
 
 from benchmarks.chain import network, served_chain
-from benchmarks.inputs import make_inputs, photos, tensors
+from benchmarks.inputs import Inputs, make_inputs, photos, tensors
 from benchmarks.load import Call, until_stable
 from benchmarks.machine import ROOT, machine, weights_hash
 from benchmarks.report import write_json
 from benchmarks.roofline import network_work
+from benchmarks.server import TIMEOUT, Server
 from benchmarks.stats import ratio_interval
+from benchmarks.wardrobe import wearing
+from deploy.embedded import EmbeddedServer, ServerError
 from tryon.assets import AssetError
-from tryon.contract import MODELS, NET_HEIGHT, NET_WIDTH, Model, Tensor
+from tryon.contract import LIVE, MODELS, NET_HEIGHT, NET_WIDTH, Model, Tensor, ensemble
 from tryon.errors import RequestError
+from tryon_client import Garment, TryOnClient, TryOnError, Wardrobe
 
 GFLOPS = 69.0
 """Of DM-VTON at 256x192, as issue 7 has it from the paper; not counted here."""
@@ -203,18 +209,21 @@ def width_for(gflops: float, folder: Path) -> tuple[int, int, float]:
     return width, parameters, found
 
 
-def own_parameters(repository: Path) -> int:
-    """Of all served networks."""
-    total = 0
+def own_parameters(repository: Path) -> dict[str, int]:
+    """Of each served network."""
+    found = {}
     for served in MODELS:
         if served.kind == "onnx":
             graph = onnx.load(str(repository / served.name / "1" / "model.onnx")).graph
-            total += sum(int(np.prod(i.dims)) for i in graph.initializer)
-    return total
+            found[served.name] = sum(int(np.prod(i.dims)) for i in graph.initializer)
+    return found
 
 
-def table(rows: Sequence[dict[str, Any]], ratio: dict[str, float]) -> str:
-    """Text of at most 100 columns."""
+def table(
+    rows: Sequence[dict[str, Any]], ratio: dict[str, float], live: dict[str, float] | None = None
+) -> str:
+    """Text of at most 100 columns; `ratio`, `live`: the published shape's p50 by that of our
+    networks, and of `tryon_live`."""
     lines = [f"{'':40} {'GFLOP':>8} {'million weights':>16} {'p50 ms':>9} {'p99 ms':>9}"]
     for row in rows:
         lines.append(
@@ -223,6 +232,9 @@ def table(rows: Sequence[dict[str, Any]], ratio: dict[str, float]) -> str:
         )
     lines.append(f"published shape / ours, p50: {ratio['value']:.1f} ({ratio['low']:.1f} to "
                  f"{ratio['high']:.1f})")  # fmt: skip
+    if live is not None:
+        lines.append(f"published shape alone / tryon_live over gRPC, p50: {live['value']:.1f} "
+                     f"({live['low']:.1f} to {live['high']:.1f})")  # fmt: skip
     return "\n".join(lines)
 
 
@@ -247,50 +259,64 @@ def main(arguments: list[str] | None = None) -> int:
         inputs = make_inputs(person, garment, (NET_HEIGHT, NET_WIDTH))
         seen = served_chain(options.repository, cores).everything(tensors(inputs))
         with tempfile.TemporaryDirectory(prefix="tryon-published-") as folder:
-            made = _measure(options, seen, Path(folder), cores)
-    except (AssetError, RequestError, OSError) as error:
-        print(f"published: {error}", file=sys.stderr)
+            made = _measure(options, inputs, seen, Path(folder), cores)
+    except (AssetError, RequestError, ServerError, TryOnError, OSError) as error:
+        print(f"published: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     write_json(made, options.out / "published.json")
-    print(table(made["rows"], made["ratio"]))
+    print(table(made["rows"], made["ratio"], made["ratio_live"]))
     return 0
 
 
 def _measure(
-    options: argparse.Namespace, seen: dict[str, np.ndarray], folder: Path, cores: int
-) -> dict[str, Any]:
+    options: argparse.Namespace, inputs: Inputs, seen: dict[str, np.ndarray], folder: Path,
+    cores: int,
+) -> dict[str, Any]:  # fmt: skip
     width, parameters, gflops = width_for(options.gflops, folder)
     session_options = ort.SessionOptions()
     session_options.intra_op_num_threads = cores
     session: Any = ort.InferenceSession(
         folder / "model.onnx", session_options, providers=["CPUExecutionProvider"]
     )
-    given, own_gflops, steps = values(), 0.0, []
+    given, own_gflops, steps = values(), {}, []
     for served in MODELS:
         if served.kind == "onnx":
             path = options.repository / served.name / "1" / "model.onnx"
-            own_gflops += network_work(served, path, seen).flops / 1e9
+            own_gflops[served.name] = network_work(served, path, seen).flops / 1e9
             steps.append(network(served, path, cores))
-    calls: dict[str, Call] = {
-        "published": lambda: session.run(None, given),
-        "ours": lambda: [step(seen) for step in steps],
-    }
-    series = until_stable(calls, window=WINDOW, cap=options.seconds, warm_up=2)
-    rounds = [
-        (a.latencies, b.latencies)
-        for a, b in zip(series["published"].windows, series["ours"].windows, strict=True)
-    ]
+    with contextlib.ExitStack() as stack:
+        embedded = EmbeddedServer(options.repository, wardrobe=str(folder / "wardrobe"))
+        server = Server(stack.enter_context(embedded).grpc_url)
+        stack.callback(server.close)
+        client = stack.enter_context(TryOnClient(server.url, timeout=TIMEOUT))
+        garment = Garment(inputs.garment, inputs.prompt, inputs.category)
+        name = Wardrobe(client).add(garment, (NET_HEIGHT, NET_WIDTH))
+        calls: dict[str, Call] = {
+            "published": lambda: session.run(None, given),
+            "ours": lambda: [step(seen) for step in steps],
+            "live": wearing(server, inputs.person, [name]),
+        }
+        series = until_stable(calls, window=WINDOW, cap=options.seconds, warm_up=2)
+    own = own_parameters(options.repository)
+    live = [step.model for step in ensemble(LIVE).steps if step.model in own]
     names = {
         "published": (f"flow pyramid and U-Net, width {width}", gflops, parameters),
-        "ours": ("ours, all five networks", own_gflops, own_parameters(options.repository)),
-    }
+        "ours": ("ours, all five networks", sum(own_gflops.values()), sum(own.values())),
+        "live": ("ours, tryon_live over gRPC", sum(own_gflops[n] for n in live),
+                 sum(own[n] for n in live)),
+    }  # fmt: skip
+
+    def ratio(key: str) -> dict[str, float]:
+        pairs = zip(series["published"].windows, series[key].windows, strict=True)
+        return ratio_interval([(a.latencies, b.latencies) for a, b in pairs], np.median)
+
     rows = [
         {"name": name, "gflops": cost, "parameters": weights, **series[key].summary()}
         for key, (name, cost, weights) in names.items()
     ]
     return {
         "machine": machine(), "weights": weights_hash(options.repository), "threads": cores,
-        "rows": rows, "ratio": ratio_interval(rounds, np.median),
+        "rows": rows, "ratio": ratio("ours"), "ratio_live": ratio("live"),
     }  # fmt: skip
 
 

@@ -12,10 +12,13 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import queue
 import signal
 import sys
+import tempfile
 import time
+import webbrowser
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
@@ -30,6 +33,7 @@ GARMENTS = ("openvto", "clothes")
 def served(url: str, gave_up: Callable[[str], None]) -> Iterator[tuple[str, str]]:
     """The address of the server at `url`, or of an embedded one that is kept; what to say of it."""
     from deploy.embedded import EmbeddedServer
+    from tryon.wardrobe.store import ADDRESS
     from tryon_client import ServerNotReady, ServerUnavailable, TryOnClient
 
     try:
@@ -37,9 +41,13 @@ def served(url: str, gave_up: Callable[[str], None]) -> Iterator[tuple[str, str]
             client.check()
     except (ServerUnavailable, ServerNotReady):
         print("starting the Triton server ...", flush=True)
-        start, server = time.monotonic(), EmbeddedServer()
-        with Keeper("the Triton server", server.restart, gave_up):
-            yield server.grpc_url, f"a Triton server, ready after {time.monotonic() - start:.1f} s"
+        start = time.monotonic()
+        with tempfile.TemporaryDirectory(prefix="tryon-mirror-") as wardrobe:
+            # What visitors bring and say goes with it, unless a wardrobe was named.
+            server = EmbeddedServer(wardrobe=None if os.environ.get(ADDRESS) else wardrobe)
+            with Keeper("the Triton server", server.restart, gave_up):
+                ready = time.monotonic() - start
+                yield server.grpc_url, f"a Triton server, ready after {ready:.1f} s"
     else:
         yield url, f"the server that runs on {url}"
 
@@ -71,7 +79,15 @@ def run(options: argparse.Namespace) -> None:
                 return PageServer(listening.fileno(), arguments)
 
             with Keeper("the mirror's page", page, failures.put):
+                if not options.stay and _has_desktop():
+                    webbrowser.open(f"http://localhost:{listening.getsockname()[1]}")
                 raise ServerError(failures.get())
+
+
+def _has_desktop() -> bool:
+    """Whether a browser opens in a window: without one a terminal's browser would take this one."""
+    shown = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    return sys.platform == "darwin" or bool(shown)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -85,6 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     parser.add_argument("--garments", default="", metavar="FOLDER", help="pictures of garments")
     parser.add_argument("--url", default="localhost:8001", help="gRPC address of a server")
+    parser.add_argument("--stay", action="store_true", help="open no browser")
     options = parser.parse_args(arguments)
 
     from deploy.embedded import ServerError

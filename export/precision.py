@@ -33,7 +33,7 @@ from tryon.tolerances import (
 
 PRECISE: dict[str, tuple[str, ...]] = {
     # Names without a module before them are the generator's own geometry and the composite.
-    "generator": (r"/[^/]+", r"/(transforms|landmarks|styled|rolled|opened|tucked)/.*"),
+    "generator": (r"/[^/]+", r"/(transforms|landmarks|styled|turned|rolled|opened|tucked)/.*"),
     "image_encoder": (r"/landmarks/.*",),
 }
 """Nodes (regular expressions, whole name) that stay in float32, by served model. What each group

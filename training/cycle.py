@@ -63,7 +63,11 @@ def there_and_back(
     where = (there.mask > 127) | (back.mask > 127)
     if where.sum() < _LEAST:
         raise RequestError(f"{garment.name} changed {int(where.sum())} pixels")
-    figures = {f"there_{k}": v for k, v in apart(trunk, there.picture, photo, where).items()}
+    # The identity guard: what the mask doesn't say has changed is the photo's own, to the byte.
+    figures = {
+        "bytes_changed_outside_the_mask": float((there.picture != photo)[there.mask == 0].sum())
+    }
+    figures |= {f"there_{k}": v for k, v in apart(trunk, there.picture, photo, where).items()}
     figures |= {f"back_{k}": v for k, v in apart(trunk, back.picture, photo, where).items()}
     return figures, [photo, there.picture, back.picture]
 

@@ -116,8 +116,8 @@ class _Share(Sampler[int]):
 
 
 def loader(
-    pairs: Pairs, batch: int, first: int, steps: int, workers: int, rank: int = 0, world: int = 1,
-    pinned: bool = False,
+    pairs: Dataset[dict[str, object]], batch: int, first: int, steps: int, workers: int,
+    rank: int = 0, world: int = 1, pinned: bool = False,
 ) -> DataLoader:  # fmt: skip
     """This process's part of the batches of `steps` steps, beginning with step `first`.
 

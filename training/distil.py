@@ -337,7 +337,7 @@ def distil(args: argparse.Namespace) -> int:
     metadata = {**system.metadata(args.teacher), "distilled_seed": str(args.seed)}
     if args.student is not None:
         metadata["distilled_from"] = system.weights_hash(args.student)
-    journal = Journal(args.out) if ranks.first else None
+    journal = Journal(args.out, first) if ranks.first else None
     bar = tqdm(initial=first, total=last, desc="distil", mininterval=10,
                disable=not ranks.first)  # fmt: skip
     step = first

@@ -94,6 +94,7 @@ def evaluate(
             if plain is not None:
                 methods["u-net"] = plain(before, images(batch["shop"]), batch["category"])
             found = {"ours": geometry(result, batch)}
+            found["ours"]["own_words_nearest"] = words_found(nets, batch, result.out["z_image"])
             for method, picture in methods.items():
                 figures = picture_figures(picture, result.truth, before, batch, nets)
                 found[method] = found.get(method, {}) | figures
@@ -140,6 +141,7 @@ def method_table(table: dict[str, dict[str, float]]) -> str:
 SHOWN = {
     "pairs": "pairs", "mask_iou": "mask IoU", "flow_error_px": "flow px",
     "ssim_garment": "SSIM", "uncovered_error_levels": "uncovered", "in_front_error_levels": "front",
+    "throat_error_levels": "throat", "outline_error_levels": "outline",
 }  # fmt: skip
 """Figures of a slice that the table shows, and their headings."""
 
@@ -177,6 +179,7 @@ def geometry(result: Result, batch: dict) -> dict[str, Tensor]:
             widened(drawn[:, None].float(), 8)[:, 0],
         ),
     }
+    figures["confidence_off"] = (out["confidence"][:, 0].sigmoid() - figures["mask_iou"]).abs()
     error = ((out["flow"] - batch["flow"]) * size[None, :, None, None]).square().sum(1).sqrt()
     figures["flow_error_px"] = region_mean(error, batch["valid"].float())
     parse, truth = out["parse"].argmax(1), batch["parse_before"][:, ::2, ::2].long()
@@ -210,7 +213,11 @@ def picture_figures(
         parse, torch.tensor([PARSE.index(n) for n in ("hair", "arm_left", "arm_right")])
     )
     still = ahead & (batch["parse_before"].long() == parse) & ~old
-    still &= widened(drawn[:, None].float(), 12)[:, 0] > 0
+    beside = widened(drawn[:, None].float(), 12)[:, 0] > 0
+    still &= beside
+    # A garment's inner back lies across the throat, a halo along its outline.
+    throat = (parse == PARSE.index("face_neck")) & ~drawn & beside
+    rim = (widened(drawn[:, None].float(), 2) > 0) & (widened(~drawn[:, None], 2) > 0)
     return {
         "psnr_changed_db": -10 * region_mean(square, change).clamp(min=1e-6).log10(),
         "ssim_garment": region_mean(similar, drawn.float(), 200),
@@ -220,7 +227,25 @@ def picture_figures(
         "in_front_error_levels": region_mean(
             (picture - before).abs().mean(1) * 255, still.float(), 50
         ),
+        "throat_error_levels": region_mean(error, throat.float(), 30),
+        "outline_error_levels": region_mean(error, rim[:, 0].float(), 100),
     }
+
+
+def words_found(nets: Networks, batch: dict, z_image: Tensor) -> Tensor:
+    """Whether of the batch's captions a garment's own is the nearest to it in the space that E^I
+    and E^T share: 1 or 0, (N,); NaN where it has none."""
+    captions = list(batch["truth_caption"])
+    chosen = [i for i, caption in enumerate(captions) if caption]
+    found = torch.full((len(captions),), torch.nan)
+    if len(chosen) > 1:
+        words = nets.text_encoder.project(nets.sentences([captions[i] for i in chosen])).float()
+        a, b = (torch.nn.functional.normalize(x.float(), dim=1) for x in (z_image[chosen], words))
+        best = (a @ b.T).argmax(1)
+        found[chosen] = torch.tensor(
+            [float(captions[chosen[k]] == captions[i]) for i, k in zip(chosen, best, strict=True)]
+        )
+    return found
 
 
 def main(arguments: list[str] | None = None) -> int:

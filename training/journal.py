@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from pathlib import Path
 
@@ -12,11 +13,26 @@ EVERY = 10
 """Steps to a line: one batch says little."""
 
 
+def _step(line: str) -> float:
+    """The step of a line; past all of them where it was cut off."""
+    try:
+        return int(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return math.inf
+
+
 class Journal:
     """`log.jsonl` (opened to go on) and TensorBoard's events in a run's folder."""
 
-    def __init__(self, folder: Path) -> None:
-        self._file = (folder / "log.jsonl").open("a")
+    def __init__(self, folder: Path, step: int = 0) -> None:
+        """Args: step: the run goes on from here: what was written of later steps is taken out."""
+        path = folder / "log.jsonl"
+        if path.is_file():
+            lines = path.read_text().splitlines(keepends=True)
+            beside = path.with_suffix(".tmp")
+            beside.write_text("".join(line for line in lines if _step(line) <= step))
+            beside.replace(path)
+        self._file = path.open("a")
         self._writer = SummaryWriter(str(folder))
         self._began = time.monotonic()
         self._recent: dict[str, list[float]] = {}

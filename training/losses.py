@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tryon.contract import CATEGORIES, NET_HEIGHT, NET_WIDTH, PARSE
-from tryon.models.blocks import up2, warp
+from tryon.models.blocks import pixel_coordinates, up2, warp
 from tryon.models.inpaint import class_index
 
 
@@ -27,6 +27,36 @@ def landmark_loss(predicted: Tensor, truth: Tensor) -> Tensor:
     size = predicted.new_tensor([NET_WIDTH, NET_HEIGHT])
     error = ((predicted - truth[..., :2]) * size).square().sum(-1).add(1e-2).sqrt()
     return (error * truth[..., 2]).sum() / truth[..., 2].sum().clamp(min=1.0)
+
+
+_BESIDE, _AROUND = 4.0, 32.0
+"""Network pixels from a landmark within which the flow says what is seen there; and in the canvas,
+beyond which what is seen is another part of the garment, as a sleeve before a waist."""
+
+
+def turned_loss(moved: Tensor, here: Tensor, there: Tensor, flow: Tensor, valid: Tensor) -> Tensor:
+    """Mean distance in network pixels from the true flow at the landmarks on the person.
+
+    Args:
+        moved: (N, K, 2) in 0..1 of the canvas, see `TurnedLandmarks`.
+        here, there: (N, K, 3) true landmarks on the person and in the canvas, x, y in 0..1 and
+            whether they exist.
+        flow: (N, 2, H, W) in 0..1 of the canvas; valid: (N, 1, H, W). Every other pixel is looked
+            at; landmarks with none that is valid within `_BESIDE` pixels teach nothing, nor do
+            those that something else of the garment is in front of.
+    """
+    size = moved.new_tensor([NET_WIDTH, NET_HEIGHT])
+    with torch.no_grad():
+        height, width = (int(side) for side in flow.shape[2:])
+        pixels = pixel_coordinates(height, width, flow)[..., ::2, ::2].flatten(2)
+        flow, valid = flow[..., ::2, ::2].flatten(2), valid[..., ::2, ::2].flatten(1)
+        away = torch.cdist(here[..., :2] * size, pixels.transpose(1, 2) * size)
+        away, nearest = (away + 1e4 * (1 - valid)[:, None]).min(2)
+        truth = flow.transpose(1, 2).gather(1, nearest[..., None].expand(-1, -1, 2))
+        truth = truth - there[..., :2]
+        known = here[..., 2] * there[..., 2] * (away < _BESIDE)
+        known = known * ((truth * size).square().sum(2) < _AROUND**2)
+    return landmark_loss(moved, torch.cat([truth, known[..., None]], 2))
 
 
 _SPREAD = 8.0
@@ -304,11 +334,24 @@ def contrastive_loss(z_image: Tensor, z_text: Tensor, weight: Tensor) -> Tensor:
     Args:
         z_image, z_text: (N, D); weight: (N,) 0 where a garment has no caption of its own.
     """
-    a, b = F.normalize(z_image, dim=1), F.normalize(z_text, dim=1)
-    logits = a @ b.T / 0.1
     keep = weight > 0
-    logits = logits[keep][:, keep]
-    if logits.shape[0] < 2:
+    if keep.sum() < 2:
         return z_image.sum() * 0 + z_text.sum() * 0
-    target = torch.arange(logits.shape[0], device=logits.device)
-    return 0.5 * (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target))
+    own = torch.eye(int(keep.sum()), device=z_image.device)
+    return matching_loss(z_image[keep], z_text[keep], own)
+
+
+_TEMPERATURE = 0.1
+
+
+def matching_loss(a: Tensor, b: Tensor, same: Tensor) -> Tensor:
+    """Symmetric InfoNCE: each of `a` finds what is the same as it among `b`, and back.
+
+    Args:
+        a, b: (N, D) codes, of any length; same: (N, N) 1 where a row of `a` and one of `b` belong
+            together, its own among them: what several share is right for each (UniCL, Yang et al.,
+            2022).
+    """
+    logits = F.normalize(a, dim=1) @ F.normalize(b, dim=1).T / _TEMPERATURE
+    forth, back = same / same.sum(1, keepdim=True), same.T / same.sum(0)[:, None]
+    return 0.5 * (F.cross_entropy(logits, forth) + F.cross_entropy(logits.T, back))

@@ -7,7 +7,7 @@ The ten outdoor photos of `openpeople` and the four standing people of `openvto`
 no render of ours), and skimage's astronaut, a photograph; their garments outlined by eye in
 `data/upper_masks.json`: good to about 0.03 of IoU. What is worn beneath an open jacket counts as
 the same garment. No training sees these photos; it may see eight of openpeople's ten in others
-(`data/photographs.py`).
+(`data/photographs.py`): the others have a mean of their own.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from training.data.photographs import trained_people
 from training.figures import show
 from training.listen import predictions
 from training.trial import pixels
@@ -97,6 +98,18 @@ def compare(pipeline: TryOnPipeline, parse: Parse | None = None) -> dict[str, fl
     return found
 
 
+def with_means(table: dict[str, float]) -> dict[str, float]:
+    """The photos' IoUs, and their means: by source, of people whom no training saw, of all."""
+    means = {}
+    for source in dict.fromkeys(name.split("/")[0] for name in table):
+        of_source = [iou for name, iou in table.items() if name.startswith(f"{source}/")]
+        means[f"mean of {source}"] = float(np.mean(of_source))
+    seen = tuple(f"openpeople/{name}/" for name in trained_people())
+    unseen = [iou for name, iou in table.items() if not name.startswith(seen)]
+    means["mean of people whom no training saw"] = float(np.mean(unseen))
+    return {**table, **means, "mean": float(np.mean(list(table.values())))}
+
+
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit status."""
     p = argparse.ArgumentParser(
@@ -106,15 +119,10 @@ def main(arguments: list[str] | None = None) -> int:
     p.add_argument("--weights", type=Path, help="folder of weights; default: the repository's")
     args = p.parse_args(arguments)
     try:
-        table = compare(TryOnPipeline(args.weights))
-        mean = float(np.mean(list(table.values())))
+        show(with_means(compare(TryOnPipeline(args.weights))))
     except (AssetError, system.WeightsError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    for source in dict.fromkeys(name.split("/")[0] for name in table):
-        of_source = [iou for name, iou in table.items() if name.startswith(f"{source}/")]
-        table[f"mean of {source}"] = float(np.mean(of_source))
-    show({**table, "mean": mean})
     return 0
 
 

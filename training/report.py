@@ -26,6 +26,7 @@ import numpy as np
 
 from training import cycle, parse_photos
 from training.data.render import render
+from training.data.shards import RENDERER
 from training.evaluate import Shown, evaluate, method_table, slice_table
 from training.figures import lines_of, write_json
 from training.trial import default_garments, default_people, sheet
@@ -155,8 +156,7 @@ def report(args: argparse.Namespace) -> None:
             write_picture(args.out / f"{name.split()[0]}-{part}.jpg", picture)
     if not args.no_photos:
         pipeline = TryOnPipeline(args.weights)
-        figures["parse"] = parse_photos.compare(pipeline)
-        figures["parse"]["mean"] = float(np.mean(list(figures["parse"].values())))
+        figures["parse"] = parse_photos.with_means(parse_photos.compare(pipeline))
         add("upper garment on real photos, IoU with outlines drawn by hand",
             lines_of(figures["parse"]))  # fmt: skip
         figures["there and back"] = cycle.measure(
@@ -179,7 +179,7 @@ def main(arguments: list[str] | None = None) -> int:
     )  # fmt: skip
     p.add_argument("--weights", type=Path, help="folder of weights; default: the repository's")
     p.add_argument("--out", type=Path, default=ROOT / "out" / "evaluation")
-    p.add_argument("--scenes", type=Path, default=ROOT / ".cache" / "test-scenes",
+    p.add_argument("--scenes", type=Path, default=ROOT / ".cache" / "test-scenes" / str(RENDERER),
                    help="where the test split is rendered; default: %(default)s")  # fmt: skip
     p.add_argument("--pairs", type=int, default=128, help="of rendered people; half as many of "
                    "photographed ones; 0: neither; default: %(default)s")  # fmt: skip

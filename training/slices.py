@@ -57,5 +57,7 @@ def slices_of(scene: Scene, before: int, after: int, category: str) -> list[str]
     found = [f"new: {category}"]
     found += [n for n, holds in _OF_GARMENTS.items() if any(holds(o, new) for o in old)]
     found += [n for n, holds in _OF_SCENES.items() if holds(scene.meta)]
+    if category == "upper" and "tucked" in scene.meta:
+        found.append("tucked in" if scene.meta["tucked"][after] else "hangs over the trousers")
     how = scene.meta["stylings"][after]
     return found + [n for n, holds in _OF_STYLINGS.items() if holds(how)]

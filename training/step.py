@@ -38,7 +38,8 @@ class Weights:
     visible: float = 0.3
     garment_mask: float = 1.0
     necklines: float = 0.5
-    flow_parts: float = 0.02
+    turned: float = 0.03
+    flow_parts: float = 0.04
     flow_8: float = 0.04
     flow_4: float = 0.05
     flow: float = 0.1
@@ -241,9 +242,12 @@ def run(
             both = (shown * drawn).sum((1, 2, 3))
             overlap = both / ((shown + drawn) > 0).float().sum((1, 2, 3)).clamp(min=1)
             iou = overlap.mean()
-        terms["confidence"] = weights.confidence * F.binary_cross_entropy_with_logits(
-            out["confidence"][:, 0], overlap
+        # Of those laid as they will be served: by true landmarks all lie well.
+        served = (placed[0][..., 2] < 0.5).all(1).float()
+        doubt = F.binary_cross_entropy_with_logits(
+            out["confidence"][:, 0], overlap, reduction="none"
         )
+        terms["confidence"] = weights.confidence * (doubt * served).sum() / served.sum().clamp(1)
     if phase == "joint":
         adversarial, caption = judged_terms(nets, batch, weights, seen, picture)
         terms["adversarial"] = adversarial
@@ -258,6 +262,7 @@ def run(
         "garment_mask": seen.garment["mask_share"],
         "garment_landmarks": seen.garment["landmarks"],
         "visible": seen.garment["visible_share"],
+        "z_image": seen.garment["z_image"],
     }
     return Result(total, numbers, picture, seen.truth, {**out, **found})
 
@@ -285,6 +290,9 @@ def place_terms(
         ),
         "votes": w.votes * losses.vote_loss(
             out["votes"], out["voted"], nets.generator.pixels_8, here
+        ),
+        "turned": w.turned * losses.turned_loss(
+            out["turned"], here, there, batch["flow"], valid
         ),
         "flow_parts": w.flow_parts * losses.flow_loss(out["flow_parts"], batch["flow"], valid),
     }  # fmt: skip

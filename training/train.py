@@ -102,9 +102,10 @@ def networks(
     """All networks on a device, trainable ones in training mode.
 
     Without `init` they are fresh, but for the trunks, which are the repository's and stay frozen.
+    What has been added to the networks since `init` was trained is fresh, too.
     """
     if init is not None:
-        models = system.load_models(init)
+        models = system.load_models(init, grown=True)
     else:
         models = system.build()
         system.load_trunks(models)
@@ -142,7 +143,8 @@ class Average:
         system.load_state(self.models, kept, "the learned weights")
 
 
-PRECISE = {"landmarks.weight": 0.1, "landmarks.offset": 0.1, "delta_": 0.3, "part_logits": 0.3}
+PRECISE = {"landmarks.weight": 0.1, "landmarks.offset": 0.1, "turned": 0.3, "delta_": 0.3,
+           "part_logits": 0.3}  # fmt: skip
 """Heads whose outputs are places in 0..1, and their share of the learning rate: a step of Adam at
 the full rate moves them by pixels."""
 
@@ -224,7 +226,7 @@ def train(args: argparse.Namespace) -> int:
         args.precision == "auto" and parallel.computes_bfloat16(device)
     )
     precision = torch.autocast(device.type, torch.bfloat16, enabled=half)
-    journal = Journal(args.out) if ranks.first else None
+    journal = Journal(args.out, first) if ranks.first else None
     metadata = {"seed": str(args.seed), "batch": str(args.batch), "scenes": str(len(scenes)),
                 "strength": str(args.strength), "alpha": str(args.alpha)}  # fmt: skip
 

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from training.data.photographs import HELD_OUT
 from tryon.assets import asset_path
 from tryon.errors import RequestError
 from tryon.models import system
@@ -36,12 +37,13 @@ def pixels(path: Path, side: int) -> np.ndarray:
 
 
 def default_people() -> list[Path]:
-    """Studio and outdoor pictures of the photoreal people."""
-    people = asset_path("openpeople")
-    found = sorted(people.rglob("*posture.jpg"))
-    return [p for p in found if p.name == "studio_posture.jpg"][:4] + [
-        p for p in found if p.name == "amateur_posture.jpg"
-    ][:4]
+    """Studio and outdoor pictures of photoreal people, of whom no training sees any."""
+    people, others = asset_path("openpeople"), asset_path("openvto") / "people"
+    pictures = [
+        people / name / "assets" / f"{place}_posture.jpg"
+        for place in ("studio", "amateur") for name in HELD_OUT
+    ]  # fmt: skip
+    return [*pictures, *(others / f"{i}_posture.jpg" for i in range(1, 5))]
 
 
 def default_garments() -> list[Path]:

@@ -1,6 +1,7 @@
 """The rail: the garments that hang beside the mirror, those of a folder and those brought along.
 
 What visitors bring is kept in memory alone, so many and so large at most; the oldest goes first.
+What they wear of it the server's wardrobe keeps, too, for as long as that is kept.
 """
 
 from __future__ import annotations

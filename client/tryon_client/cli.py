@@ -13,7 +13,13 @@ from typing import NoReturn
 from PIL import Image
 
 from tryon_client import cli_trace, cli_wardrobe
-from tryon_client.client import DEFAULT_TIMEOUT, DEFAULT_URL, SIZES, TryOnClient
+from tryon_client.client import (
+    DEFAULT_TIMEOUT,
+    DEFAULT_URL,
+    LEAST_CONFIDENCE,
+    SIZES,
+    TryOnClient,
+)
 from tryon_client.errors import InvalidRequest, TryOnError, one_line
 from tryon_client.wire import CATEGORIES
 
@@ -56,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     one.set_defaults(run=_try)
     one.add_argument("--person", required=True, metavar="FILE", help="a photo of one person")
     _add_wish(one)
+    _add_least(one)
     one.add_argument("--out", required=True, metavar="FILE", help="written as .png, .jpg or .webp")
     one.add_argument("--mask", metavar="FILE", help="also write the mask (.png)")
     one.add_argument("--stages", action="store_true", help="print what each server step took")
@@ -70,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     video.add_argument("source", metavar="IN", help="a video of one person")
     video.add_argument("out", metavar="OUT", help="written as .mp4, .mov or .mkv")
     _add_wish(video)
+    _add_least(video)
     video.add_argument("--at-once", type=int, default=2, metavar="N",
                        help="frames with the server at the same time; default: 2")  # fmt: skip
     cli_trace.add_command(commands, _add_wish, _check_target, write_whole, formatter_class=layout)
@@ -84,6 +92,13 @@ def _add_wish(command: argparse.ArgumentParser) -> None:
     command.add_argument("--category", choices=CATEGORIES, default="upper", help="default: upper")
     _add_size(command)
     _add_server(command)
+
+
+def _add_least(command: argparse.ArgumentParser) -> None:
+    """What is refused."""
+    command.add_argument("--least-confidence", type=float, default=LEAST_CONFIDENCE, metavar="C",
+                         help="refuse a picture of which the networks are less sure, 0 to 1; "
+                         f"default: {LEAST_CONFIDENCE:g}")  # fmt: skip
 
 
 def _add_size(command: argparse.ArgumentParser) -> None:
@@ -146,7 +161,7 @@ def _try(options: argparse.Namespace) -> None:
     mask = _check_target(options.mask, "--mask") if options.mask else None
     if mask is not None and mask.suffix.lower() != ".png":
         raise InvalidRequest(f"--mask: {options.mask!r} must end in .png, so that no value changes")
-    with TryOnClient(options.url, options.timeout) as client:
+    with TryOnClient(options.url, options.timeout, options.least_confidence) as client:
         result = client.try_on(
             options.person, options.garment, options.prompt, options.category, options.size,
             stages=options.stages,
@@ -175,7 +190,7 @@ def _video(options: argparse.Namespace) -> None:
         raise TryOnError(MISSING) from None
     if not Path(options.out).absolute().parent.is_dir():
         raise InvalidRequest(f"can't write {options.out!r}: no folder {Path(options.out).parent}")
-    with TryOnClient(options.url, options.timeout) as client:
+    with TryOnClient(options.url, options.timeout, options.least_confidence) as client:
         client.check()
         with tqdm(unit="frame", desc="video") as bar:
 

@@ -17,6 +17,7 @@ from tryon_client.compose import enlarge
 from tryon_client.errors import (
     DeadlineExceeded,
     InvalidRequest,
+    LowConfidence,
     NothingToWear,
     PromptTooLong,
     ServerUnavailable,
@@ -26,6 +27,8 @@ from tryon_client.images import Picture, load_garment, load_person, shrink
 
 DEFAULT_URL = "localhost:8001"
 DEFAULT_TIMEOUT = 10.0
+LEAST_CONFIDENCE = 0.3
+"""Of the confidence below which a picture is refused; docs/decisions.md says how it was found."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,8 @@ def check_wish(garment: Picture | None, prompt: str | None, category: str, size:
         raise InvalidRequest(
             f"size {size!r}: give a whole number from {min(SIZES)} to {max(SIZES)}"
         )
-    sized = ", ".join(filter(None, (words, SIZES.get(size))))
+    # In front: of a prompt that is too long for the text encoder the end is not read.
+    sized = ", ".join(filter(None, (SIZES.get(size), words)))
     if len(sized) > wire.MAX_PROMPT_CHARACTERS:
         raise PromptTooLong(
             f"prompt: {len(sized)} characters with the size's words: at most "
@@ -118,6 +122,24 @@ def _check_prompt(prompt: str | None) -> str:
 def _finish(job: Job, response: Any) -> tuple[Image.Image, np.ndarray, float]:
     picture, mask, confidence = wire.parse_response(response, job.small.shape)
     return *finish(job, picture, mask), confidence
+
+
+def trusted(result: TryOnResult, least: float) -> TryOnResult:
+    """The result. Raises LowConfidence where its confidence is below `least`."""
+    if result.confidence < least:
+        raise LowConfidence(
+            f"the picture is not to be trusted: its confidence is {result.confidence:.2f}, below "
+            f"{least:g}: send a photo of one person who faces the camera and is well lit, and a "
+            "picture of the garment alone", result,
+        )  # fmt: skip
+    return result
+
+
+def check_least(least: float) -> float:
+    """A least confidence. Raises InvalidRequest where it is none."""
+    if isinstance(least, bool) or not 0 <= least <= 1:
+        raise InvalidRequest(f"least_confidence {least!r}: give a number from 0 to 1")
+    return float(least)
 
 
 def finish(job: Job, picture: np.ndarray, mask: np.ndarray) -> tuple[Image.Image, np.ndarray]:
@@ -187,13 +209,18 @@ class TryOnClient:
     Args:
         url: host:port of the server's gRPC service.
         timeout: seconds that a call may take over the network, the server's work included.
+        least_confidence: pictures of which the networks are less sure, 0 to 1, are refused with
+            LowConfidence; 0 takes all.
 
     Raises:
-        InvalidRequest: for an address or timeout that is none.
+        InvalidRequest: for an address, timeout or confidence that is none.
     """
 
-    def __init__(self, url: str = DEFAULT_URL, timeout: float = DEFAULT_TIMEOUT) -> None:
-        self.url = wire.check_url(url)
+    def __init__(
+        self, url: str = DEFAULT_URL, timeout: float = DEFAULT_TIMEOUT,
+        least_confidence: float = LEAST_CONFIDENCE,
+    ) -> None:  # fmt: skip
+        self.url, self.least_confidence = wire.check_url(url), check_least(least_confidence)
         self.timeout = Deadline(timeout, url).timeout
         self._channel = grpc.insecure_channel(url, options=wire.channel_options(url))
         self._stub = wire.stub(self._channel)
@@ -221,7 +248,7 @@ class TryOnClient:
             garment: a picture of a garment; its plain or transparent background is removed.
             prompt: words that style the garment, or describe one where no garment is given.
             category: "upper", "lower" or "dress".
-            size: sizes larger than it is shown, -2 to 3; sent in words behind the prompt.
+            size: sizes larger than it is shown, -2 to 3; sent in words before the prompt.
             timeout: seconds for this call instead of the client's.
             stages: also ask the server what each of its steps took. The server keeps sums, not
                 single calls: with other clients at work these are means over their calls too.
@@ -244,7 +271,8 @@ class TryOnClient:
         if stages:
             after = self._call(self._stub.ModelStatistics, wire.statistics_request(), deadline)
             watch.timings.update(wire.stage_means(after, before))
-        return TryOnResult(image, mask, confidence, watch.timings)
+        result = TryOnResult(image, mask, confidence, watch.timings)
+        return trusted(result, self.least_confidence)
 
     def server_stages(self) -> dict[str, float]:
         """Mean milliseconds of each served step since the server started."""
@@ -308,8 +336,11 @@ class AsyncTryOnClient:
     cancelled at the server's door too.
     """
 
-    def __init__(self, url: str = DEFAULT_URL, timeout: float = DEFAULT_TIMEOUT) -> None:
-        self.url = wire.check_url(url)
+    def __init__(
+        self, url: str = DEFAULT_URL, timeout: float = DEFAULT_TIMEOUT,
+        least_confidence: float = LEAST_CONFIDENCE,
+    ) -> None:  # fmt: skip
+        self.url, self.least_confidence = wire.check_url(url), check_least(least_confidence)
         self.timeout = Deadline(timeout, url).timeout
         self._channel: Any = None
         self._stub: Any = None
@@ -342,7 +373,8 @@ class AsyncTryOnClient:
         if stages:
             after = await self._call("ModelStatistics", wire.statistics_request(), deadline)
             watch.timings.update(wire.stage_means(after, before))
-        return TryOnResult(image, mask, confidence, watch.timings)
+        result = TryOnResult(image, mask, confidence, watch.timings)
+        return trusted(result, self.least_confidence)
 
     async def server_stages(self) -> dict[str, float]:
         """Mean milliseconds of each served step since the server started."""

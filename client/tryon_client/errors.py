@@ -47,6 +47,14 @@ class PromptTooLong(TryOnError):
     """A prompt of more than 512 characters."""
 
 
+class LowConfidence(TryOnError):
+    """The networks doubt what they made of the pictures. `result`: the answer all the same."""
+
+    def __init__(self, text: str, result: Any = None) -> None:
+        super().__init__(text)
+        self.result = result
+
+
 class ServerUnavailable(TryOnError):
     """Nothing answers at the address."""
 

@@ -23,6 +23,7 @@ from tryon_client.errors import (
     ImageTooLarge,
     ImageTooSmall,
     InvalidRequest,
+    LowConfidence,
     NoPersonFound,
     NotAnImage,
     SeveralPeople,
@@ -45,7 +46,8 @@ from tryon_client.sameness import SAME_WITHIN, nearly_same, small
 from tryon_client.wardrobe import Garment, Track, Wardrobe
 
 _OF_THE_FRAME = (
-    ImageTooLarge, ImageTooSmall, InvalidRequest, NoPersonFound, NotAnImage, SeveralPeople,
+    ImageTooLarge, ImageTooSmall, InvalidRequest, LowConfidence, NoPersonFound, NotAnImage,
+    SeveralPeople,
 )  # fmt: skip
 """What is wrong with a frame itself: it is shown as it was. All else is the server's."""
 _WITHOUT_WARDROBE = 1.0
@@ -61,7 +63,7 @@ class Shown:
     """One answer. `number` counts submitted frames from 0; `captured` and `answered` are seconds
     of `time.monotonic()`; `picture` uint8 (H, W, 3); `dressed` is False where `problem` says why
     the frame is shown as it was (nobody in it, say); `pose` as `wardrobe.Worn` has it, None where
-    nobody was found or the server's wardrobe is away."""
+    nobody was found or the server's wardrobe is away; `garments`: what it was asked to wear."""
 
     number: int
     captured: float
@@ -70,6 +72,7 @@ class Shown:
     dressed: bool
     problem: TryOnError | None = None
     pose: np.ndarray | None = None
+    garments: tuple[Garment, ...] = ()
 
     @property
     def age(self) -> float:
@@ -212,8 +215,16 @@ class LiveSession:
 
     def submit(self, frame: np.ndarray, captured: float | None = None) -> int:
         """Hands over a copy of a frame, uint8 (H, W, 3); its number. `captured`: seconds of
-        `time.monotonic()`; now, unless it is given."""
+        `time.monotonic()`; now, unless it is given.
+
+        Raises:
+            InvalidRequest: the session is closed, or the frame is of another kind.
+        """
         now, frame = time.monotonic(), np.array(frame)
+        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or not frame.size:
+            raise InvalidRequest(
+                f"a live session takes frames of uint8 (H, W, 3), not {frame.dtype} {frame.shape}"
+            )
         with self._change:
             s = self._state
             if s.closed:
@@ -297,14 +308,14 @@ class LiveSession:
             frame, picked = taken.frame, time.monotonic()
             way = [Span("capture", taken.captured, taken.submitted),
                    Span("wait", taken.submitted, picked)]  # fmt: skip
-            seen = small(frame) if self._same_within and frame.ndim == 3 else None
+            seen = small(frame) if self._same_within else None
             known = self._alike(seen, wish)
             if seen is not None:
                 way.append(Span("same", picked, time.monotonic()))
             answer = known.answer if known else self._ask(frame, wish, taken.captured, way)
             with self._change:
                 s.busy -= 1
-                outcome = self._take(taken, answer)
+                outcome = self._take(taken, answer, wish)
                 if known is not None and outcome == SHOWN:
                     outcome = REPEATED
                     s.counts.repeated += 1
@@ -401,7 +412,7 @@ class LiveSession:
         with self._change:
             self._change.wait_for(lambda: self._state.closed, timeout=0.25)
 
-    def _take(self, taken: _Waiting, answer: _Answer) -> str:
+    def _take(self, taken: _Waiting, answer: _Answer, wish: tuple[Garment, ...]) -> str:
         """Shows an answer, or counts why not; what became of it."""
         s, now = self._state, time.monotonic()
         if answer.picture is None:
@@ -418,7 +429,7 @@ class LiveSession:
         s.counts.shown += 1
         s.shown = Shown(
             taken.number, taken.captured, now, answer.picture, answer.dressed, answer.problem,
-            answer.pose,
+            answer.pose, wish,
         )  # fmt: skip
         return SHOWN if answer.dressed else UNDRESSED
 

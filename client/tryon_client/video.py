@@ -26,6 +26,7 @@ from tryon_client.client import TryOnClient, check_wish
 from tryon_client.errors import (
     DeadlineExceeded,
     InvalidRequest,
+    LowConfidence,
     NoPersonFound,
     ServerNotReady,
     ServerUnavailable,
@@ -66,8 +67,9 @@ def try_on_video(
 ) -> VideoReport:
     """Writes the video with the person of every frame in the garment.
 
-    A frame that shows nobody, or several people, is kept as it is. Where the run is stopped or the
-    server goes away, what is finished stays beside `out`; the same call goes on from there.
+    A frame that shows nobody or several people, or whose picture the networks doubt, is kept as it
+    is. Where the run is stopped or the server goes away, what is finished stays beside `out`; the
+    same call goes on from there.
 
     Args:
         client: the server.
@@ -105,7 +107,7 @@ def try_on_video(
             def dress(frame: np.ndarray) -> tuple[np.ndarray, bool]:
                 try:
                     result = client.try_on(frame, cloth, words, category)
-                except (NoPersonFound, SeveralPeople):
+                except (NoPersonFound, SeveralPeople, LowConfidence):
                     return frame, False
                 return np.asarray(result.image), True
 

@@ -26,6 +26,7 @@ from tryon_client.client import (
     check_wish,
     finish,
     read_person,
+    trusted,
 )
 from tryon_client.errors import DeadlineExceeded, InvalidRequest, TryOnError, UnknownGarment
 from tryon_client.images import MAX_SIDE, MIN_SIDE, Picture, load_garment, shrink
@@ -150,9 +151,11 @@ class Wardrobe:
             is where any of them changed the picture, and the confidence the least one's.
 
         Raises:
-            UnknownGarment: an ID that the server does not keep. TryOnError otherwise.
+            UnknownGarment: an ID that the server does not keep. LowConfidence, as
+                `TryOnClient.try_on`; TryOnError otherwise.
         """
-        return self.wear(person, garments, timeout=timeout).result
+        result = self.wear(person, garments, timeout=timeout).result
+        return trusted(result, self._client.least_confidence)
 
     def wear(
         self, person: Picture, garments: Sequence[Garment | str], *, captured: float = 0.0,

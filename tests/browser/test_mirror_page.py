@@ -508,7 +508,8 @@ def test_what_is_killed_comes_back_and_the_same_is_worn_on(repository, tmp_path)
         .save(tmp_path / "brought.png")  # fmt: skip
     with listen("127.0.0.1", 0) as nobody:
         url = f"127.0.0.1:{nobody.getsockname()[1]}"
-    command = [sys.executable, "-u", "-m", "deploy.mirror_demo", "--url", url, "--port", "0"]
+    command = [sys.executable, "-u", "-m", "deploy.mirror_demo", "--url", url, "--port", "0",
+               "--stay"]  # fmt: skip
     said: queue.Queue[str] = queue.Queue()
     environment = {**os.environ, "TRYON_WARDROBE": str(tmp_path / "wardrobe")}
 

@@ -319,14 +319,16 @@ def test_the_page_is_whole_and_opens_without_a_network(tmp_path):
     made = fake_report()
     made["started"], made["settings"] = "2026-01-01T00:00:00", {"note": "<script>"}
     made["results"][0]["cost"] = {"request_bytes": 1_400_000, "response_bytes": 800_000,
-                                  "cpu_ms": 170.4, "peak_bytes": 3 * 2**30}  # fmt: skip
+                                  "cpu_ms": 170.4, "peak_bytes": 3 * 2**30,
+                                  "held_bytes": 2**30}  # fmt: skip
     made["results"][0]["open"] = [{"rate": r, "p50": 50.0, "p99": 90.0} for r in (4, 8)]
     page.write_page(made, tmp_path / "bench.html")
     assert [p.name for p in tmp_path.iterdir()] == ["bench.html"]
     text = (tmp_path / "bench.html").read_text()
     assert text.startswith("<!doctype html>") and text.rstrip().endswith("</html>")
     for shown in ("1.10 (1.00 to 1.20)", "170 ms of the server", "1400 kB there", "garment known",
-                  "Who waits for whom", "Latency distribution", "callers a second", "3072 MiB"):
+                  "Who waits for whom", "Latency distribution", "callers a second", "3072)",
+                  "holds 1024 MiB"):
         assert shown in text, shown
     assert text.count("<svg") == 6, "two plots a size, cost against size, latency against load"
     # Nothing is fetched: addresses there are name spaces' alone.

@@ -26,7 +26,16 @@ from PIL import Image, ImageCms
 
 import tryon_client
 from tryon import contract
-from tryon_client import AsyncTryOnClient, TryOnClient, cli, errors, images, wire
+from tryon_client import (
+    AsyncTryOnClient,
+    Garment,
+    TryOnClient,
+    Wardrobe,
+    cli,
+    errors,
+    images,
+    wire,
+)
 
 CLIENT = Path(tryon_client.__file__).parents[1]
 
@@ -122,10 +131,30 @@ def test_round_trip(client, fake):
 
 def test_a_size_goes_out_in_words(client, fake):
     for size, prompt, sent in [
-        (2, None, "two sizes larger"), (-1, " in red ", "in red, one size smaller"), (0, "a", "a"),
+        (2, None, "two sizes larger"), (-1, " in red ", "one size smaller, in red"), (0, "a", "a"),
     ]:  # fmt: skip
         client.try_on(RGB, RGB, prompt, size=size)
         assert fake.requests[-1].prompt == sent
+
+
+def test_a_picture_that_the_networks_doubt_is_refused_and_kept(running, client, tmp_path):
+    with TryOnClient(running[1], least_confidence=0.8) as strict:
+        with pytest.raises(errors.LowConfidence, match=r"0\.75, below 0\.8") as refused:
+            strict.try_on(RGB, prompt="red")
+        expected = client.try_on(RGB, prompt="red").image
+        assert np.array_equal(np.asarray(refused.value.result.image), np.asarray(expected))
+        with pytest.raises(errors.LowConfidence):
+            Wardrobe(strict).try_on(RGB, Garment(prompt="red"))
+
+    async def run() -> None:
+        async with AsyncTryOnClient(running[1], least_confidence=0.8) as strict:
+            await strict.try_on(RGB, prompt="red")
+
+    with pytest.raises(errors.LowConfidence):
+        asyncio.run(run())
+    for none in (-0.1, 1.1, True, float("nan")):
+        with pytest.raises(errors.InvalidRequest, match="least_confidence"):
+            TryOnClient(running[1], least_confidence=none)
 
 
 def test_no_garment_and_no_prompt_on_the_wire(client, fake):
@@ -435,7 +464,7 @@ def test_every_code_has_its_class():
     assert set(errors.CODES.values()) == {
         c for c in (*errors.TryOnError.__subclasses__(), *errors.UnknownGarment.__subclasses__())
         if c not in (errors.ServerUnavailable, errors.ServerNotReady, errors.DeadlineExceeded,
-                     errors.WrongModelVersion)
+                     errors.WrongModelVersion, errors.LowConfidence)
     }  # fmt: skip
     server = pytest.importorskip("tryon.errors")
     assert set(errors.CODES) == {str(getattr(c, "value", c)) for c in server.CODES}
@@ -574,7 +603,11 @@ def test_command_line(running, fake, folder, capsys):
     assert "out.png: 90x70, confidence 0.75" in printed and "server.decode" in printed
     assert fake.requests[-1].prompt == "red stripes"
     assert cli.main([*arguments, "--size", "-2"]) == 0
-    assert fake.requests[-1].prompt == "red stripes, two sizes smaller"
+    assert fake.requests[-1].prompt == "two sizes smaller, red stripes"
+    before = Path("out.png").read_bytes()
+    assert cli.main([*arguments, "--least-confidence", "0.9"]) == 2
+    assert "confidence is 0.75, below 0.9" in capsys.readouterr().err
+    assert Path("out.png").read_bytes() == before, "a doubtful picture is not written over it"
 
 
 @pytest.mark.parametrize(
@@ -585,6 +618,7 @@ def test_command_line(running, fake, folder, capsys):
         {"--size": "4"},
         {"--timeout": "x"},
         {"--timeout": "-1"},
+        {"--least-confidence": "2"},
         {"--url": "nowhere"},
         {"--out": "out.txt"},
         {"--out": "none/out.png"},

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import cv2
@@ -164,6 +166,35 @@ def test_cutouts_that_nothing_can_be_laid_by_are_refused(folder_of_cutouts: Path
     path.write_text(json.dumps(index))
     with pytest.raises(ValueError, match=r"0 of .* cutouts have the 6 landmarks"):
         laid.Cutouts(folder_of_cutouts)
+
+
+def test_a_full_disk_is_named_and_leaves_the_cutouts_before_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    (photos / "images").mkdir(parents=True)
+    picture = np.full((60, 45, 3), 200, np.uint8)
+    cv2.imwrite(str(photos / "images" / "a.png"), picture)
+    (photos / "manifest.csv").write_text(
+        "file,category,label,sender\n" + "a.png,upper,shirt,me\n" * 3
+    )
+    monkeypatch.setattr(cutouts, "problem", lambda mask: None)
+    arguments = ["--photos", str(photos), "--out", str(out)]
+    assert cutouts.main(arguments) == 0
+    assert capsys.readouterr().out == "kept: 3\n"
+    made = {f.name: f.read_bytes() for f in out.iterdir()}
+    assert set(made) == {"pixels.npy", "photos.npy", "cutouts.json"}
+    assert np.load(out / "pixels.npy").shape == (3, NET_HEIGHT, NET_WIDTH, 4)
+    assert np.load(out / "photos.npy").shape == (3, NET_HEIGHT, NET_WIDTH, 3)
+
+    def full(self: object, row: np.ndarray) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(cutouts._Growing, "add", full)
+    assert cutouts.main(arguments) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith("error: ") and "No space left on device" in said and str(out) in said
+    assert {f.name: f.read_bytes() for f in out.iterdir()} == made
 
 
 def test_a_missing_folder_names_the_command(tmp_path: Path, capsys) -> None:

@@ -80,6 +80,23 @@ def test_pairs_are_told_by_what_changes() -> None:
         "a larger size", "sleeves rolled up", "worn open",
     }  # fmt: skip
     assert set(slices.slices_of(scene, 0, 1, "upper")) - there == {"a smaller size"}
+    scene.meta |= {"stylings": [as_shown, as_shown], "tucked": [True, False]}
+    assert set(slices.slices_of(scene, 1, 0, "upper")) - back == {"tucked in"}
+    assert set(slices.slices_of(scene, 0, 1, "upper")) - there == {"hangs over the trousers"}
+
+
+def test_a_garment_is_found_by_its_own_words_among_those_of_others() -> None:
+    codes = {"a": [1.0, 0.0, 0.0], "b": [0.0, 1.0, 0.0], "c": [0.0, 0.0, 1.0]}
+    nets = SimpleNamespace(
+        sentences=lambda words: torch.tensor([codes[w] for w in words]),
+        text_encoder=SimpleNamespace(project=lambda x: 2 * x),
+    )
+    batch = {"truth_caption": ["a", "", "b", "c"]}
+    z_image = torch.tensor([[0.9, 0.1, 0.0], [1.0, 1.0, 1.0], [0.2, 0.8, 0.0], [0.9, 0.0, 0.1]])
+    found = evaluate.words_found(nets, batch, z_image)  # type: ignore[arg-type]
+    assert found[[0, 2, 3]].tolist() == [1, 1, 0] and found[1].isnan()
+    alone = evaluate.words_found(nets, {"truth_caption": ["a", ""]}, z_image[:2])  # type: ignore[arg-type]
+    assert alone.isnan().all(), "among one there is nothing to find"
 
 
 def test_every_slice_of_the_table_has_its_figures(folder: Path) -> None:

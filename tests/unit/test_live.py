@@ -32,6 +32,17 @@ def ended(live: LiveSession) -> int:
     return c.shown + c.dropped + c.late + c.lost
 
 
+@pytest.mark.parametrize("shape, kind", [
+    (SIZE, np.float32), (SIZE[:2], np.uint8), ((*SIZE[:2], 4), np.uint8), ((0, 4, 3), np.uint8),
+])  # fmt: skip
+def test_frames_of_another_kind_are_refused_and_the_session_goes_on(client, shape, kind):
+    with LiveSession(client, prompt="red") as live:
+        with pytest.raises(errors.InvalidRequest, match="uint8"):
+            live.submit(np.zeros(shape, kind))
+        live.submit(frame(1))
+        assert live.wait(timeout=5) is not None
+
+
 def test_an_answer_is_the_frame_dressed(client):
     with LiveSession(client, prompt="red") as live:
         assert live.latest() is None

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import grpc
 import numpy as np
@@ -592,7 +593,7 @@ def test_other_addresses_come_with_a_warning(capsys):
 
 def test_make_mirror_uses_the_server_that_is_there_and_ends(fake, folder, empty):
     command = [sys.executable, "-m", "deploy.mirror_demo", "--url", fake.url, "--port", "0",
-               "--garments", str(folder)]  # fmt: skip
+               "--garments", str(folder), "--stay"]  # fmt: skip
     empty["PYTHONPATH"] += os.pathsep + str(ROOT)
     with subprocess.Popen(command, env=empty, text=True, stdout=subprocess.PIPE) as running:
         try:
@@ -606,6 +607,27 @@ def test_make_mirror_uses_the_server_that_is_there_and_ends(fake, folder, empty)
         finally:
             running.kill()
     assert running.returncode == 0
+
+
+def test_a_browser_opens_where_there_is_a_desktop_and_the_page_is_there(
+    fake, folder, monkeypatch
+):
+    from deploy import mirror_demo
+
+    opened: list[tuple[str, int]] = []
+
+    def opens(address: str) -> bool:
+        opened.append((address, urlopen(address, timeout=PATIENCE).status))
+        raise KeyboardInterrupt  # as Ctrl-C ends it
+
+    monkeypatch.setattr(mirror_demo.webbrowser, "open", opens)
+    monkeypatch.setenv("DISPLAY", ":7")
+    arguments = ["--url", fake.url, "--port", "0", "--garments", str(folder)]
+    assert mirror_demo.main(arguments) == 0
+    assert len(opened) == 1 and opened[0][1] == 200
+    monkeypatch.delenv("DISPLAY")
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    assert mirror_demo._has_desktop() == (sys.platform == "darwin")
 
 
 def test_make_mirror_starts_no_server_for_a_page_that_cannot_be(folder, capsys, monkeypatch):

@@ -27,6 +27,7 @@ from tryon.models.geometry import (
     RolledSleeves,
     StyledLandmarks,
     TuckedHem,
+    TurnedLandmarks,
 )
 from tryon.models.image_encoder import whole
 from tryon.models.inpaint import PAINT, class_colours, class_index
@@ -315,6 +316,19 @@ def test_landmarks_may_lie_beyond_the_picture() -> None:
         vote.offset.bias.fill_(2.0)
     place, _, _ = vote(torch.rand(1, 4, 8, 6), pixel_coordinates(8, 6, torch.zeros(1)))
     assert (place > 1).all()
+
+
+def test_what_is_seen_at_a_landmark_is_told_by_who_votes_for_it() -> None:
+    turned = TurnedLandmarks(1)
+    features, votes = torch.rand(1, 1, 4, 3), torch.zeros(1, len(LANDMARKS), 12)
+    assert not turned(features, votes).any()
+    with torch.no_grad():
+        turned.offset.weight[0::2] = 1.0  # to the right, by the feature
+    votes[:, 3, 7] = 40
+    moved = turned(features, votes)
+    assert torch.allclose(moved[0, 3, 0], features[0, 0, 2, 1], atol=1e-5)
+    assert torch.allclose(moved[0, 4, 0], features.mean(), atol=1e-5)
+    assert not moved[..., 1].any()
 
 
 @pytest.mark.parametrize("training", [False, True])

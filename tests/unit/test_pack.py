@@ -13,6 +13,9 @@ from training.data import pack
 from training.data.compose import Options
 from training.dataset import Pairs, scene_files
 
+KEPT = ["pairs-train-4-000000.tar", "pairs-train-4.json"]
+"""Of a run that got as far as its second shard."""
+
 
 def run(folder: Path, out: Path, *more: str) -> int:
     return pack.main([
@@ -29,7 +32,7 @@ def shards(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_pairs_come_back_as_they_were_composed(folder: Path, shards: Path) -> None:
-    files = sorted(shards.iterdir())
+    files = sorted(shards.glob("*.tar"))
     assert [f.name for f in files] == ["pairs-train-4-000000.tar", "pairs-train-4-000001.tar"]
     got = list(pack.read(files))
     assert len(got) == 6 and len({pair["__key__"] for pair in got}) == 6
@@ -51,7 +54,7 @@ def test_the_same_pairs_are_the_same_bytes_and_what_is_there_is_kept(
     folder: Path, shards: Path, tmp_path: Path
 ) -> None:
     assert run(folder, tmp_path) == 0
-    first, second = sorted(tmp_path.iterdir())
+    first, second = sorted(tmp_path.glob("*.tar"))
     assert first.read_bytes() == (shards / first.name).read_bytes()
     stamp = first.stat().st_mtime_ns
     second.unlink()
@@ -73,7 +76,15 @@ def test_a_full_disk_is_named_and_leaves_whole_shards_alone(
     assert run(folder, tmp_path) == 2
     said = capsys.readouterr().err
     assert "pairs-train-4-000001.tar: No space left on device" in said
-    assert [f.name for f in tmp_path.iterdir()] == ["pairs-train-4-000000.tar"]
+    assert sorted(f.name for f in tmp_path.iterdir()) == KEPT
+
+
+def test_shards_of_other_options_are_not_mixed(folder: Path, tmp_path: Path, capsys) -> None:
+    assert run(folder, tmp_path) == 0
+    stamps = {f: f.stat().st_mtime_ns for f in tmp_path.iterdir()}
+    assert run(folder, tmp_path, "--per-shard", "2") == 2
+    assert "made otherwise (per_shard)" in capsys.readouterr().err
+    assert {f: f.stat().st_mtime_ns for f in tmp_path.iterdir()} == stamps
 
 
 def test_a_folder_without_scenes_names_the_command(tmp_path: Path, capsys) -> None:
@@ -95,4 +106,4 @@ def test_a_run_that_is_stopped_keeps_its_shards(
     monkeypatch.setattr(pack, "sample", stopped)
     assert run(folder, tmp_path) == 130
     assert "keeps its shards" in capsys.readouterr().err
-    assert [f.name for f in tmp_path.iterdir()] == ["pairs-train-4-000000.tar"]
+    assert sorted(f.name for f in tmp_path.iterdir()) == KEPT

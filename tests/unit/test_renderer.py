@@ -410,6 +410,7 @@ def test_long_hair_lies_on_a_chest_in_tresses_that_end(studio) -> None:
     reach = []
     for seed in range(60):
         looks = mock.Mock(seed=seed)
+        looks.spread = Looks.spread.fget(looks)
         looks.tresses = Looks.tresses.fget(looks)
         there = studio.dresser._falls(looks, pos) > 0
         reach.append((chest & there).sum() / chest.sum())

@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 
-from benchmarks import cost, sessions
+from benchmarks import cost, sessions, switches
 from benchmarks.inputs import Inputs
 
 
@@ -47,6 +47,7 @@ def test_memory_is_that_of_the_sessions_processes():
                           stdout=subprocess.PIPE) as process:  # fmt: skip
         assert process.stdout is not None and process.stdout.readline()
         assert 80e6 < cost.resident(process.pid) < 200e6
+        assert 80e6 < cost.held(process.pid) < 200e6
         process.kill()
     assert sessions.resident_here() > 1e6
 
@@ -59,4 +60,19 @@ def test_the_command_writes_what_it_found(fake, tmp_path, capsys):
     assert made["sessions"] == 1 and made["machine"]["cores"] == len(os.sched_getaffinity(0))
     fake.fail = None
     assert sessions.main(["--url", "localhost:1", "--seconds", "1", "--out", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_switches_are_counted_from_the_tap(fake, tmp_path, capsys):
+    arguments = ["--url", fake.url, "--count", "2", "--size", "96x72", "--out", str(tmp_path)]
+    assert switches.main(arguments) == 0
+    made = json.loads((tmp_path / "switches.json").read_text())
+    assert made["first_picture_ms"] > 0
+    for kind in ("kept", "new"):
+        assert 0 <= made[kind]["frames_p50"] <= made[kind]["frames_most"] < 300
+        assert 0 < made[kind]["ms_p50"] <= made[kind]["ms_p95"]
+        assert made[kind]["old_after"] == 0, "a frame wears what was asked for when it came"
+    assert len(set(fake.kept)) == 2 + 2, "what is kept is not encoded again"
+    assert "switches to garments that are new" in capsys.readouterr().out
+    assert switches.main(["--url", "localhost:1", "--out", str(tmp_path)]) == 2
     assert capsys.readouterr().err.count("\n") == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tryon.errors import NoPerson
+from tryon.errors import NoPerson, SeveralPeople
 from tryon.steps import steady
 from tryon.steps.crop import crop
 
@@ -49,6 +49,22 @@ def test_who_stands_still_is_seen_from_one_place():
     raw, steadied = np.diff(raw, axis=0), np.array(steadied)
     assert np.abs(np.diff(steadied, axis=0)).mean() < 0.2 * np.abs(raw).mean()
     assert np.abs(steadied[30:].mean(axis=0) - [0.5, 120 / 224]).max() < 0.002
+
+
+def test_who_is_followed_stays_so_when_another_comes():
+    boxes, scores = seen()
+    other = boxes + np.float32(1)  # to the left, and nearer: larger
+    other[:, :4] = [0, 20, 50, 220]
+    other[:, 4::2] -= 90
+    other[:, 7] -= 20
+    both = np.concatenate([other, boxes]), np.concatenate([scores, scores])
+    with pytest.raises(SeveralPeople):
+        steady.live_crop(PHOTO, *both, UPPER, NONE, NOW)
+    track, later = cropped()[4], np.array([0.1], np.float32)
+    alone = cropped(track=track, elapsed=0.1)
+    among = steady.live_crop(PHOTO, *both, UPPER, track, later)
+    for one, same in zip(alone, among, strict=True):
+        assert np.array_equal(one, same)
 
 
 def test_who_walks_is_followed():

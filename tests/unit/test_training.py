@@ -28,6 +28,7 @@ from training.captions import (
     styling_request,
 )
 from training.data import compose as compose_module
+from training.data import preview
 from training.data.compose import Options, compose
 from training.data.outfits import pairs_of
 from training.data.preview import pairs_sheet, warp
@@ -46,6 +47,7 @@ from training.step import (
     see,
     stopped,
     styling_loss,
+    text_terms,
 )
 from tryon.contract import CATEGORIES, LANDMARKS, NET_HEIGHT, NET_WIDTH, PARSE, STYLING
 from tryon.models import system
@@ -355,8 +357,11 @@ def test_one_batch_is_learned_and_a_wrong_garment_costs(folder: Path) -> None:
     assert "flow_parts" in places.terms and "mask" not in places.terms
     assert abs(places.terms["landmarks"] - whole.terms["landmarks"]) < 1e-3
     first, last = history[0], history[-1]
-    for name in ("garment_landmarks", "landmarks", "garment_mask", "mask", "parse", "flow",
-                 "painter", "styling", "perceptual", "discriminator"):  # fmt: skip
+    # At one rate for all; `test_losses.py` has every loss of places and pictures by itself.
+    for name in ("garment_landmarks", "landmarks", "garment_mask", "visible", "mask", "parse",
+                 "beneath", "flow_parts", "flow_8", "flow_4", "flow", "confidence",
+                 "caption", "painter", "styling", "perceptual",
+                 "discriminator"):  # fmt: skip
         assert last[name] < first[name], f"{name} rose from {first[name]} to {last[name]}"
     own = result.terms["styling"]
     with torch.no_grad():
@@ -372,6 +377,28 @@ def test_one_batch_is_learned_and_a_wrong_garment_costs(folder: Path) -> None:
         own = right(real, caption_tokens(vocabulary, said))
         other = right(real, caption_tokens(vocabulary, ["dress turquoise olive"] * len(said)))
         assert own < other
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_colour_that_is_asked_for_is_learned_and_another_costs(folder: Path) -> None:
+    torch.manual_seed(0)
+    nets, _ = train.networks(Vocabulary([]), None, parallel.CPU)
+    pairs = Pairs(sorted(folder.glob("*.npz")), None, Options(text=0.0, strength=0.3), 1)
+    batch = torch.utils.data.default_collate([pairs[n] for n in (0, 4, 8)])
+    batch["restyle"] = torch.tensor([[1.0, 0.8, 0.1, 0.1, 1.0]] * 3)  # all in red
+    learned = [*nets.generator.fusion.parameters(), *nets.text_encoder.project.parameters()]
+    optimiser = torch.optim.AdamW(learned, 4e-3)
+    history = []
+    for _ in range(16):
+        loss = text_terms(nets, batch, Weights(), see(nets, batch))["restyle"]
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        history.append(float(loss.detach()))
+    assert history[-1] < 0.5 * history[0], history
+    batch["restyle"][:, 1:4] = torch.tensor([0.1, 0.1, 0.8])
+    with torch.no_grad():
+        assert text_terms(nets, batch, Weights(), see(nets, batch))["restyle"] > 2 * history[-1]
 
 
 @pytest.mark.parametrize(
@@ -446,6 +473,12 @@ def test_weights_of_another_architecture_are_refused(tmp_path: Path) -> None:
     name = next(iter(state))
     with pytest.raises(system.WeightsError, match=name):
         system.load_state(models, {k: v for k, v in state.items() if k != name}, "a file")
+    kept = state[name].clone()
+    fewer = {k: v for k, v in state.items() if k != name}
+    system.load_state(models, fewer, "a file", grown=True)
+    assert torch.equal(system.trained_state(models)[name], kept)
+    with pytest.raises(system.WeightsError, match="1 unknown"):
+        system.load_state(models, {**fewer, "image_encoder.other": kept}, "a file", grown=True)
 
 
 def test_inside_loss_pulls_the_flow_to_the_garment_s_edge() -> None:
@@ -509,6 +542,26 @@ def test_the_pictures_losses_reach_the_mask_where_it_is_told() -> None:
     shown.sum().backward()
     assert torch.equal(F.pixel_shuffle(packed.grad, 2) > 0, told)
     assert torch.equal(shown, F.pixel_shuffle(packed, 2))
+
+
+def test_what_is_seen_at_a_landmark_is_told_by_the_flow_beside_it() -> None:
+    here = torch.tensor(
+        [[[0.5, 0.25, 1.0], [0.5, 0.9, 1.0], [0.5, 0.25, 0.0], [0.2, 0.1, 1.0]]]
+    )  # fmt: skip
+    there = here.clone()
+    there[:, 3, 0] = 0.9
+    flow = pixel_coordinates(NET_HEIGHT, NET_WIDTH, torch.zeros(1)) + 0.05
+    valid = torch.zeros(1, 1, NET_HEIGHT, NET_WIDTH)
+    # The second is far from it, the third isn't there, before the fourth is another part.
+    valid[..., :100, :] = 1
+
+    def at(moved: torch.Tensor) -> torch.Tensor:
+        return losses.turned_loss(moved, here, there, flow, valid)
+
+    right = torch.full((1, 4, 2), 0.05)
+    assert at(right) < 1.5 < at(right * 0)
+    assert at(right + torch.tensor([[0.0], [0.3], [0.3], [0.3]])) == at(right)
+    assert losses.turned_loss(right * 0, here, there, flow, valid * 0) == 0
 
 
 def test_votes_cost_least_at_the_landmark_and_beyond_the_frame_nothing() -> None:
@@ -586,6 +639,18 @@ def test_the_sheet_of_pairs_puts_the_surest_body_first(folder: Path) -> None:
     assert (sheet[NET_HEIGHT:, 4 * NET_WIDTH :] == 255).all(), "a missing cell is white"
 
 
+def test_a_sheet_of_scenes_is_drawn_and_none_names_the_command(
+    folder: Path, tmp_path: Path, capsys
+) -> None:
+    sheet = tmp_path / "out" / "sheet.png"
+    assert preview.main([str(folder), "--out", str(sheet), "--rows", "2"]) == 0
+    assert capsys.readouterr().out == f"{sheet}\n" and cv2.imread(str(sheet)) is not None
+    assert preview.main([str(tmp_path), "--out", str(sheet)]) == 2
+    assert "`make pairs`" in capsys.readouterr().err
+    assert preview.main([str(folder), "--out", str(sheet), "--pairs", "1", "--photos", "no"]) == 2
+    assert capsys.readouterr().err.startswith("error: ")
+
+
 def test_pairs_leave_out_what_they_are_asked_to() -> None:
     from types import SimpleNamespace
     from typing import cast
@@ -619,9 +684,12 @@ def test_pairs_that_no_scene_holds_are_an_error_not_a_wait(folder: Path) -> None
 
 
 def test_a_journal_writes_the_means_of_ten_steps_and_goes_on(tmp_path: Path) -> None:
-    for begin in (0, 20):
-        journal = Journal(tmp_path)
-        for step in range(begin + 1, begin + 21):
+    # Killed at step 27, and begun again from what was kept at 20.
+    for begin, end in ((0, 27), (20, 40)):
+        with (tmp_path / "log.jsonl").open("a") as file:
+            file.write('{"step": 3' if begin else "")
+        journal = Journal(tmp_path, begin)
+        for step in range(begin + 1, end + 1):
             means = journal.add(step, {"loss": float(step), **({"odd": 1.0} if step % 2 else {})})
             assert (means is None) == bool(step % 10)
         journal.close()

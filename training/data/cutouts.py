@@ -15,6 +15,7 @@ import argparse
 import csv
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
@@ -23,7 +24,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from training.data.necklines import outlined_in
+from training.data.necklines import Neckline, outlined_in
 from training.data.real_photos import held_out
 from tryon.contract import CATEGORIES, LANDMARKS, NET_HEIGHT, NET_WIDTH
 from tryon.models import system
@@ -73,6 +74,29 @@ def filled(photo: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return np.where(inner[..., None] > 0, photo, colours[labels])
 
 
+class _Growing:
+    """An .npy file of uint8 rows that is written row by row, so that a full disk is an error."""
+
+    def __init__(self, path: Path, shape: tuple[int, ...]) -> None:
+        self._file, self._shape, self._rows = path.open("wb"), shape, 0
+        self._head()
+
+    def _head(self) -> None:
+        # NumPy leaves room in the header for the first axis to grow.
+        about = {"descr": "|u1", "fortran_order": False, "shape": (self._rows, *self._shape)}
+        self._file.seek(0)
+        np.lib.format.write_array_header_1_0(self._file, about)
+
+    def add(self, row: np.ndarray) -> None:
+        assert row.shape == self._shape and row.dtype == np.uint8
+        self._file.write(row.tobytes())
+        self._rows += 1
+
+    def close(self) -> None:
+        self._head()
+        self._file.close()
+
+
 @torch.no_grad()
 def cut_out(photos: Path, out: Path, weights: Path | None = None) -> dict[str, int]:
     """Cuts out every photo of a folder; answers how many were kept, and why others weren't.
@@ -82,6 +106,7 @@ def cut_out(photos: Path, out: Path, weights: Path | None = None) -> dict[str, i
 
     Raises:
         FileNotFoundError: no manifest in `photos`.
+        OSError: `out` can't be written; what was there before still is.
     """
     manifest = photos / "manifest.csv"
     if not manifest.is_file():
@@ -91,9 +116,28 @@ def cut_out(photos: Path, out: Path, weights: Path | None = None) -> dict[str, i
     outlined = outlined_in(photos)
     encoder = cast(ImageEncoder, system.load_models(weights)["image_encoder"].eval())
     out.mkdir(parents=True, exist_ok=True)
-    size = (len(rows), NET_HEIGHT, NET_WIDTH)
-    pixels = np.lib.format.open_memmap(out / "pixels.tmp", "w+", np.uint8, (*size, 4))
-    whole = np.lib.format.open_memmap(out / "photos.tmp", "w+", np.uint8, (*size, 3))
+    halves = [out / "pixels.tmp", out / "photos.tmp", out / f"{INDEX}.tmp"]
+    try:
+        kept, counts = _cut_all(rows, photos, outlined, encoder, halves[0], halves[1])
+        halves[2].write_text(json.dumps({"landmarks": LANDMARKS, "cutouts": kept}))
+        (out / INDEX).unlink(missing_ok=True)  # the index comes last: it says that all is there
+        for half, name in zip(halves, ("pixels.npy", "photos.npy", INDEX), strict=True):
+            half.replace(out / name)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(out)) from error
+    finally:
+        for half in halves:
+            half.unlink(missing_ok=True)
+    return counts
+
+
+def _cut_all(
+    rows: list[dict[str, str]], photos: Path, outlined: Mapping[str, Neckline],
+    encoder: ImageEncoder, pixels_file: Path, whole_file: Path,
+) -> tuple[list[dict[str, object]], dict[str, int]]:  # fmt: skip
+    """Writes the cutouts and their photos; the index's rows, and `cut_out`'s counts."""
+    pixels = _Growing(pixels_file, (NET_HEIGHT, NET_WIDTH, 4))
+    whole = _Growing(whole_file, (NET_HEIGHT, NET_WIDTH, 3))
     kept: list[dict[str, object]] = []
     counts: dict[str, int] = {}
     for row in tqdm(rows, desc="cutouts"):
@@ -116,8 +160,8 @@ def cut_out(photos: Path, out: Path, weights: Path | None = None) -> dict[str, i
         if row["file"] in outlined:
             mask = outlined[row["file"]].corrected(mask)
         alpha = (mask * 255).round().astype(np.uint8)
-        pixels[len(kept), ..., :3], pixels[len(kept), ..., 3] = filled(net, alpha), alpha
-        whole[len(kept)] = net
+        pixels.add(np.dstack([filled(net, alpha), alpha]))
+        whole.add(net)
         visible = code["visible"].sigmoid()[0, :, None]
         marks = torch.cat([code["landmarks"][0], visible], 1)
         kept.append({
@@ -125,15 +169,9 @@ def cut_out(photos: Path, out: Path, weights: Path | None = None) -> dict[str, i
             "test": held_out(row["sender"]),
             "landmarks": [[round(float(v), 4) for v in mark] for mark in marks],
         })  # fmt: skip
-    pixels.flush()
-    whole.flush()
-    (out / INDEX).unlink(missing_ok=True)  # the index comes last: it says that all is there
-    (out / "pixels.tmp").replace(out / "pixels.npy")
-    (out / "photos.tmp").replace(out / "photos.npy")
-    beside = out / f"{INDEX}.tmp"
-    beside.write_text(json.dumps({"landmarks": LANDMARKS, "cutouts": kept}))
-    beside.replace(out / INDEX)
-    return counts
+    pixels.close()
+    whole.close()
+    return kept, counts
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -148,7 +186,7 @@ def main(arguments: list[str] | None = None) -> int:
     args = p.parse_args(arguments)
     try:
         counts = cut_out(args.photos, args.out, args.weights)
-    except (FileNotFoundError, system.WeightsError) as error:
+    except (OSError, system.WeightsError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(", ".join(f"{why}: {count}" for why, count in sorted(counts.items())))

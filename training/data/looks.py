@@ -65,12 +65,24 @@ class Looks:
         """Of long hair before each shoulder: canonical z where it ends, and how far from the middle
         it begins and ends."""
         rng = np.random.default_rng(self.seed + 3)
+        if self.spread > 1:
+            return [
+                (float(rng.uniform(0.44, 0.64)), float(rng.uniform(0.02, 0.06)), 0.15)
+                for _ in range(2)
+            ]  # fmt: skip
         found = []
         for _ in range(2):
-            end = SHOULDERS if rng.random() < 0.55 else rng.uniform(0.40, 0.66)
+            end = SHOULDERS if rng.random() < 0.62 else rng.uniform(0.40, 0.66)
             inner = rng.uniform(0.045, 0.09)
             found.append((float(end), float(inner), float(inner + rng.uniform(0.03, 0.075))))
         return found
+
+    @property
+    def spread(self) -> float:
+        """How much wider than it hangs long hair falls that is worn loose over both shoulders; 1:
+        it isn't."""
+        rng = np.random.default_rng(self.seed + 6)
+        return float(rng.uniform(1.1, 1.5)) if rng.random() < 0.25 else 1.0
 
     @property
     def glasses(self) -> tuple[np.ndarray, float] | None:
@@ -355,6 +367,9 @@ class Dresser:
             )
             opening = np.minimum(opening, self._falls(looks, pos))
             move = s.matrix @ wearer.shaped.vertices
+            if looks.style == "long":
+                wider = 1 + (looks.spread - 1) * np.clip((0.84 - z) / 0.12, 0, 1)
+                move = move * np.stack([wider, wider * 0 + 1, wider * 0 + 1], 1)
             out = np.clip((0.78 - z) / 0.1, 0, 1) * 0.028 - 0.004
             n = s.normals(move)
             p = model.skin(move + n * out[:, None], s.weights, wearer.transforms)

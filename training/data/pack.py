@@ -4,7 +4,8 @@
     python -m training.data.pack .cache/pairs --out shards --pairs 500 --split test --seed 7
 
 Pairs are composed from rendered scenes as the training composes them: pair k of a seed is always
-the same. Shards that are there are kept, so a run can be stopped and started again. A sample holds
+the same. Shards that are there are kept, so a run can be stopped and started again; a .json beside
+them says what they were made of. A sample holds
 
     before.png after.png shop.png              uint8 pictures: 256x256, 256x256, 192x256
     shop_mask.png shop_unknown.png parse_before.png parse_after.png drawn.png old.png under.png
@@ -20,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import hashlib
 import io
 import json
 import os
@@ -32,7 +34,9 @@ import numpy as np
 from PIL import Image
 
 from training.data.compose import Options
+from training.data.cutouts import INDEX
 from training.data.jobs import finish, temporary, told
+from training.data.shards import RENDERER
 from training.dataset import Pairs, scene_files
 
 if TYPE_CHECKING:
@@ -57,7 +61,27 @@ class Source:
 
     def shard(self, index: int) -> Path:
         """The file of shard `index`."""
-        return self.out / f"pairs-{self.split}-{self.seed}-{index:06d}.tar"
+        return self.out / f"{self._name}-{index:06d}.tar"
+
+    @property
+    def about(self) -> Path:
+        """The file that says what the shards beside it were made of."""
+        return self.out / f"{self._name}.json"
+
+    @property
+    def _name(self) -> str:
+        return f"pairs-{self.split}-{self.seed}"
+
+    def made_of(self) -> dict[str, Any]:
+        """What other pairs would come of, were it another; raises as `scene_files`."""
+        files = scene_files(self.scenes, self.split)
+        scenes = hashlib.sha256("\n".join(f.name for f in files).encode()).hexdigest()
+        index = None if self.cutouts is None else self.cutouts / INDEX
+        return {
+            "renderer": RENDERER, "scenes": scenes, "per_shard": self.per_shard,
+            "photos": None if self.photos is None else str(self.photos.resolve()),
+            "cutouts": index and index.is_file() and hashlib.sha256(index.read_bytes()).hexdigest(),
+        }  # fmt: skip
 
 
 @functools.lru_cache(maxsize=1)
@@ -120,9 +144,25 @@ def pack(source: Source, pairs: int, processes: int) -> None:
 
     Raises:
         OSError: no scenes, or a shard can't be written; names the file, of which nothing is left.
-        ValueError: a file is no scene, or holds no pair; names it.
+        ValueError: a file is no scene, or holds no pair; names it. Or the shards that are there
+            were made of something else.
     """
-    scene_files(source.scenes, source.split)
+    made_of = source.made_of()
+    if source.about.is_file():
+        known = json.loads(source.about.read_text())
+        other = [name for name, value in made_of.items() if known.get(name) != value]
+        if other:
+            raise ValueError(
+                f"{source.out} holds shards that were made otherwise ({', '.join(other)}): name "
+                f"another --out, or delete {source.about.name} and its shards"
+            )
+    source.out.mkdir(parents=True, exist_ok=True)
+    half = temporary(source.about)
+    try:
+        half.write_text(json.dumps(made_of))
+        half.replace(source.about)
+    finally:
+        half.unlink(missing_ok=True)
     shards = -(-pairs // source.per_shard)
     jobs = [(source, i) for i in range(shards) if not source.shard(i).is_file()]
     finish(_write, jobs, shards, "shard", source.out, processes)

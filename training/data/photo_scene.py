@@ -33,7 +33,7 @@ from training.data.scene import (
 )
 from training.data.shards import CATEGORY_NAMES, RENDERER, is_test_name
 from training.data.shop_render import shop_of
-from training.data.studio import Item, Studio
+from training.data.studio import Creases, Item, Studio
 from training.data.styling import AS_SHOWN
 from tryon.contract import LANDMARKS, NET_HEIGHT, NET_WIDTH, OLD_GARMENTS, PARSE, POSE_SIZE
 from tryon.preprocess import anchors_from_joints, square_around, window_from_anchors
@@ -46,6 +46,10 @@ _CLOTH = [PARSE.index(n) for n in ("upper", "lower")]
 _FAR = 100.0
 _TURNED = 0.75
 """Share of the scenes in another pose than the photo's."""
+_FOLD = 7.0
+"""Pixels of a scene's picture around a fold (standard deviation) whose light it is told from."""
+_DEEPER = 1.8
+"""How much deeper folds of other cloth look than those of white cloth, which is near full light."""
 _SLEEVE = 0.03
 """Cloth at most so many metres behind an arm's skin is its sleeve."""
 
@@ -203,6 +207,7 @@ def make_photo_scene(
     ways = stylings_of(np.random.default_rng([seed, index, 3]), kind, plan, made)
     # An open one comes over the photographed top.
     stylings = [AS_SHOWN, *(ways if kind == "upper" else (replace(w, gap=0.0) for w in ways))]
+    creases = Creases.random(np.random.default_rng([seed, index, 5]))
     pictures = [base.as_photographed()]
     worn: list[Worn] = []
     canon = studio.template.body_canon
@@ -215,7 +220,10 @@ def make_photo_scene(
         skin = subject.skin
         if stylings[o].gap:  # the edges of the opening are half of what is beneath
             skin = np.where(trunk[:, None], base.colour["upper"] / 255, skin)
-        studio.draw_person(wearer, None, skin, list(items.values()), False, hidden=forearms)
+        studio.draw_person(
+            wearer, None, skin, list(items.values()), False, hidden=forearms,
+            creases=creases,
+        )  # fmt: skip
         layers, drawn = base.dressed(
             studio.renderer.finish(), OLD_GARMENTS[kind], stylings[o].gap > 0
         )
@@ -273,6 +281,7 @@ class _Base:
             name: np.median(photo.pixels[photo.classes == PARSE.index(name)], 0)
             for name in ("upper", "lower")
         }
+        self.folds = self._folds()
         self.garments = {
             "garment_category": np.array([CATEGORY_NAMES.index(n) for n in self.colour], np.uint8),
             "garment_shop_albedo": np.stack([
@@ -317,6 +326,21 @@ class _Base:
             albedo[mine] = np.clip(albedo[mine] / np.maximum(light, 0.05)[:, None], 0, 255)
         return albedo, shade
 
+    def _folds(self) -> np.ndarray:
+        """Gain (h, w) of the photographed cloth's folds: its light beside that around; 1 elsewhere.
+
+        New garments are given them: what somebody wears folds where the pose folds it.
+        """
+        light, gain = self._unlit()[1], np.ones(self.classes.shape)
+        for name in self.colour:
+            mine = cv2.erode((self.classes == PARSE.index(name)).astype(np.uint8), np.ones((3, 3)))
+            mine = mine.astype(np.float64)
+            around = cv2.GaussianBlur(light * mine, (0, 0), _FOLD)
+            around = around / np.maximum(cv2.GaussianBlur(mine, (0, 0), _FOLD), 1e-3)
+            fold = _DEEPER * (light / np.maximum(around, 1) - 1)
+            gain += cv2.GaussianBlur(mine, (0, 0), 1) * mine * np.clip(fold, -0.4, 0.4)
+        return gain
+
     def dressed(
         self, new: Layers, replaced: tuple[str, ...], opened: bool = False
     ) -> tuple[Layers, np.ndarray]:
@@ -351,16 +375,17 @@ class _Base:
         # Cloth that stays has the colours and the light that it has in the photo's own outfit.
         pixels, light = self._unlit()
         albedo = pixels * (alpha / 255 * shadow)[..., None]
+        cloth_light = new.shade * self.folds
         parse = np.where(stays, classes, 0).astype(np.uint8)
         toned = np.clip(_lit(new) * self.tone, 0, 255)
         albedo[skin], alpha[skin], parse[skin] = toned[skin], new.alpha[skin], new.parse[skin]
         rest = (1 - new.alpha[drawn] / 255.0) * (self.alpha[drawn] / 255.0) * ~old[drawn]
         # The photo's share of a rim is lit already, and will be lit as the garment is.
-        again = shadow[drawn] / np.maximum(new.shade[drawn] / 128, 0.05)
+        again = shadow[drawn] / np.maximum(cloth_light[drawn] / 128, 0.05)
         albedo[drawn] = new.albedo[drawn] + (rest * again)[:, None] * self.pixels[drawn]
         alpha[drawn] = new.alpha[drawn] + 255 * rest
         parse[drawn] = new.parse[drawn]
-        shade = np.where(drawn, new.shade, np.where(skin, 128, light))
+        shade = np.where(drawn, cloth_light, np.where(skin, 128, light))
         layers = self._layers(albedo, shade, alpha, parse)
         layers.code, layers.flow = np.where(drawn, new.code, 0).astype(np.uint8), new.flow
         layers.shop_depth = new.shop_depth

@@ -62,6 +62,11 @@ def people(split: str) -> list[str]:
     return [p for p in PHOTOS if (p[:4] in HELD_OUT) == (split == "test")]
 
 
+def trained_people() -> list[str]:
+    """Names of the people whom the training sees, as "P001"."""
+    return [path[:4] for path in people("train")]
+
+
 def photograph(path: str) -> Photograph:
     """A photo of PHOTOS, from `cache_dir()`; the first time it is looked at by the networks.
 

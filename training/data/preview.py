@@ -1,6 +1,6 @@
 """Draws scenes, or the training pairs composed from them, with their truth.
 
-    python -m training.data.preview DIR --out X.png
+    python -m training.data.preview                     # scenes of .cache/pairs to out/pairs.png
     python -m training.data.preview DIR --out X.png --pairs 32 --photos PHOTOS --cutouts CUTOUTS
 
 A scene's row: picture with joints, parse, garment warped by the true flow over the picture with the
@@ -13,6 +13,7 @@ first.
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ import torch
 from tqdm import tqdm
 
 from training.data.compose import Options
+from training.data.jobs import told
 from training.data.shards import Scene, list_scenes, load_scene
 from training.dataset import SHARED, Pairs
 from tryon.contract import NET_HEIGHT, NET_WIDTH
@@ -127,12 +129,16 @@ def pairs_sheet(pairs: Sequence[dict[str, Any]], pose: Pose, columns: int = 2) -
     return np.concatenate(rows)
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; returns the exit status."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--out", type=Path, required=True)
+        prog="python -m training.data.preview", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("folder", type=Path, nargs="?", default=Path(".cache/pairs"),
+                        help="of scenes; default: .cache/pairs")  # fmt: skip
+    parser.add_argument("--out", type=Path, default=Path("out/pairs.png"),
+                        help="default: out/pairs.png")  # fmt: skip
     parser.add_argument("--rows", type=int, default=8)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--outfits", type=int, default=1, help="outfits shown of each scene")
@@ -141,14 +147,23 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, help="for pairs: real garment photos")
     parser.add_argument("--cutouts", type=Path, help="for pairs: real garments cut out of them")
     parser.add_argument("--seed", type=int, default=1, help="of the pairs")
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
+    if args.pairs and (args.plain or args.outfits != 1 or args.first):
+        parser.error("--plain, --outfits and --first are for scenes, not for --pairs")
+    return told(lambda: draw(args), "nothing was written")
+
+
+def draw(args: argparse.Namespace) -> None:
+    """Draws the sheet.
+
+    Raises:
+        ValueError, OSError: no scenes or photos there, or the sheet can't be written.
+    """
     paths = list_scenes(args.folder)[args.first :]
     if not paths:
-        raise SystemExit(f"no scenes in {args.folder}; run `python -m training.data.render` first")
+        raise ValueError(f"no scenes in {args.folder}: `make pairs` renders some")
     args.out.parent.mkdir(parents=True, exist_ok=True)
     if args.pairs:
-        if args.plain or args.outfits != 1 or args.first:
-            parser.error("--plain, --outfits and --first are for scenes, not for --pairs")
         made = Pairs(paths, args.photos, Options(), args.seed, cutouts=args.cutouts)
         # `SHARED` pairs in a row come from one scene.
         chosen = [made[i * SHARED] for i in tqdm(range(args.pairs), unit="pair")]
@@ -171,8 +186,9 @@ def main() -> None:
 def write(path: Path, sheet: np.ndarray) -> None:
     """Writes a picture; its kind by the name's ending."""
     if not cv2.imwrite(str(path), sheet[..., ::-1]):
-        raise SystemExit(f"--out: {path} could not be written")
+        raise ValueError(f"--out: {path} could not be written")
+    print(path)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

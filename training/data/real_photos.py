@@ -42,6 +42,7 @@ class RealPhotos:
         chosen = [row for row, out in zip(rows, held, strict=True) if out == (split == "test")]
         self.paths = [folder / "images" / row["file"] for row in chosen]
         self.categories = [row["category"] for row in chosen]
+        self.labels = [row.get("label") or row["category"] for row in chosen]
         if not self.paths:
             raise FileNotFoundError(f"{manifest} lists no photo for the split {split!r}")
 
@@ -53,6 +54,11 @@ class RealPhotos:
         """A random whole photo as `photo` has it, and its category."""
         number = int(rng.integers(len(self.paths)))
         return self._read(number, True), self.categories[number]
+
+    def described(self, rng: np.random.Generator) -> tuple[np.ndarray, str, str]:
+        """A random whole photo as `photo` has it, its category and what the manifest calls it."""
+        number = int(rng.integers(len(self.paths)))
+        return self._read(number, True), self.categories[number], self.labels[number]
 
     def _read(self, number: int, reduced: bool) -> np.ndarray:
         path = self.paths[number]

@@ -17,7 +17,7 @@ from training.data.poses import Poser
 from training.data.renderer import INNER, Layers, View, perspective, random_light
 from training.data.shards import DEPTH_STEPS, RENDERER
 from training.data.shop_render import garment_alpha, garment_inner, shop_of
-from training.data.studio import BENEATH, CODES, Item, Shop, Studio, camera
+from training.data.studio import BENEATH, CODES, Creases, Item, Shop, Studio, camera
 from training.data.styling import AS_SHOWN, Styling, random_styling
 from tryon.contract import POSE_SIZE
 from tryon.preprocess import anchors_from_joints, square_around, window_from_anchors
@@ -115,6 +115,7 @@ def make_scene(
     stylings, beneath = with_tops_beneath(
         np.random.default_rng([seed, index, 4]), stylings, plan, made, tucked
     )
+    creases = Creases.random(np.random.default_rng([seed, index, 5]))
     pictures: list[Layers] = []
     worn: list[Worn] = []
     for o, outfit in enumerate(plan):
@@ -133,7 +134,7 @@ def make_scene(
         drawn: list[tuple[Item, Draped, Shop | None]] = list(items.values())
         if beneath[o] >= 0:
             drawn.append((made[beneath[o]].beneath(), drapes[beneath[o]], shops[beneath[o]]))
-        studio.draw_person(wearer, looks, skin, drawn, tuck)
+        studio.draw_person(wearer, looks, skin, drawn, tuck, creases=creases)
         _, outermost, _ = items.get("upper") or items["dress"]
         draw_carried(studio.renderer, wearer, carried, outermost.shell)
         layers = studio.renderer.finish()

@@ -53,7 +53,7 @@ def draw_details(
 
     Args:
         rng, atlas: random numbers; uint8 (ATLAS_H, ATLAS_W, 3).
-        kind: "shirt", "polo", "jacket", "quarter zip" and so on; others draw nothing.
+        kind: "shirt", "polo", "jacket", "cardigan" and so on; others draw nothing.
         rgb, second: colours of the garment and of what is set off against it, 0..255.
         neck_bottom: canonical z of the neckline's lowest point at the front, metres.
         neck_width: half of its width; stand: how far a standing collar goes up the neck.
@@ -116,6 +116,15 @@ def draw_details(
         if kind == "shirt" and rng.random() < 0.6:
             for s in [1] if rng.random() < 0.6 else [-1, 1]:
                 pocket(s * 0.085, 0.53, 0.085, 0.10)
+    elif kind == "cardigan":
+        for u in (-0.022, 0.022):
+            line([(u, neck_bottom), (u, low)])
+        button = accent if rng.random() < 0.4 else light if sum(base) < 240 else dark
+        z = neck_bottom - 0.015
+        while z > -0.1:
+            x, y = p(0, z)
+            draw.ellipse([x - 2.8, y - 2.8, x + 2.8, y + 2.8], fill=button)
+            z -= 0.075
     elif kind == "blazer":
         _lapels(rng, draw, p, rgb, neck_bottom, neck_width, stand)
         line([(0, neck_bottom), (0, low)], width=2)

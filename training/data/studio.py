@@ -39,6 +39,24 @@ class Shop:
     landmarks: np.ndarray
 
 
+@dataclass(frozen=True)
+class Creases:
+    """Creases of a body in a pose: whatever it wears creases there.
+
+    Attributes:
+        place: where the body lies in the pattern of creases, in 0..1 each.
+        strength: how much deeper they are than in an in-shop picture.
+    """
+
+    place: tuple[float, float]
+    strength: float
+
+    @classmethod
+    def random(cls, rng: np.random.Generator) -> Creases:
+        x, y = rng.uniform(0, 1, 2)
+        return cls((float(x), float(y)), float(rng.uniform(1.0, 4.0)))
+
+
 class Item:
     """A garment with what drawing it needs; release its textures with `release`."""
 
@@ -270,12 +288,17 @@ class Studio:
         shell_cover: np.ndarray | None = None,
         grid_cover: np.ndarray | None = None,
         code: int | None = None,
+        creases: Creases | None = None,
     ) -> None:
-        """Draws a garment as it is draped; `*_cover`: where (> 0.006) something lies over it."""
+        """Draws a garment as it is draped; `*_cover`: where (> 0.006) something lies over it;
+        `creases`: as for `draw_person`."""
         t, r = self.template, self.renderer
         uniforms = dict(item.uniforms)
         if code is not None:
             uniforms["code"] = float(code)
+        if creases is not None:
+            uniforms["shift"] = creases.place
+            uniforms["wave"] = tuple(creases.strength * w for w in uniforms["wave"])
         scale = float(r._view.projection[0, 0]) * r._size[0] / 2
         metres = (1.0 if r._view.orthographic else 3.0) / scale
         per_metre = (TILE / item.garment.fabric.tile_m, ATLAS_W / (2 * ATLAS_U))
@@ -323,11 +346,13 @@ class Studio:
         tucked: bool,
         code_of: dict[int, int] | None = None,
         hidden: np.ndarray | None = None,
+        creases: Creases | None = None,
     ) -> None:
         """Draws a dressed person into the picture that has begun; without looks, skin alone.
 
         `items`: of two tops the outer one comes first. `hidden`: bool (n,), vertices of the body
-        that are not drawn.
+        that are not drawn. `creases`: of all that is worn; without, each garment has its own, as in
+        its in-shop picture.
         """
         t = self.template
         covered = np.full(len(t.body.rest), -1.0)
@@ -364,6 +389,7 @@ class Studio:
                 shell_cover,
                 grid_cover,
                 None if code_of is None else code_of[item.code],
+                creases,
             )
 
 

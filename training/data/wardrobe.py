@@ -226,7 +226,9 @@ def random_upper(rng: np.random.Generator) -> Garment:
     if kind == "tank top":
         cut.back_depth = float(rng.uniform(0, 0.06))
     collars = rng.spawn(1)[0]  # numbers of their own: other garments are the same with and without
-    cut.fastened = detail in ("shirt", "jacket", "blazer")
+    if kind == "sweater" and cut.neck in ("V", "crew") and collars.random() < 0.3:
+        kind = detail = "cardigan"
+    cut.fastened = detail in ("shirt", "jacket", "blazer", "cardigan", "zip hoodie")
     if detail == "blazer":
         cut.stand = float(collars.uniform(0.015, 0.03))
         cut.stand_drop = float(cut.stand * collars.uniform(0.8, 1.6))
@@ -269,7 +271,7 @@ def random_upper(rng: np.random.Generator) -> Garment:
     }
     if texture == "denim":
         words["material"] = "denim"
-    if kind in ("sweater",):
+    if kind in ("sweater", "cardigan"):
         words["material"] = "knitted"
     garment = Garment(
         cut,

@@ -47,6 +47,7 @@ from tryon.models.geometry import (
     RolledSleeves,
     StyledLandmarks,
     TuckedHem,
+    TurnedLandmarks,
 )
 from tryon.models.inpaint import PAINT, class_colours
 
@@ -68,35 +69,35 @@ _NEAR = 1
 """Pixels of the parse by which the old garment's rim may lie beside it."""
 
 
-_AHEAD = [PARSE.index(n) for n in ("hair", "face_neck", "arm_left", "arm_right", "other")]
+_AHEAD = ("hair", "face_neck", "arm_left", "arm_right", "other")
 """Classes that can stand in front of a top's lower half."""
 
 
-def share_of(parse: Tensor, classes: list[int]) -> Tensor:
-    """How likely each pixel is one of the classes: (N, 1, h, w) in 0..1, of logits (N, C, h, w)."""
-    odds = parse.clamp(-30, 30).exp()
-    c, h, w = (int(size) for size in parse.shape[1:])
-    chosen = torch.tensor([[float(i in classes) for i in range(c)], [1.0] * c])
-    both = constant(chosen.to(parse.device)) @ odds.reshape(-1, c, h * w)
+def share_of(odds: Tensor, chosen: Tensor) -> Tensor:
+    """How likely each pixel is one of the chosen classes: float (N, 1, h, w) in 0..1.
+
+    Args:
+        odds: float (N, classes, h, w), positive: probabilities up to a factor.
+        chosen: (N or 1, classes), 1 for those chosen.
+    """
+    c, h, w = (int(size) for size in odds.shape[1:])
+    # Sums over channels, as a product: ONNX Runtime's are slow there.
+    both = torch.stack([chosen, torch.ones_like(chosen)], 1) @ odds.reshape(-1, c, h * w)
     return (both[:, :1] / both[:, 1:]).reshape(-1, 1, h, w)
 
 
-def near_old(parse: Tensor, condition: Tensor) -> Tensor:
+def near_old(odds: Tensor, condition: Tensor) -> Tensor:
     """Where the garment that is replaced may be: nothing else of the photo is painted over.
 
     Args:
-        parse: float (N, classes, h, w) odds, positive: probabilities up to a factor.
-        condition: (N, 5) as `contract.CONDITION`.
+        odds: as for `share_of`; condition: (N, 5) as `contract.CONDITION`.
 
     Returns:
         float (N, 1, h, w) in 0..1: over 0 within `_NEAR` pixels of where it is likelier than not.
     """
-    c, h, w = (int(size) for size in parse.shape[1:])
     replaced = torch.tensor([[float(p in OLD_GARMENTS[k]) for p in PARSE] for k in CATEGORIES])
-    chosen = condition[:, : len(CATEGORIES)].float() @ constant(replaced.to(parse.device))
-    # Sums over channels, as a product: ONNX Runtime's are slow there.
-    both = torch.stack([chosen, torch.ones_like(chosen)], 1) @ parse.reshape(-1, c, h * w)
-    share = (both[:, :1] / both[:, 1:]).reshape(-1, 1, h, w)
+    chosen = condition[:, : len(CATEGORIES)].float() @ constant(replaced.to(odds.device))
+    share = share_of(odds, chosen)
     return F.max_pool2d((4 * share - 2).clamp(0, 1), 2 * _NEAR + 1, 1, _NEAR)
 
 
@@ -136,6 +137,7 @@ class Generator(nn.Module):
         # Landmarks of this garment on this person, and the parts' transforms from them.
         self.landmarks = LandmarkVote(WIDTH_8)
         self.styled = StyledLandmarks()
+        self.turned = TurnedLandmarks(WIDTH_8)
         self.rolled = RolledSleeves()
         self.opened = OpenFront()
         self.tucked = TuckedHem()
@@ -191,10 +193,11 @@ class Generator(nn.Module):
             garment_rgb: float (N, 3, NET_HEIGHT, NET_WIDTH), what `garment` was encoded from.
             placed: landmarks on the person and in the garment's picture to lay it by in place of
                 the predicted ones, (N, K, 3) each: x, y and 1 where to do so (teacher forcing).
-            places_only: stop at `landmarks`, their votes and `flow_parts`.
+            places_only: stop at `landmarks`, their votes, `turned` and `flow_parts`.
 
         Returns:
             `landmarks` (N, K, 2) on the person, `votes` and `voted` as `LandmarkVote` has them;
+            `turned` (N, K, 2), how far what is seen there is from them in the canvas;
             `flow_parts` to `flow` (N, 2, h, w), coarse to fine, in 0..1 of the canvas; `mask`
             logits (N, 1, H, W) of the garment drawn, and `mask_packed` the same with each 2x2
             pixels as channels; `covered`, the garment's own mask at `flow_2`, without what is
@@ -231,11 +234,13 @@ class Generator(nn.Module):
                 for true, own in zip(placed, marks, strict=True)
             )
             marks = mine, its
-        flows, near = self.transforms(*marks, visible, self.pixels_8)
+        turned = self.turned(f8, votes)
+        flows, near = self.transforms(marks[0], marks[1] + turned, visible, self.pixels_8)
         # A softmax over channels, written out here and in `maps`: ONNX Runtime's is slow there.
         odds = (self.part_logits(f8).float() + near).clamp(-60, 30).exp()
         coarse = (odds[:, :, None] * flows).sum(1) / odds.sum(1, keepdim=True)
-        places = {"landmarks": landmarks, "votes": votes, "voted": voted, "flow_parts": coarse}
+        places = {"landmarks": landmarks, "votes": votes, "voted": voted, "turned": turned,
+                  "flow_parts": coarse}  # fmt: skip
         if places_only:
             return places
 
@@ -266,7 +271,8 @@ class Generator(nn.Module):
         left, fold, roll = self.rolled(*marks, visible, styling, self.pixels_2, flow_2)
         mask, beneath = self.mask(h2).float(), self._beneath(h2).float()
         parse = self.parse(h2).float()
-        front = share_of(parse, _AHEAD)
+        classes = torch.tensor([[float(name in _AHEAD) for name in PARSE]], device=parse.device)
+        front = share_of(parse.clamp(-30, 30).exp(), classes)
         opened, stays, apart = self.opened(marks[1], visible, styling, flow_2, front)
         covered = warp(own_mask, flow_2) * left * (1 - opened)
         gone, ahead = self.tucked(
@@ -320,10 +326,9 @@ class Generator(nn.Module):
         # Each 2x2 pixels are channels still, which only the masks need apart.
         h, w = NET_HEIGHT // 2, NET_WIDTH // 2
         odds = out["beneath_packed"].clamp(max=30).exp()
-        # A sum over channels, as a product: ONNX Runtime's is slow there.
-        total = torch.ones(1, len(PAINT), device=odds.device) @ odds.reshape(
-            -1, len(PAINT), 4 * h * w
-        )
+        # Sums over channels, as products: ONNX Runtime's are slow there.
+        every = torch.ones(1, len(PAINT), device=odds.device)
+        total = every @ odds.reshape(-1, len(PAINT), 4 * h * w)
         kept = 1 / (1 + total.reshape(-1, 4, h, w))
         classes = out["parse"].clamp(-30, 30).exp()
         kept = 1 - (1 - kept) * near_old(classes, condition) * (1 - out["stays"])
@@ -331,10 +336,12 @@ class Generator(nn.Module):
         mask = torch.maximum(out["mask_packed"].sigmoid(), out["ahead"])
         masks = shuffled(torch.cat([mask, kept], 1))
         paints = (odds * kept[:, None]).mean(2)
-        colours = class_colours(rgb, classes)
-        paints_4 = F.avg_pool2d(paints, 2)
-        weight = paints_4 / paints_4.sum(1, keepdim=True).clamp(min=1e-3)
-        painted = up2((weight[:, :, None] * colours).sum(1))
+        colours = up2(class_colours(rgb, classes).flatten(1, 2))
+        # Squared: an arm painted before a painted wall has an edge, not a ramp.
+        paints = (paints + 1e-4).square().reshape(-1, len(PAINT), 1, h * w)
+        colours = (paints * colours.reshape(-1, len(PAINT), 3, h * w)).flatten(2)
+        painted = (every @ colours).reshape(-1, 3, h, w)
+        painted = painted / (every @ paints[:, :, 0]).reshape(-1, 1, h, w)
         # Broad light within a factor of 1.5, its tint within a tenth: more is not the light. Folds,
         # at twice the size, have another factor of 1.65.
         gain = out["shade"].tanh()

@@ -351,3 +351,31 @@ class LandmarkVote(nn.Module):
         offset = self.offset(features).float().reshape(n, self.count, 2, h * w)
         place = offset + pixels.reshape(1, 1, 2, h * w)
         return (logits.softmax(-1)[:, :, None] * place).sum(-1), logits, place
+
+
+class TurnedLandmarks(nn.Module):
+    """Where in the garment's picture that lies which is seen at its landmarks on the person.
+
+    A landmark is a place of the cloth: the end of a side seam, the axis of a leg. On a body that is
+    turned, or that is round, the cloth that is seen there is another. Transforms are of what is
+    seen.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.offset = nn.Conv2d(channels, 2 * len(LANDMARKS), 1)
+        nn.init.zeros_(self.offset.weight)
+        assert self.offset.bias is not None
+        nn.init.zeros_(self.offset.bias)
+
+    def forward(self, features: Tensor, votes: Tensor) -> Tensor:
+        """How far that is from the landmarks in the garment's picture: float32 (N, K, 2), in 0..1
+        of the canvas.
+
+        Args:
+            features: (N, C, h, w); votes: logits (N, K, h * w) of the landmarks on the person, see
+                `LandmarkVote`. They have a truth of their own, and learn nothing from this.
+        """
+        count = len(LANDMARKS)
+        offset = self.offset(features).float().reshape(-1, count, 2, votes.shape[2])
+        return (votes.detach().softmax(-1)[:, :, None] * offset).sum(-1)

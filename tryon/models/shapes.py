@@ -48,6 +48,8 @@ def _upper(kind: str, sleeve: str, length: str, neck: str) -> str:
         return "cropped tank top" if length == "cropped" else "tank top"
     if kind in ("sweater", "hoodie", "jacket"):
         return kind
+    if kind == "cardigan":
+        return "sweater"
     if kind == "shirt":
         return "shirt" if sleeve == "long" else "short-sleeve shirt"
     deep = "V-neck " if neck == "V" else ""

@@ -52,14 +52,20 @@ def trained_state(models: dict[str, nn.Module]) -> dict[str, torch.Tensor]:
     return state
 
 
-def load_state(models: dict[str, nn.Module], state: dict[str, torch.Tensor], source: str) -> None:
+def load_state(
+    models: dict[str, nn.Module], state: dict[str, torch.Tensor], source: str, grown: bool = False
+) -> None:
     """Puts learned tensors into the networks.
+
+    Args:
+        grown: the networks may have more than these, whose tensors stay as they were built.
 
     Raises:
         WeightsError: a tensor is missing, unknown or of another shape.
     """
     expected = trained_state(models)
-    missing, unknown = expected.keys() - state.keys(), state.keys() - expected.keys()
+    unknown = state.keys() - expected.keys()
+    missing = set() if grown else expected.keys() - state.keys()
     wrong = [k for k in expected.keys() & state.keys() if expected[k].shape != state[k].shape]
     if missing or unknown or wrong:
         first = sorted([*missing, *unknown, *wrong])[0]
@@ -118,11 +124,12 @@ def save(models: dict[str, nn.Module], folder: Path, metadata: dict[str, str]) -
     return target
 
 
-def load_models(weights: Path | None = None) -> dict[str, nn.Module]:
+def load_models(weights: Path | None = None, grown: bool = False) -> dict[str, nn.Module]:
     """The networks as served, in evaluation mode.
 
     Args:
         weights: folder with the weights; None: those of the repository.
+        grown: as for `load_state`.
 
     Raises:
         WeightsError: no weights there, or of another architecture.
@@ -133,7 +140,7 @@ def load_models(weights: Path | None = None) -> dict[str, nn.Module]:
     models = build()
     with safe_open(path, "pt") as file:
         state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no iterator)
-    load_state(models, state, str(path))
+    load_state(models, state, str(path), grown)
     for module in models.values():
         module.eval()
     return models

@@ -91,11 +91,13 @@ def cut(photo: np.ndarray, anchors: Anchors, condition: np.ndarray) -> Cropped:
 
 
 def find_person(boxes: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """The one person's detection, float64 (12,): overlapping ones averaged by their scores.
+    """The one person's detection, float64 (12,). Raises NoPerson, SeveralPeople."""
+    return the_one(people_found(boxes, scores))
 
-    Raises:
-        NoPerson, SeveralPeople.
-    """
+
+def people_found(boxes: np.ndarray, scores: np.ndarray) -> list[np.ndarray]:
+    """Everybody's detection, float64 (12,) each, the largest first: overlapping ones averaged by
+    their scores. Raises NoPerson."""
     # A score that isn't a number is no person either.
     sure = np.flatnonzero((scores > MIN_SCORE) & np.isfinite(boxes).all(axis=1))
     left = sure[np.argsort(-scores[sure], kind="stable")]
@@ -110,7 +112,11 @@ def find_person(boxes: np.ndarray, scores: np.ndarray) -> np.ndarray:
         left = left[~same]
     if not people:
         raise NoPerson("person: no person was found: send a picture of one, upright and in light")
-    people.sort(key=_size, reverse=True)
+    return sorted(people, key=_size, reverse=True)
+
+
+def the_one(people: list[np.ndarray]) -> np.ndarray:
+    """The only one of `people_found` who doesn't stand behind. Raises SeveralPeople."""
     for other in people[1:]:
         if _size(other) >= _AS_LARGE * _size(people[0]) and not _same_body(people[0], other):
             raise SeveralPeople(

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tryon.steps.crop import Anchors, Cropped, anchors_in_photo, cut, find_person
+from tryon.steps.crop import Anchors, Cropped, anchors_in_photo, cut, people_found, the_one
 
 MIN_CUTOFF, BETA, SPEED_CUTOFF = 0.5, 0.5, 1.0
 """Hz that pass where nothing moves; further Hz for a speed of one frame's side a second; Hz of the
@@ -41,19 +41,28 @@ def live_crop(
         a second.
 
     Raises:
-        NoPerson, SeveralPeople.
+        NoPerson; SeveralPeople, where none of them is followed.
     """
     side = max(photo.shape[:2])
-    found = anchors_in_photo(find_person(boxes, scores), *photo.shape[:2])
-    now = np.array([*found.hips, *found.shoulders, found.radius]) / side
     seconds, before = float(elapsed[0]), track.astype(np.float64)
-    if followed(now, before, seconds):
+    people = people_found(boxes, scores)
+    places = [_place(anchors_in_photo(one, *photo.shape[:2]), side) for one in people]
+    # Who is followed stays so, whoever else comes before the camera.
+    known = [place for place in places if followed(place, before, seconds)]
+    if known:
+        now = min(known, key=lambda place: float(np.hypot(*(place[:2] - before[:2]))))
         where, speed = one_euro(now, before[:5], before[5:], seconds)
         anchors = Anchors(where[:2] * side, where[2:4] * side, float(where[4]) * side)
     else:
-        where, speed, anchors = now, np.zeros(5), found
+        anchors = anchors_in_photo(the_one(people), *photo.shape[:2])
+        where, speed = _place(anchors, side), np.zeros(5)
     cropped: Cropped = cut(photo, anchors, condition)
     return *cropped, np.concatenate([where, speed]).astype(np.float32)
+
+
+def _place(anchors: Anchors, side: int) -> np.ndarray:
+    """Hips, shoulders and radius, float64 (5,), in 0..1 of the photo's longer side."""
+    return np.array([*anchors.hips, *anchors.shoulders, anchors.radius]) / side
 
 
 def followed(now: np.ndarray, track: np.ndarray, seconds: float) -> bool:

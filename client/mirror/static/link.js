@@ -74,13 +74,14 @@ export class Link {
       if (this.#wish) this.wear(this.#wish);
       this.on.change();
     };
-    socket.onclose = () => {
+    socket.onclose = ({ code }) => {
       if (this.#wait === 500) this.since = performance.now();
       this.#before = this.unshown + this.#sent.size; // those under way are lost
       for (const [clock, frame] of this.#sent) this.#forget(clock, frame);
       this.state = null;
       this.on.change();
-      setTimeout(() => this.#open(), this.#wait);
+      // 1013: too many visitors are before the mirror; 1008: it answers its own page alone.
+      setTimeout(() => this.#open(), code === 1013 || code === 1008 ? 10000 : this.#wait);
       this.#wait = Math.min(this.#wait * 2, 1000);
     };
     socket.onmessage = ({ data }) => (typeof data === "string" ? this.#told(JSON.parse(data)) : this.#answered(data));

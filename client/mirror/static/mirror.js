@@ -349,7 +349,7 @@ async function bringGarment(file) {
     if (!rail.worn.some(({ id }) => id === garment.id)) rail.choose(garment, category());
     wear();
   } catch (error) {
-    toast(error.text ? say("refused", error.text.replace(/^garment: /, "")) : say("rail_gone"));
+    toast(error.text ? say("refused", sayError(error).replace(/^garment: /, "")) : say("rail_gone"));
   }
 }
 
