@@ -44,28 +44,25 @@ def usage(session: int, proc: Path = Path("/proc")) -> Usage:
 def resident(session: int, proc: Path = Path("/proc")) -> int:
     """Memory that a session's processes hold now, in bytes: each one's own, without what it shares
     with others (`RssAnon`)."""
-    held = 0
-    for folder, _ in _members(session, proc):
-        try:
-            status = (folder / "status").read_text()
-        except OSError:  # it ended while it was read
-            continue
-        held += sum(int(line.split()[1]) * 1024 for line in status.splitlines()
-                    if line.startswith("RssAnon:"))  # fmt: skip
-    return held
+    return _summed(session, proc, "status", "RssAnon:")
 
 
 def held(session: int, proc: Path = Path("/proc")) -> int:
     """Memory that a session's processes hold now, in bytes, a page that several share counted once
     among them (`Pss`)."""
+    return _summed(session, proc, "smaps_rollup", "Pss:")
+
+
+def _summed(session: int, proc: Path, name: str, field: str) -> int:
+    """A field of so named a file, in bytes, of a session's processes that still run, summed."""
     total = 0
     for folder, _ in _members(session, proc):
         try:
-            rollup = (folder / "smaps_rollup").read_text()
+            text = (folder / name).read_text()
         except OSError:  # it ended while it was read
             continue
-        total += sum(int(line.split()[1]) * 1024 for line in rollup.splitlines()
-                     if line.startswith("Pss:"))  # fmt: skip
+        total += sum(int(line.split()[1]) * 1024 for line in text.splitlines()
+                     if line.startswith(field))  # fmt: skip
     return total
 
 

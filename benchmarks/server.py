@@ -61,6 +61,17 @@ class Server:
 
 
 @contextlib.contextmanager
+def address_of(url: str | None, repository: Path) -> Iterator[tuple[str, int]]:
+    """The address of a server that runs, and 0; or, without one, of an embedded one that is
+    started, and its process ID. Raises ServerError."""
+    if url:
+        yield url, 0
+        return
+    with EmbeddedServer(repository) as embedded:
+        yield embedded.grpc_url, embedded.pid or 0
+
+
+@contextlib.contextmanager
 def server_at(url: str, repository: Path) -> Iterator[tuple[Server, int | None]]:
     """The server at `url`, or else an embedded one, and then its process ID."""
     with contextlib.ExitStack() as stack:

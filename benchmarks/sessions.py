@@ -26,8 +26,9 @@ from benchmarks.cost import resident
 from benchmarks.inputs import Inputs, make_inputs, parse_size, photos
 from benchmarks.machine import ROOT, machine, versions, weights_hash
 from benchmarks.report import write_json
+from benchmarks.server import address_of
 from benchmarks.stats import summarise
-from deploy.embedded import REPOSITORY, EmbeddedServer, ServerError
+from deploy.embedded import REPOSITORY, ServerError
 from tryon.assets import AssetError
 from tryon_client import TryOnClient, TryOnError
 from tryon_client.live import LiveSession
@@ -213,11 +214,8 @@ def main(arguments: list[str] | None = None) -> int:
         options.out.mkdir(parents=True, exist_ok=True)
         inputs = make_inputs(*photos(), options.size)
         given = (inputs, options.sessions, options.seconds, options.rate)
-        if options.url:
-            made = run(options.url, *given)
-        else:
-            with EmbeddedServer(options.repository) as server:
-                made = run(server.grpc_url, *given, lambda: resident(server.pid or 0))
+        with address_of(options.url, options.repository) as (url, process):
+            made = run(url, *given, lambda: resident(process) if process else 0)
     except (AssetError, ServerError, TryOnError, OSError) as error:
         print(f"sessions: {' '.join(str(error).split())}", file=sys.stderr)
         return 2

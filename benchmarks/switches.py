@@ -24,7 +24,8 @@ import numpy as np
 from benchmarks.inputs import Inputs, make_inputs, parse_size, photos
 from benchmarks.machine import ROOT, machine, versions, weights_hash
 from benchmarks.report import write_json
-from deploy.embedded import REPOSITORY, EmbeddedServer, ServerError
+from benchmarks.server import address_of
+from deploy.embedded import REPOSITORY, ServerError
 from tryon.assets import AssetError
 from tryon_client import TryOnClient, TryOnError
 from tryon_client.live import LiveSession, Shown
@@ -152,12 +153,9 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error("--count takes 1 to 200, --rate more than 0")
     try:
         options.out.mkdir(parents=True, exist_ok=True)
-        given = (make_inputs(*photos(), options.size), options.count, options.rate)
-        if options.url:
-            made = run(options.url, *given)
-        else:
-            with EmbeddedServer(options.repository) as server:
-                made = run(server.grpc_url, *given)
+        inputs = make_inputs(*photos(), options.size)
+        with address_of(options.url, options.repository) as (url, _):
+            made = run(url, inputs, options.count, options.rate)
     except (AssetError, ServerError, TryOnError, OSError) as error:
         print(f"switches: {' '.join(str(error).split())}", file=sys.stderr)
         return 2

@@ -84,8 +84,6 @@ def found(nets: Networks, garments: GarmentViews, device: torch.device) -> dict[
 
 def learned(nets: Networks) -> list[nn.Parameter]:
     """What pretraining teaches: E^I above its trunk, and E^T's way into the shared space."""
-    for parameter in nets.image_encoder.trunk.parameters():
-        parameter.requires_grad_(False)
     chosen = [*nets.image_encoder.parameters(), *nets.text_encoder.project.parameters()]
     return [parameter for parameter in chosen if parameter.requires_grad]
 

@@ -46,8 +46,7 @@ from tryon_client.sameness import SAME_WITHIN, nearly_same, small
 from tryon_client.wardrobe import Garment, Track, Wardrobe
 
 _OF_THE_FRAME = (
-    ImageTooLarge, ImageTooSmall, InvalidRequest, LowConfidence, NoPersonFound, NotAnImage,
-    SeveralPeople,
+    ImageTooLarge, ImageTooSmall, InvalidRequest, NoPersonFound, NotAnImage, SeveralPeople,
 )  # fmt: skip
 """What is wrong with a frame itself: it is shown as it was. All else is the server's."""
 _WITHOUT_WARDROBE = 1.0
@@ -396,10 +395,13 @@ class LiveSession:
                 return worn.result, worn.pose
         picture: Picture = frame
         for garment in wish:
-            result = self._client.try_on(
-                picture, garment.pixels, garment.prompt, garment.category,
-                timeout=max(end - time.monotonic(), 1e-3),
-            )  # fmt: skip
+            try:
+                result = self._client.try_on(
+                    picture, garment.pixels, garment.prompt, garment.category,
+                    timeout=max(end - time.monotonic(), 1e-3),
+                )  # fmt: skip
+            except LowConfidence as error:  # as by the wardrobe: a mirror that flickers is worse
+                result = error.result
             picture = result.image
         return result, None
 

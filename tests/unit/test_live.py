@@ -269,6 +269,16 @@ def test_a_garment_that_the_server_forgot_is_added_again(client, fake):
     assert [r.model for r in fake.requests].count("wardrobe_add") == 2
 
 
+@pytest.mark.parametrize("away", [False, True])
+def test_a_doubtful_picture_is_shown_live_with_the_wardrobe_and_without(fake, away):
+    fake.wardrobe_away = away
+    with TryOnClient(fake.url, least_confidence=0.9) as strict, \
+            LiveSession(strict, prompt="red") as live:  # fmt: skip
+        live.submit(frame(50))
+        shown = live.wait(timeout=5)
+        assert shown is not None and shown.dressed and shown.problem is None
+
+
 def test_garments_travel_along_while_the_wardrobe_is_away(client, fake, monkeypatch):
     monkeypatch.setattr("tryon_client.live._WITHOUT_WARDROBE", 2.0)
     fake.wardrobe_away = True

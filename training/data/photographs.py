@@ -10,6 +10,7 @@ import json
 import os
 import zipfile
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -19,6 +20,7 @@ from training.data.bodies import cache_dir
 from training.listen import predictions
 from tryon.assets import asset_path
 from tryon.contract import PARSE, POSE_SIZE
+from tryon.models import system
 from tryon.models.composite import enlarge
 from tryon.models.pose import Pose
 from tryon.pipeline import TryOnPipeline
@@ -67,6 +69,12 @@ def trained_people() -> list[str]:
     return [path[:4] for path in people("train")]
 
 
+def kept_at(name: str) -> Path:
+    """Where a person's photo is kept as the present weights see it: by what others saw the same
+    seed would give other scenes."""
+    return cache_dir() / f"photograph-{_VERSION}-{system.weights_hash()[:8]}-{name}.npz"
+
+
 def photograph(path: str) -> Photograph:
     """A photo of PHOTOS, from `cache_dir()`; the first time it is looked at by the networks.
 
@@ -76,7 +84,7 @@ def photograph(path: str) -> Photograph:
         OSError: what was seen can't be kept; names the file, and leaves nothing behind.
     """
     name = path[:4]
-    kept = cache_dir() / f"photograph-{_VERSION}-{name}.npz"
+    kept = kept_at(name)
     try:
         with np.load(kept) as file:
             return Photograph(
