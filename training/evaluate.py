@@ -56,11 +56,13 @@ class Shown(NamedTuple):
 def evaluate(
     weights: Path | None, pairs: Path, photos: Path | None, count: int, strength: float, seed: int,
     split: str = "test", painter: Path | None = None, gallery: list[Shown] | None = None,
+    blocks: float = 0.0,
 ) -> tuple[dict[str, dict[str, float]], dict[str, dict[str, float]]]:  # fmt: skip
     """Means over `count` pairs of a split.
 
     Args:
         gallery: is given every pair's pictures and how near ours is to the truth.
+        blocks: as `compose.Options` has it.
 
     Returns:
         method -> figure -> value; and slice (`training.slices`) -> figure -> value of ours, and
@@ -72,7 +74,8 @@ def evaluate(
     models = system.load_models(weights)
     nets = assemble(models, Vocabulary([]))
     batch_size = 8
-    data = Pairs(scene_files(pairs, split), photos, Options(strength, text=0.0), seed, split)
+    options = Options(strength, text=0.0, blocks=blocks)
+    data = Pairs(scene_files(pairs, split), photos, options, seed, split)
     batches = loader(data, batch_size, 0, max(1, count // batch_size), 1)
     rows: dict[str, dict[str, list[float]]] = {}
     slices: dict[str, dict[str, list[float]]] = {}
@@ -259,6 +262,8 @@ def main(arguments: list[str] | None = None) -> int:
     p.add_argument("--weights", type=Path, help="folder of weights; default: the repository's")
     p.add_argument("--count", type=int, default=200)
     p.add_argument("--strength", type=float, default=1.0)
+    p.add_argument("--blocks", type=float, default=0.0,
+                   help="share of the pairs whose old garment gets a second colour")  # fmt: skip
     p.add_argument("--seed", type=int, default=7)
     p.add_argument("--unet", type=Path, help="weights of `training.unet`, to compare with")
     p.add_argument("--slices", action="store_true", help="also ours on each slice of the pairs")
@@ -267,7 +272,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         table, slices = evaluate(
             args.weights, args.pairs, args.photos, args.count, args.strength, args.seed,
-            painter=args.unet,
+            painter=args.unet, blocks=args.blocks,
         )  # fmt: skip
     except (FileNotFoundError, ValueError, system.WeightsError) as error:
         print(f"error: {error}", file=sys.stderr)

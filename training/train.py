@@ -70,6 +70,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--necklines", action="store_true",
                    help="teach E^I's mask the outlined collars among --photos too")  # fmt: skip
     p.add_argument("--strength", type=float, default=1.0, help="of the randomisation, 0 to 1")
+    p.add_argument("--blocks", type=float, default=0.3,
+                   help="share of the pairs whose old garment gets a second colour")  # fmt: skip
     p.add_argument("--save-every", type=int, default=200)
     p.add_argument(
         "--init",
@@ -214,8 +216,10 @@ def train(args: argparse.Namespace) -> int:
         print(f"{args.out} has reached step {first} already; give a larger --steps to go on")
         return 0
     weights = Weights(alpha=args.alpha)
-    pairs = Pairs(scenes, args.photos, Options(strength=args.strength), args.seed,
-                  cutouts=args.cutouts, without=args.without)  # fmt: skip
+    options = Options(strength=args.strength, blocks=args.blocks)
+    pairs = Pairs(
+        scenes, args.photos, options, args.seed, cutouts=args.cutouts, without=args.without
+    )
     batches = loader(
         pairs, args.batch, first, args.steps - first, args.workers, ranks.rank, ranks.world,
         pinned=device.type == "cuda",

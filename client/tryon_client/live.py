@@ -42,6 +42,7 @@ from tryon_client.ledger import (
     Span,
     stages,
 )
+from tryon_client.pace import Pace
 from tryon_client.sameness import SAME_WITHIN, nearly_same, small
 from tryon_client.wardrobe import Garment, Track, Wardrobe
 
@@ -137,7 +138,6 @@ class _State:
     """Until then (`time.monotonic()`) the server's store is not asked."""
     closed: bool = False
     busy: int = 0
-    latency: float = 0.1
     interval: float = 1 / 30
     last_submit: float | None = None
     problem: TryOnError | None = None
@@ -147,11 +147,12 @@ class _State:
 class LiveSession:
     """A person before a camera.
 
-    `submit` never waits: it replaces the frame that waits to be sent, if any. Up to `most_at_once`
-    frames are with the server, as many as its measured latency spans frames; more would only grow
-    old there. Answers are shown in the order of capture; one that comes after a newer one, or after
-    its deadline, is counted and thrown away. While the server is away, frames are lost and counted,
-    and it is asked again a few times a second: a session lives through a restart.
+    `submit` never waits: it replaces the frame that waits to be sent, if any. One frame is with the
+    server, or up to `most_at_once` where more are measured to bring more answers (`Pace`): else
+    they would only grow old there. Answers are shown in the order of capture; one that comes after
+    a newer one, or after its deadline, is counted and thrown away. While the server is away, frames
+    are lost and counted, and it is asked again a few times a second: a session lives through a
+    restart.
 
     The server encodes what is worn once and keeps it (`Wardrobe`); frames then travel alone, and
     where the person was in the last answered frame steadies the next one. While the server's store
@@ -182,7 +183,7 @@ class LiveSession:
             raise InvalidRequest(f"most_at_once {most_at_once}: give at least 1")
         if not 0 <= same_within <= 255:
             raise InvalidRequest(f"same_within {same_within!r}: give levels from 0 to 255")
-        self._client, self._deadline, self._most = client, deadline, most_at_once
+        self._client, self._deadline, self._pace = client, deadline, Pace(most_at_once)
         self._same_within, self._on_frame = same_within, on_frame
         self._wardrobe = Wardrobe(client)
         self._state = _State()
@@ -265,7 +266,7 @@ class LiveSession:
     def latency(self) -> float:
         """Seconds that an answer takes, a running mean."""
         with self._change:
-            return self._state.latency
+            return self._pace.latency
 
     def close(self) -> None:
         """Ends the session; frames that are with the server are waited for."""
@@ -290,8 +291,7 @@ class LiveSession:
     def _ready(self) -> bool:
         """Whether a frame waits and another may be sent."""
         s = self._state
-        spans = math.ceil(s.latency / max(s.interval, 1e-3))
-        return s.newest is not None and s.busy < max(1, min(self._most, spans))
+        return s.newest is not None and s.busy < self._pace.allowed(s.interval)
 
     def _work(self) -> None:
         while True:
@@ -304,6 +304,7 @@ class LiveSession:
                 taken, wish = s.newest, s.wish
                 s.newest = None
                 s.busy += 1
+                at_once = s.busy
             frame, picked = taken.frame, time.monotonic()
             way = [Span("capture", taken.captured, taken.submitted),
                    Span("wait", taken.submitted, picked)]  # fmt: skip
@@ -311,7 +312,7 @@ class LiveSession:
             known = self._alike(seen, wish)
             if seen is not None:
                 way.append(Span("same", picked, time.monotonic()))
-            answer = known.answer if known else self._ask(frame, wish, taken.captured, way)
+            answer = known.answer if known else self._ask(taken, wish, at_once, way)
             with self._change:
                 s.busy -= 1
                 outcome = self._take(taken, answer, wish)
@@ -345,10 +346,10 @@ class LiveSession:
             self._state.answered = answered
 
     def _ask(
-        self, frame: np.ndarray, wish: tuple[Garment, ...], captured: float, way: list[Span]
+        self, taken: _Waiting, wish: tuple[Garment, ...], at_once: int, way: list[Span]
     ) -> _Answer:
-        """What the server makes of a frame; adds to its way."""
-        began = time.monotonic()
+        """What the server makes of a frame, one of so many at once; adds to its way."""
+        frame, captured, began = taken.frame, taken.captured, time.monotonic()
         left = captured + self._deadline - began
         if left <= 0:
             return _Answer(frame, False, DeadlineExceeded("the frame was too old to send"))
@@ -356,7 +357,7 @@ class LiveSession:
             result, pose = self._dressed(frame, wish, captured, left)
             way += stages(result.timings, began, _STAGES)
         except DeadlineExceeded as error:
-            self._learn(time.monotonic() - began)
+            self._learn(time.monotonic() - began, at_once)
             return _Answer(frame, False, error)
         except _OF_THE_FRAME as error:
             with self._change:
@@ -369,7 +370,7 @@ class LiveSession:
             self._pause()
             error = TryOnError(one_line(f"{type(error).__name__}: {error}"))
             return _Answer(None, False, error)
-        self._learn(time.monotonic() - began)
+        self._learn(time.monotonic() - began, at_once)
         return _Answer(np.asarray(result.image), True, None, pose)
 
     def _dressed(
@@ -405,9 +406,9 @@ class LiveSession:
             picture = result.image
         return result, None
 
-    def _learn(self, seconds: float) -> None:
+    def _learn(self, seconds: float, at_once: int) -> None:
         with self._change:
-            self._state.latency += 0.2 * (seconds - self._state.latency)
+            self._pace.learn(seconds, at_once)
 
     def _pause(self) -> None:
         """A while without asking a server that is away; ends early when the session does."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from fake_triton import FakeTriton, answer, serve
 
-from tryon_client import Garment, TryOnClient, errors
+from tryon_client import Garment, TryOnClient, errors, pace
 from tryon_client.live import LiveSession
 
 SIZE = (64, 72, 3)
@@ -84,15 +85,21 @@ def test_a_frame_waits_for_no_other_where_the_server_is_quick(client, fake):
 
 
 @pytest.mark.parametrize("allowed", [1, 3])
-def test_as_many_frames_are_sent_as_the_latency_spans(client, monkeypatch, allowed):
-    at_once, most, lock, real = 0, 0, threading.Lock(), client.infer
+@pytest.mark.parametrize("side_by_side", [False, True])
+def test_more_frames_are_sent_at_once_only_where_the_server_takes_them_side_by_side(
+    client, monkeypatch, allowed, side_by_side
+):
+    at_once, seen, lock, turn, real = 0, [], threading.Lock(), threading.Lock(), client.infer
+    monkeypatch.setattr(pace, "FIRST", 3)
+    monkeypatch.setattr(pace, "TRIED", 4)
 
     def slow(*arguments, **named):
-        nonlocal at_once, most
+        nonlocal at_once
         with lock:
             at_once += 1
-            most = max(most, at_once)
-        time.sleep(0.05)
+            seen.append(at_once)
+        with contextlib.nullcontext() if side_by_side else turn:
+            time.sleep(0.03)
         try:
             return real(*arguments, **named)
         finally:
@@ -101,10 +108,12 @@ def test_as_many_frames_are_sent_as_the_latency_spans(client, monkeypatch, allow
 
     monkeypatch.setattr(client, "infer", slow)
     with LiveSession(client, prompt="red", same_within=0, most_at_once=allowed) as live:
-        for k in range(40):
+        for k in range(160):
             live.submit(frame(k))
             time.sleep(0.01)
-    assert most == allowed
+    last = seen[-10:]
+    assert max(seen) <= allowed
+    assert max(last) == (allowed if side_by_side else 1)
 
 
 def test_another_garment_is_worn_from_the_next_frame_on(client, fake):

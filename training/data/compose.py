@@ -21,6 +21,7 @@ from training.captions import (
     styled,
     styling_request,
 )
+from training.data.blocks import colour_blocks, dyed
 from training.data.camera import Camera, backdrop, shaded, tint
 from training.data.laid import (
     Cutout,
@@ -76,6 +77,8 @@ class Options:
     strength: float = 1.0
     text: float = 0.5
     recolour: float = 0.5
+    blocks: float = 0.0
+    """Share of the pairs whose old garment gets a second colour (`blocks.colour_blocks`)."""
 
 
 def _garment_texture(
@@ -262,10 +265,18 @@ def compose(
         # One shadow in both: where no garment changes, the picture must not.
         back = back * shaded(rng, np.maximum(*alphas))
     pictures = []
+    # Of their own, so that pairs with and without are the same but for them.
+    chance = rng.spawn(1)[0]
+    drawn, under = drawn_of(scene, after, category)
     for outfit, alpha in zip((before, after), alphas, strict=True):
         parse = scene.parse[outfit]
         albedo = scene.albedo[outfit].astype(np.float32) / 255
         _dress_up(albedo, scene, outfit, {g: fabric[g] for g in wearing[outfit]})
+        # Not where the old top stays between the edges of an open one.
+        if outfit == before and chance.random() < options.blocks and not under.any():
+            replaced = np.isin(parse, [PARSE.index(n) for n in OLD_GARMENTS[category]])
+            blocks = colour_blocks(chance, replaced, np.isin(parse, _SKIN))
+            albedo = albedo if blocks is None else dyed(albedo, replaced, blocks)
         albedo *= gains[parse]
         if marks is not None:
             albedo *= np.where(np.isin(parse, _SKIN)[..., None], marks, 1)
@@ -284,7 +295,6 @@ def compose(
         cut = None
     shots = [camera(p) for p in pictures]
 
-    drawn, under = drawn_of(scene, after, category)
     flow, valid = scene.worn_flow[place], scene.worn_valid[place]
     texture = fabric[chosen]
     if chosen in real:
