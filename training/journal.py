@@ -1,4 +1,5 @@
-"""What a run writes down while it goes on: one line for ten steps, and TensorBoard's events."""
+"""What a run writes down while it goes on: one line for ten steps, one for each validation, and
+TensorBoard's events."""
 
 from __future__ import annotations
 
@@ -6,9 +7,11 @@ import json
 import math
 import time
 from pathlib import Path
+from typing import TextIO
 
 from torch.utils.tensorboard import SummaryWriter
 
+LOG, VALIDATION = "log.jsonl", "validation.jsonl"
 EVERY = 10
 """Steps to a line: one batch says little."""
 
@@ -21,18 +24,23 @@ def _step(line: str) -> float:
         return math.inf
 
 
+def _opened(path: Path, step: int) -> TextIO:
+    """The file, to write on; what it holds of later steps is taken out."""
+    if path.is_file():
+        lines = path.read_text().splitlines(keepends=True)
+        beside = path.with_suffix(".tmp")
+        beside.write_text("".join(line for line in lines if _step(line) <= step))
+        beside.replace(path)
+    return path.open("a")
+
+
 class Journal:
-    """`log.jsonl` (opened to go on) and TensorBoard's events in a run's folder."""
+    """`log.jsonl`, `validation.jsonl` (opened to go on) and TensorBoard's events in a folder."""
 
     def __init__(self, folder: Path, step: int = 0) -> None:
         """Args: step: the run goes on from here: what was written of later steps is taken out."""
-        path = folder / "log.jsonl"
-        if path.is_file():
-            lines = path.read_text().splitlines(keepends=True)
-            beside = path.with_suffix(".tmp")
-            beside.write_text("".join(line for line in lines if _step(line) <= step))
-            beside.replace(path)
-        self._file = path.open("a")
+        self._file = _opened(folder / LOG, step)
+        self._checked = _opened(folder / VALIDATION, step)
         self._writer = SummaryWriter(str(folder))
         self._began = time.monotonic()
         self._recent: dict[str, list[float]] = {}
@@ -52,7 +60,15 @@ class Journal:
             self._writer.add_scalar(name, value, step)
         return means
 
+    def validated(self, step: int, figures: dict[str, float]) -> None:
+        """Takes what the weights of the `step`th step reach on pairs that no training sees."""
+        self._checked.write(json.dumps({"step": step, **figures}) + "\n")
+        self._checked.flush()
+        for name, value in figures.items():
+            self._writer.add_scalar(f"validation/{name}", value, step)
+
     def close(self) -> None:
         """Writes what is left."""
         self._file.close()
+        self._checked.close()
         self._writer.close()

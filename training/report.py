@@ -27,8 +27,9 @@ import numpy as np
 from training import cycle, parse_photos
 from training.data.render import render
 from training.data.shards import RENDERER
-from training.evaluate import Shown, evaluate, method_table, slice_table
+from training.evaluate import PAIRS_SEED, Shown, evaluate, method_table, slice_table
 from training.figures import lines_of, write_json
+from training.journal import VALIDATION
 from training.trial import default_garments, default_people, sheet
 from tryon.assets import AssetError
 from tryon.models import system
@@ -40,7 +41,6 @@ PHOTOGRAPHED = {"seed": 81, "scenes": 300}
 """Scenes of which the test split is rendered: people and garments that no training draws."""
 EACH = 16
 """Pairs on a sheet."""
-PAIRS_SEED = 7
 
 
 def sheets(gallery: Sequence[Shown]) -> dict[str, np.ndarray]:
@@ -74,24 +74,41 @@ def _columns(rows: list[np.ndarray], columns: int = 2) -> np.ndarray:
     return np.concatenate(lines)
 
 
-def curves(log: Path, names: Sequence[str] = ("total", "iou", "flow", "picture")) -> Any:
-    """A figure of matplotlib: terms of a training's `log.jsonl` over its steps.
+TERMS = ("total", "iou", "flow", "picture")
+"""Of a training's log: its loss, and what is in it."""
+VALIDATED = ("mask_iou", "flow_error_px", "psnr_changed_db", "feature_distance")
+
+
+def _lines(log: Path, names: Sequence[str]) -> list[dict[str, float]]:
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    lines = [line for line in lines if all(name in line for name in names)]
+    if not lines:
+        raise ValueError(f"{log}: no line has {', '.join(names)}")
+    return lines
+
+
+def curves(log: Path) -> Any:
+    """A figure of matplotlib: terms of a training's `log.jsonl` over its steps and, where
+    `validation.jsonl` lies beside it, below them what its weights reached on unseen pairs.
 
     Raises:
         FileNotFoundError, ValueError: no such log.
     """
     from matplotlib.figure import Figure
 
-    lines = [json.loads(line) for line in log.read_text().splitlines()]
-    lines = [line for line in lines if all(name in line for name in names)]
-    if not lines:
-        raise ValueError(f"{log}: no line has {', '.join(names)}")
-    figure = Figure((3.2 * len(names), 2.6), layout="constrained")
-    for axes, name in zip(figure.subplots(1, len(names)), names, strict=True):
-        axes.plot([line["step"] for line in lines], [line[name] for line in lines], linewidth=1)
-        axes.set_title(name)
-        axes.set_xlabel("step")
-        axes.grid(alpha=0.3)
+    rows = [(_lines(log, TERMS), TERMS, "")]
+    validation = log.with_name(VALIDATION)
+    if validation.is_file() and validation.stat().st_size:
+        rows.append((_lines(validation, VALIDATED), VALIDATED, "."))
+    figure = Figure((12.8, 2.6 * len(rows)), layout="constrained")
+    grid = figure.subplots(len(rows), len(TERMS), squeeze=False)
+    for row, (lines, names, marker) in zip(grid, rows, strict=True):
+        for axes, name in zip(row, names, strict=True):
+            axes.plot([line["step"] for line in lines], [line[name] for line in lines],
+                      linewidth=1, marker=marker)  # fmt: skip
+            axes.set_title(name if not marker else f"unseen pairs: {name}")
+            axes.set_xlabel("step")
+            axes.grid(alpha=0.3)
     return figure
 
 

@@ -9,7 +9,8 @@
 The first `--places-until` share of the steps learns landmarks alone, those up to `--joint-at` learn
 from all exact truth; the rest is joint adversarial training with L = alpha L^I + (1 - alpha) L^T.
 Weights are an exponential moving average of the learned ones, written to
-`<out>/tryon.safetensors` at every checkpoint.
+`<out>/tryon.safetensors` at every checkpoint, and measured there on pairs of the test split:
+`<out>/validation.jsonl`, which `make evaluate ARGS="--log <out>/log.jsonl"` plots.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from training.data.necklines import Necklines
 from training.data.outfits import OMISSIONS
 from training.data.shards import load_meta
 from training.dataset import Pairs, loader, scene_files
+from training.evaluate import PAIRS_SEED, evaluate
 from training.journal import Journal
 from training.step import Networks, Weights, assemble, discriminator_loss, run
 from tryon.models import system
@@ -73,6 +75,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--blocks", type=float, default=0.3,
                    help="share of the pairs whose old garment gets a second colour")  # fmt: skip
     p.add_argument("--save-every", type=int, default=200)
+    p.add_argument("--validate", type=int, default=32,
+                   help="unseen pairs to measure each checkpoint on; 0: none")  # fmt: skip
     p.add_argument(
         "--init",
         type=Path,
@@ -175,6 +179,15 @@ def write_whole(state: dict, path: Path) -> None:
     beside.replace(path)
 
 
+def _unseen(pairs: Path) -> int:
+    """How many scenes there are to validate on; says so where there is none."""
+    try:
+        return len(scene_files(pairs, "test"))
+    except FileNotFoundError as error:
+        print(f"no validation: {error}", file=sys.stderr)
+        return 0
+
+
 def train(args: argparse.Namespace) -> int:
     """Runs the training; returns the exit status.
 
@@ -231,6 +244,7 @@ def train(args: argparse.Namespace) -> int:
     )
     precision = torch.autocast(device.type, torch.bfloat16, enabled=half)
     journal = Journal(args.out, first) if ranks.first else None
+    unseen = _unseen(args.pairs) if args.validate and ranks.first else 0
     metadata = {"seed": str(args.seed), "batch": str(args.batch), "scenes": str(len(scenes)),
                 "strength": str(args.strength), "alpha": str(args.alpha)}  # fmt: skip
 
@@ -250,6 +264,13 @@ def train(args: argparse.Namespace) -> int:
             },
             checkpoint,
         )
+
+    def validate(step: int) -> None:
+        if journal is not None and unseen:
+            table, _ = evaluate(
+                args.out, args.pairs, args.photos, args.validate, args.strength, PAIRS_SEED
+            )
+            journal.validated(step, table["ours"])
 
     statistics = [m for n in models.values() for m in n.modules()]
     began = time.monotonic()
@@ -295,6 +316,7 @@ def train(args: argparse.Namespace) -> int:
         late = parallel.any_of(late, ranks)
         if step % args.save_every == 0 or step == args.steps or late:
             save(step)
+            validate(step)
         if late:
             break
     if journal is not None:

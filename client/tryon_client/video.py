@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from tryon_client.client import TryOnClient, check_wish
+from tryon_client.client import TryOnClient, check_wish, trusted
 from tryon_client.errors import (
     DeadlineExceeded,
     InvalidRequest,
@@ -32,8 +32,10 @@ from tryon_client.errors import (
     ServerUnavailable,
     SeveralPeople,
     TryOnError,
+    WardrobeAway,
 )
 from tryon_client.images import Picture, load_garment, shrink
+from tryon_client.wardrobe import Garment, Track, Wardrobe
 
 SUFFIXES = (".mp4", ".mov", ".mkv")
 SEGMENT = 64
@@ -53,6 +55,51 @@ class VideoReport:
     dressed: int
 
 
+@dataclass(frozen=True)
+class _Dressed:
+    """A frame's picture, whether somebody is dressed in it, and where: for a later frame."""
+
+    picture: np.ndarray
+    dressed: bool
+    track: Track | None = None
+
+
+_Dress = Callable[[np.ndarray, float, "Track | None"], _Dressed]
+"""Of a frame, its second, and where an earlier one had its person."""
+
+
+class _Dresser:
+    """Dresses frames in one garment that the server encodes once, each crop steadied by where an
+    earlier frame had its person. Where the server's store is away, the garment travels along."""
+
+    def __init__(self, client: TryOnClient, garment: Garment) -> None:
+        self._client, self._garment = client, garment
+        self._wardrobe = Wardrobe(client)
+
+    def name(self) -> str:
+        """The garment's ID, which says what networks encode it; "" where no store tells."""
+        try:
+            return self._wardrobe.add(self._garment)
+        except WardrobeAway:
+            return ""
+
+    def __call__(self, frame: np.ndarray, second: float, before: Track | None) -> _Dressed:
+        own = self._garment
+        try:
+            try:
+                worn = self._wardrobe.wear(frame, [own], captured=second, before=before)
+            except WardrobeAway:
+                result, track = (
+                    self._client.try_on(frame, own.pixels, own.prompt, own.category),
+                    None,
+                )
+            else:
+                result, track = trusted(worn.result, self._client.least_confidence), worn.track
+        except (NoPersonFound, SeveralPeople, LowConfidence):
+            return _Dressed(frame, False)
+        return _Dressed(np.asarray(result.image), True, track)
+
+
 def try_on_video(
     client: TryOnClient,
     source: str | os.PathLike[str],
@@ -67,9 +114,10 @@ def try_on_video(
 ) -> VideoReport:
     """Writes the video with the person of every frame in the garment.
 
-    A frame that shows nobody or several people, or whose picture the networks doubt, is kept as it
-    is. Where the run is stopped or the server goes away, what is finished stays beside `out`; the
-    same call goes on from there.
+    The garment is encoded once, and each frame's crop steadied by an earlier one's. A frame that
+    shows nobody or several people, or whose picture the networks doubt, is kept as it is. Where the
+    run is stopped or the server goes away, what is finished stays beside `out`; the same call goes
+    on from there, or begins anew where the server has other networks by then.
 
     Args:
         client: the server.
@@ -98,19 +146,13 @@ def try_on_video(
     cloth = None if garment is None else shrink(load_garment(garment), "garment")
     parts = out.with_name(f".{out.stem}.parts")
     try:
-        _begin(parts, _job(source, cloth, words, category))
+        parts.mkdir(parents=True, exist_ok=True)
         with av.open(str(source)) as container:
             if not container.streams.video:
                 raise InvalidRequest(f"{source.name!r} holds no video")
             _check_sound(av, container, out, parts)
-
-            def dress(frame: np.ndarray) -> tuple[np.ndarray, bool]:
-                try:
-                    result = client.try_on(frame, cloth, words, category)
-                except (NoPersonFound, SeveralPeople, LowConfidence):
-                    return frame, False
-                return np.asarray(result.image), True
-
+            dress = _Dresser(client, Garment(cloth, words, category))
+            _begin(parts, _job(source, cloth, words, category, dress.name()))
             report = _dress_all(av, container, parts, dress, at_once, progress)
         beside = parts / f"joined{out.suffix.lower()}"
         _join(av, source, parts, beside)
@@ -158,13 +200,16 @@ def _holds(av: Any, stream: Any, probe: Path) -> bool:
     return True
 
 
-def _job(source: Path, cloth: np.ndarray | None, prompt: str, category: str) -> dict[str, Any]:
-    """What a run is of; another one's segments are of no use to it."""
+def _job(
+    source: Path, cloth: np.ndarray | None, prompt: str, category: str, name: str
+) -> dict[str, Any]:
+    """What a run is of; another one's segments are of no use to it, nor are other networks'."""
     about = source.stat()
     return {
         "source": [str(source.resolve()), about.st_size, about.st_mtime_ns],
         "garment": None if cloth is None else hashlib.sha256(cloth.tobytes()).hexdigest(),
         "prompt": prompt, "category": category, "segment": SEGMENT,
+        "kept": name,
     }  # fmt: skip
 
 
@@ -183,8 +228,7 @@ def _begin(parts: Path, job: dict[str, Any]) -> None:
 
 
 def _dress_all(
-    av: Any, container: Any, parts: Path,
-    dress: Callable[[np.ndarray], tuple[np.ndarray, bool]], at_once: int,
+    av: Any, container: Any, parts: Path, dress: _Dress, at_once: int,
     progress: Callable[[int, int | None], None] | None,
 ) -> VideoReport:  # fmt: skip
     """Writes every segment that is not there yet."""
@@ -210,12 +254,12 @@ def _dress_all(
             found = 0
             with av.open(str(beside), "w", format="nut") as made:
                 track = None
-                for frame, picture, changed in _ahead(segment, dress, pool, at_once):
+                for frame, made_of in _ahead(segment, dress, pool, at_once):
                     if track is None:
-                        track = _track(made, stream, picture)
-                    image = _encoded(av, frame, picture, track)
+                        track = _track(made, stream, made_of.picture)
+                    image = _encoded(av, frame, made_of.picture, track)
                     made.mux(track.encode(image))
-                    done, found = done + 1, found + changed
+                    done, found = done + 1, found + made_of.dressed
                     if progress:
                         progress(done, total)
                 assert track is not None
@@ -236,20 +280,31 @@ def _settle(path: Path) -> None:
 
 
 def _ahead(
-    frames: Iterator[Any], dress: Callable[[np.ndarray], tuple[np.ndarray, bool]],
-    pool: ThreadPoolExecutor, at_once: int,
-) -> Iterator[tuple[Any, np.ndarray, bool]]:  # fmt: skip
-    """Frames in order with their pictures, `at_once` of them being dressed at a time."""
-    waiting: deque[tuple[Any, Future[tuple[np.ndarray, bool]]]] = deque()
+    frames: Iterator[Any], dress: _Dress, pool: ThreadPoolExecutor, at_once: int
+) -> Iterator[tuple[Any, _Dressed]]:
+    """Frames in order with their pictures, `at_once` of them being dressed at a time.
+
+    Each is steadied by the one that is `at_once` before it, whichever is done first: the same
+    video gives the same pictures. A segment's first ones are not, so that it can be made by itself.
+    """
+
+    def steadied(frame: np.ndarray, second: float, before: Future[_Dressed] | None) -> _Dressed:
+        return dress(frame, second, None if before is None else before.result().track)
+
+    waiting: deque[tuple[Any, Future[_Dressed]]] = deque()
+    recent: deque[Future[_Dressed]] = deque(maxlen=at_once)
     for frame in frames:
         if frame.pts is None:
             raise InvalidRequest("the video has no time stamps: put it into an .mp4 or .mkv first")
-        waiting.append((frame, pool.submit(dress, upright(frame))))
+        before = recent[0] if len(recent) == at_once else None
+        second = float(frame.pts * frame.time_base)
+        recent.append(pool.submit(steadied, upright(frame), second, before))
+        waiting.append((frame, recent[-1]))
         if len(waiting) > at_once:
             first, future = waiting.popleft()
-            yield (first, *future.result())
+            yield first, future.result()
     for first, future in waiting:
-        yield (first, *future.result())
+        yield first, future.result()
 
 
 def frames(source: str | os.PathLike[str]) -> Iterator[np.ndarray]:

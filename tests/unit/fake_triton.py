@@ -25,7 +25,7 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
     """Paints the middle of the person red and answers as the ensembles do.
 
     `kept` holds the garments of its wardrobe by ID, for frames of any size; `tracked` is what it
-    answers of where the person was, `pose` of how they stand.
+    answers of where the person was, `pose` of how they stand, `networks` what its IDs begin with.
     """
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
         self.wardrobe_away = False
         self.tracked = np.arange(10, dtype=np.float32)
         self.pose = np.zeros((39, 5), np.float32)
-        self.others = 0
+        self.others, self.networks = 0, "0123abcd"
 
     def ModelConfig(self, request: Any, context: Any) -> Any:
         self.config_calls += 1
@@ -124,7 +124,7 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
 
     def _add(self, asked: SimpleNamespace) -> Any:
         told = repr((asked.garment.tobytes(), asked.garment.shape, asked.prompt, asked.category))
-        name = f"0123abcd-{hashlib.md5(told.encode()).hexdigest()}"
+        name = f"{self.networks}-{hashlib.md5(told.encode()).hexdigest()}"
         self.kept[name] = asked
         return texts("garment_id", [name])
 

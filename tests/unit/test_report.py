@@ -43,6 +43,10 @@ def test_curves_are_drawn_of_the_lines_that_have_them(tmp_path: Path) -> None:
     figure = report.curves(log)
     drawn = figure.axes[0].lines[0].get_xydata()
     assert len(figure.axes) == 4 and drawn[0].tolist() == [0, 5] and len(drawn) == 9
+    figures = {"mask_iou": 0.8, "flow_error_px": 7, "psnr_changed_db": 17, "feature_distance": 3}
+    log.with_name("validation.jsonl").write_text(json.dumps({"step": 40} | figures))
+    figure = report.curves(log)
+    assert len(figure.axes) == 8 and figure.axes[4].lines[0].get_xydata().tolist() == [[40, 0.8]]
     log.write_text('{"step": 1}')
     assert report.main(["--pairs", "0", "--no-photos", "--log", str(log), "--out",
                         str(tmp_path / "out")]) == 2  # fmt: skip

@@ -32,10 +32,11 @@ from training.data import preview
 from training.data.compose import Options, compose
 from training.data.outfits import pairs_of
 from training.data.preview import pairs_sheet, warp
-from training.data.shards import Scene
+from training.data.shards import Scene, is_test, scene_path
 from training.data.shop import inside_distance, tuck
 from training.data.styling import SIZES
 from training.dataset import SHARED, Pairs, loader, scene_files
+from training.evaluate import PAIRS_SEED, evaluate
 from training.journal import Journal
 from training.shapes import named
 from training.step import (
@@ -442,6 +443,30 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(folder: Path, tmp_
     assert json.loads((tmp_path / "whole" / "vocabulary.json").read_text())
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_checkpoints_are_measured_on_unseen_pairs(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scenes, made = tmp_path / "scenes", sorted(folder.glob("*.npz"))
+    scenes.mkdir()
+    unseen = next(n for i in range(999) if is_test(n := scene_path(scenes, 3, i)))
+    unseen.symlink_to(made[1])
+    arguments = ["--steps", "1", "--batch", "2", "--workers", "0", "--validate", "8",
+                 "--precision", "float32"]  # fmt: skip
+    assert train.main(["--pairs", str(scenes), "--out", str(tmp_path / "no"), *arguments]) == 2
+    seen = next(n for i in range(999) if not is_test(n := scene_path(scenes, 3, i)))
+    seen.symlink_to(made[0])
+    out = tmp_path / "run"
+    assert train.main(["--pairs", str(scenes), "--out", str(out), *arguments]) == 0
+    lines = [json.loads(line) for line in (out / "validation.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [1]
+    ours = evaluate(out, scenes, None, 8, 1.0, PAIRS_SEED)[0]["ours"]
+    assert {name: value for name, value in lines[0].items() if name != "step"} == ours
+    assert train.main(["--pairs", str(folder), "--out", str(tmp_path / "none"), *arguments]) == 0
+    assert "no validation" in capsys.readouterr().err
+    assert not (tmp_path / "none" / "validation.jsonl").read_text()
+
+
 def test_fresh_networks_have_the_learned_trunks_and_all_goes_to_the_device() -> None:
     nets, models = train.networks(Vocabulary(["a"]), None, torch.device("meta"))
     parts = (*models.values(), nets.discriminator, nets.features)
@@ -692,10 +717,14 @@ def test_a_journal_writes_the_means_of_ten_steps_and_goes_on(tmp_path: Path) -> 
         for step in range(begin + 1, end + 1):
             means = journal.add(step, {"loss": float(step), **({"odd": 1.0} if step % 2 else {})})
             assert (means is None) == bool(step % 10)
+            if step % 5 == 0:
+                journal.validated(step, {"iou": step / 100})
         journal.close()
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [10, 20, 30, 40]
     assert [line["loss"] for line in lines] == [5.5, 15.5, 25.5, 35.5] and lines[0]["odd"] == 1
+    lines = [json.loads(s) for s in (tmp_path / "validation.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == list(range(5, 45, 5)) and lines[3]["iou"] == 0.2
 
 
 def test_the_picture_keeps_its_levels_under_autocast(folder: Path) -> None:

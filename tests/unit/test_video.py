@@ -14,7 +14,7 @@ import pytest
 from fake_triton import answer
 from film import FRAMES, film
 
-from tryon_client import TryOnClient, cli, errors, video
+from tryon_client import TryOnClient, Wardrobe, cli, errors, video
 
 
 @pytest.fixture
@@ -73,16 +73,16 @@ def test_odd_sides_and_no_sound(client, tmp_path):
 
 def test_frames_without_one_person_stay(client, fake, tmp_path, monkeypatch):
     source, out = film(tmp_path / "in.mp4"), tmp_path / "out.mp4"
-    real = client.try_on
+    real = Wardrobe.wear
 
-    def picky(frame: np.ndarray, *rest: Any) -> Any:
+    def picky(self: Wardrobe, frame: np.ndarray, *rest: Any, **named: Any) -> Any:
         if frame.mean() < 100:
             raise errors.NoPersonFound("person: nobody")
         if frame.mean() > 180:
             raise errors.SeveralPeople("person: two")
-        return real(frame, *rest)
+        return real(self, frame, *rest, **named)
 
-    monkeypatch.setattr(client, "try_on", picky)
+    monkeypatch.setattr(Wardrobe, "wear", picky)
     report = video.try_on_video(client, source, out, prompt="red")
     assert 0 < report.dressed == fake.served < report.frames == FRAMES
     red = [picture[30, 36, 0] > 230 and picture[30, 36, 1] < 40 for picture in seen(out).pictures]
@@ -102,10 +102,10 @@ def test_a_stopped_run_goes_on(client, fake, tmp_path):
     assert out.read_bytes() == b"an older video"
     kept = len(list((tmp_path / ".out.parts").glob("*.nut")))
     assert kept >= 1
-    fake.fail, asked = None, len(fake.requests)
+    fake.fail, asked = None, len(fake.worn())
     report = video.try_on_video(client, source, out, prompt="red")
     assert report == video.VideoReport(FRAMES, FRAMES)
-    assert len(fake.requests) - asked == FRAMES - 4 * kept, "finished segments are not made twice"
+    assert len(fake.worn()) - asked == FRAMES - 4 * kept, "finished segments are not made twice"
     assert len(seen(out).pictures) == FRAMES
 
 
@@ -123,10 +123,50 @@ def interrupt(client: TryOnClient, source: Path, out: Path) -> None:
 def test_another_job_begins_anew(client, fake, tmp_path):
     source, out = film(tmp_path / "in.mp4"), tmp_path / "out.mp4"
     interrupt(client, source, out)
-    asked = len(fake.requests)
+    asked = len(fake.worn())
     video.try_on_video(client, source, out, prompt="blue")
-    assert len(fake.requests) - asked == FRAMES
-    assert {r.prompt for r in fake.requests[asked:]} == {"blue"}
+    assert len(fake.worn()) - asked == FRAMES
+    assert {r.prompt for r in fake.worn()[asked:]} == {"blue"}
+
+
+def test_other_networks_begin_anew(client, fake, tmp_path, monkeypatch):
+    """A garment's ID says what networks encode it: no video is half of one, half of others."""
+    source, out = film(tmp_path / "in.mp4"), tmp_path / "out.mp4"
+    interrupt(client, source, out)
+    asked = len(fake.worn())
+    monkeypatch.setattr(fake, "networks", "others")
+    video.try_on_video(client, source, out, prompt="red")
+    assert len(fake.worn()) - asked == FRAMES
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 3])
+def test_the_garment_is_encoded_once_and_an_earlier_frame_steadies_each(
+    client, fake, tmp_path, monkeypatch, at_once
+):
+    monkeypatch.setattr(video, "SEGMENT", 8)
+    source, times = film(tmp_path / "in.mp4"), []
+    real = Wardrobe.wear
+
+    def noted(self: Wardrobe, frame: np.ndarray, *rest: Any, **named: Any) -> Any:
+        before = named["before"]
+        times.append((named["captured"], None if before is None else before.captured))
+        return real(self, frame, *rest, **named)
+
+    monkeypatch.setattr(Wardrobe, "wear", noted)
+    video.try_on_video(client, source, tmp_path / "out.mp4", prompt="red", at_once=at_once)
+    assert [r.model for r in fake.requests].count("wardrobe_add") == 1
+    shown = sorted(times)
+    assert len(shown) == FRAMES
+    for k, (_, before) in enumerate(shown):
+        steadied = k % 8 >= at_once
+        assert before == (shown[k - at_once][0] if steadied else None)
+
+
+def test_without_the_servers_store_the_garment_travels_along(client, fake, tmp_path):
+    source, out = film(tmp_path / "in.mp4"), tmp_path / "out.mp4"
+    fake.wardrobe_away = True
+    assert video.try_on_video(client, source, out, prompt="red").dressed == FRAMES
+    assert [r.model for r in fake.worn()] == ["tryon"] * FRAMES
 
 
 def test_a_segment_that_was_cut_off_is_made_again(client, fake, tmp_path):
