@@ -34,7 +34,7 @@ from benchmarks.inputs import (
 )
 from benchmarks.machine import ROOT, machine, weights_hash
 from benchmarks.report import write_json
-from export.config import THREADS
+from export.config import SETTINGS
 from export.files import write_whole
 from tryon.assets import AssetError
 from tryon.contract import ENSEMBLE_STEPS, Model, model
@@ -261,7 +261,7 @@ def main(arguments: list[str] | None = None) -> int:
         options.out.mkdir(parents=True, exist_ok=True)
         given = tensors(make_inputs(person, garment, options.size))
         values = served_chain(options.repository, cores).everything(given)
-        counts = sorted({1, *(min(threads, cores) for threads in THREADS.values())})
+        counts = sorted({1, *(min(threads, cores) for threads in SETTINGS.threads.values())})
         peaks = {threads: measure_peak(threads) for threads in counts}
         rows = [_measure(step.model, options, values, peaks, cores) for step in ENSEMBLE_STEPS]
     except (AssetError, RequestError, OSError) as error:
@@ -287,7 +287,7 @@ def _measure(
 ) -> Row:
     served, folder = model(name), options.repository / name / "1"
     if served.kind == "onnx":
-        threads = min(THREADS[name], cores)
+        threads = min(SETTINGS.threads[name], cores)
         step: Step = network(served, folder / "model.onnx", threads)
         work = network_work(served, folder / "model.onnx", values)
     else:

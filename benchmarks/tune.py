@@ -1,13 +1,16 @@
 """`python -m benchmarks.tune` (`make tune`): better settings of the served steps, by measurement.
 
-Starts from `export/config.py`. One setting is changed at a time: threads of a network, processes of
-a step, the cores that steps stay on, how long a step waits for a batch. The server with the change
-and the one without take turns on the same requests; a change is kept where it is better for sure
-(95%), and the next one is tried on top of it. Writes out/tune/GOAL.json and GOAL.txt: the table of
-what was tried, and the settings as they would stand in `export/config.py`.
+Starts from `export/settings.json`. One setting is changed at a time: threads of a network,
+processes of a step, the cores that steps stay on, how long a step waits for a batch. The server
+with the change and the one without take turns on the same requests; a change is kept where it is
+better for sure (95%), and the next one is tried on top of it. Writes the table of what was tried to
+out/tune (GOAL.json, GOAL.txt); where something was kept, the settings and the table to
+`export/settings.json`, and exports anew, so that the generated configs hold them.
 
     python -m benchmarks.tune --goal latency    lowest p50 of one caller
     python -m benchmarks.tune --goal frames     most pictures a second within 100 ms
+    python -m benchmarks.tune --try-only        changes nothing
+    git checkout export/settings.json           takes it back, before `make export`
 """
 
 from __future__ import annotations
@@ -16,8 +19,10 @@ import argparse
 import contextlib
 import dataclasses
 import itertools
+import json
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -35,7 +40,7 @@ from benchmarks.report import write_json
 from benchmarks.server import Server
 from benchmarks.stats import ratio_interval
 from deploy.embedded import EmbeddedServer, ServerError, check_repository
-from export.config import SETTINGS, Settings, write_configs
+from export.config import SETTINGS, SETTINGS_FILE, Settings, write_configs
 from export.files import write_whole
 from export.repository import STAMP
 from tryon.assets import AssetError
@@ -185,21 +190,16 @@ def _line(row: Tried) -> str:
             f"{'  kept' if row.kept else ''}")  # fmt: skip
 
 
-def table(goal: str, tried: Sequence[Tried]) -> str:
-    """What was tried, as text of at most 100 columns."""
+def lines_of(goal: str, tried: Sequence[Tried]) -> list[str]:
+    """What was tried, as lines of at most 100 columns."""
     unit = "1000 / p50 ms" if goal == "latency" else f"pictures a second in {WITHIN_MS:g} ms"
     head = f"{'change':34} {'before':>8} {'after':>8} {'after / before (95%)':>26}"
-    return "\n".join([f"goal {goal}: {unit}, higher is better", "", head, *map(_line, tried)])
+    return [f"goal {goal}: {unit}, higher is better", "", head, *map(_line, tried)]
 
 
-def as_config(settings: Settings) -> str:
-    """The settings as lines of `export/config.py`."""
-    lines = []
-    for name, values in dataclasses.asdict(settings).items():
-        body = ", ".join(f'"{step}": {value}' for step, value in values.items())
-        kind = ": dict[str, int]" if name in ("instances", "queue_delay") else ""
-        lines.append(f"{name.upper()}{kind} = {{{body}}}")
-    return "\n".join(lines)
+def table(goal: str, tried: Sequence[Tried]) -> str:
+    """`lines_of` as one text."""
+    return "\n".join(lines_of(goal, tried))
 
 
 def lay_out(repository: Path, folder: Path, settings: Settings) -> None:
@@ -297,6 +297,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=SECONDS,
                         help="a change, at each number of callers (%(default)g)")  # fmt: skip
     parser.add_argument("--only", default="", metavar="TEXT", help="changes with this in the name")
+    parser.add_argument("--try-only", action="store_true", help="write nothing but the table")
     parser.add_argument("--repository", type=Path, default=ROOT / "model_repository" / "cpu")
     parser.add_argument("--person", type=Path, help="a photo; default: one of openpeople")
     parser.add_argument("--garment", type=Path, help="a photo; default: one of openvto")
@@ -321,11 +322,18 @@ def main(arguments: list[str] | None = None) -> int:
     except grpc.RpcError as error:
         print(f"tune: {error.details()}", file=sys.stderr)
         return 2
-    write(options.out, options.goal, settings, tried, {
-        "machine": machine(), "versions": versions(), "weights": weights_hash(options.repository),
-    })  # fmt: skip
+    about = {"machine": machine(), "versions": versions(),
+             "weights": weights_hash(options.repository)}  # fmt: skip
+    write(options.out, options.goal, settings, tried, about)
     print((options.out / f"{options.goal}.txt").read_text())
-    return 0
+    if settings == SETTINGS or options.try_only:
+        return 0
+    write_settings(
+        settings, {**about, "goal": options.goal, "tried": lines_of(options.goal, tried)}
+    )
+    print(f"wrote {SETTINGS_FILE}; exporting anew")
+    # By itself: what was imported here holds the settings from before.
+    return subprocess.run([sys.executable, "-m", "export"], cwd=ROOT, check=False).returncode
 
 
 def write(
@@ -335,11 +343,17 @@ def write(
     rows = [dataclasses.asdict(row) for row in tried]
     made = {**about, "goal": goal, "settings": dataclasses.asdict(settings), "tried": rows}
     write_json(made, out / f"{goal}.json")
-    unchanged = settings == SETTINGS
-    end = "nothing was better for sure: export/config.py stays as it is" if unchanged else (
-        "for export/config.py:\n\n" + as_config(settings)
+    end = "nothing was better for sure: all stays as it is" if settings == SETTINGS else (
+        json.dumps(dataclasses.asdict(settings), indent=1)
     )  # fmt: skip
     write_whole(out / f"{goal}.txt", f"{table(goal, tried)}\n\n{end}\n".encode())
+
+
+def write_settings(
+    settings: Settings, found: Mapping[str, Any], path: Path = SETTINGS_FILE
+) -> None:
+    """The settings, and how they were found, where `export.config` reads them."""
+    write_json({**dataclasses.asdict(settings), "found": dict(found)}, path)
 
 
 if __name__ == "__main__":

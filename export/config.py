@@ -5,8 +5,9 @@ The files are committed under `model_repository/`; a test regenerates and compar
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -42,15 +43,6 @@ TRITON_TYPES = {
     "bytes": "TYPE_STRING",
 }
 
-THREADS = {"detector": 1, "pose": 1, "text_encoder": 1, "image_encoder": 1, "generator": 2}
-"""Cores that one inference of a network may use on the `cpu` target. The person's branch and the
-garment's run side by side, so the two together should take what there is."""
-
-CORES = {"detector": 0, "crop": 0, "live_crop": 0, "pose": 0,
-         "text_encoder": 1, "cutout": 1, "image_encoder": 1}  # fmt: skip
-"""Which of exactly two cores a step of the `cpu` target stays on: the person's branch and the
-garment's each find their data in their own core's cache, and neither is moved about."""
-
 REMEMBERED = {"text_encoder": 8, "image_encoder": 96}
 """Megabytes for the answers of networks that see the garment and the words alone: a shop's garments
 come again with every customer. On the `cpu` target; about 200 garments, the oldest out first, and
@@ -77,18 +69,22 @@ ENGINE_CACHE = "/cache/onnxruntime"
 ONES = ("attention_mask",)
 """Inputs whose warm-up is ones: with no word to look at, E^T in fp16 answers what is no number, and
 looks up a shape by it."""
-INSTANCES: dict[str, int] = {}
-"""Processes of a step of the `cpu` target, where it has more than one."""
-
-QUEUE_DELAY: dict[str, int] = {}
-"""Microseconds for which a step of the `cpu` target waits for further requests, to take them
-together; those that are not named here take each request as it comes."""
+SETTINGS_FILE = Path(__file__).with_name("settings.json")
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What may be chosen of the `cpu` target, each by a step's name: `THREADS`, `CORES`,
-    `INSTANCES` and `QUEUE_DELAY` above. `make tune` tries others."""
+    """What may be chosen of the `cpu` target, each by a step's name; `make tune` tries others.
+
+    Attributes:
+        threads: cores that one inference of a network may use. The person's branch and the
+            garment's run side by side, so the two together should take what there is.
+        cores: which of exactly two cores a step stays on: the person's branch and the garment's
+            each find their data in their own core's cache, and neither is moved about.
+        instances: processes of a step, where it has more than one.
+        queue_delay: microseconds for which a step waits for further requests, to take them
+            together; those that are not named take each request as it comes.
+    """
 
     threads: Mapping[str, int]
     cores: Mapping[str, int]
@@ -96,7 +92,16 @@ class Settings:
     queue_delay: Mapping[str, int]
 
 
-SETTINGS = Settings(THREADS, CORES, INSTANCES, QUEUE_DELAY)
+def load_settings(path: Path = SETTINGS_FILE) -> Settings:
+    """The settings of a file (`benchmarks.tune` writes it). Raises OSError or ValueError."""
+    told = json.loads(path.read_text())
+    try:
+        return Settings(**{field.name: dict(told[field.name]) for field in fields(Settings)})
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: {error!r}; `git checkout {path}` brings it back") from None
+
+
+SETTINGS = load_settings()
 
 HEADER = "# Generated from tryon/contract.py by `python -m export --only generate-configs`.\n"
 

@@ -36,7 +36,8 @@ FORMS = {"fp32": "model.onnx", "fp16": "model.fp16.onnx", "int8": "model.int8.on
 PLAN = "model.plan"
 _PACKAGES = ("torch", "onnx", "onnxruntime", "numpy", "transformers")
 _SOURCES = ("tryon/contract.py", "tryon/tolerances.py", "tryon/preprocess.py", "tryon/models",
-            "tryon/steps", "tryon/wardrobe", "export", "deploy/backends")  # fmt: skip
+            "tryon/steps", "tryon/wardrobe", "export", "export/settings.json",
+            "deploy/backends")  # fmt: skip
 _TOKENIZED = ("decode", "wardrobe_decode")
 _VERSIONED = ("wardrobe_decode", "live_decode")
 

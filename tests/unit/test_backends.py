@@ -65,10 +65,10 @@ def test_a_step_stays_on_a_core_where_there_are_two(backend, monkeypatch, cores,
 
 
 def test_steps_on_a_core_are_those_of_the_two_branches():
-    from export.config import CORES, model_config
+    from export.config import SETTINGS, model_config
     from tryon import contract
 
     for model in contract.SERVED:
-        assert ('key: "core"' in model_config(model, "cpu")) == (model.name in CORES)
+        assert ('key: "core"' in model_config(model, "cpu")) == (model.name in SETTINGS.cores)
         assert 'key: "core"' not in model_config(model, "cuda")
-    assert set(CORES) < {model.name for model in contract.SERVED}
+    assert set(SETTINGS.cores) < {model.name for model in contract.SERVED}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from dataclasses import replace
 
 import numpy as np
@@ -16,7 +17,7 @@ from benchmarks.inputs import Inputs
 from benchmarks.load import Window
 from benchmarks.server import Server
 from deploy.embedded import ServerError, check_repository
-from export.config import SETTINGS, model_config
+from export.config import SETTINGS, load_settings, model_config
 from export.repository import STAMP
 from tryon import contract
 
@@ -122,15 +123,50 @@ def test_what_is_found_is_written_as_config_would_have_it(tmp_path):
     ]
     tune.write(tmp_path, "frames", settings, tried, {"machine": {}})
     text = (tmp_path / "frames.txt").read_text()
-    assert 'INSTANCES: dict[str, int] = {"pose": 2}' in text and "pictures a second" in text
-    scope: dict = {}
-    exec(text.split("for export/config.py:")[1], scope)
-    assert scope["THREADS"] == SETTINGS.threads and scope["CORES"] == SETTINGS.cores
+    assert '"pose": 2' in text and "pictures a second" in text
     made = json.loads((tmp_path / "frames.json").read_text())
     assert made["settings"]["instances"] == {"pose": 2} and made["tried"][0]["kept"]
     tune.write(tmp_path, "latency", SETTINGS, [], {})
     assert "stays as it is" in (tmp_path / "latency.txt").read_text()
     assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_settings_that_were_found_are_those_that_config_reads(tmp_path):
+    settings = replace(SETTINGS, instances={"pose": 2}, queue_delay={"generator": 0})
+    path = tmp_path / "settings.json"
+    tune.write_settings(settings, {"goal": "frames", "tried": ["a line"]}, path)
+    assert load_settings(path) == settings
+    assert json.loads(path.read_text())["found"]["tried"] == ["a line"]
+    assert "count: 2" in model_config(
+        next(m for m in contract.MODELS if m.name == "pose"), "cpu", load_settings(path)
+    )
+    path.write_text('{"threads": {"pose": 1}}')
+    with pytest.raises(ValueError, match=r"settings.json: .*cores.*git checkout"):
+        load_settings(path)
+    assert load_settings() == SETTINGS
+
+
+@pytest.mark.parametrize("more", [[], ["--try-only"]])
+def test_what_is_kept_is_exported_unless_it_is_only_tried(monkeypatch, tmp_path, capsys, more):
+    found = replace(SETTINGS, queue_delay={"pose": 0})
+    monkeypatch.setattr(tune, "climb", lambda *given: (found, []))
+    monkeypatch.setattr(tune, "check_repository", lambda path: None)
+    for name in ("photos", "make_inputs", "machine", "versions", "weights_hash"):
+        monkeypatch.setattr(tune, name, lambda *given, name=name: (name, name))
+    kept, ran = [], []
+    monkeypatch.setattr(tune, "write_settings", lambda *given: kept.append(given[0]))
+
+    def run(command, **named):
+        ran.append(command[1:])
+        return subprocess.CompletedProcess(command, 3)
+
+    monkeypatch.setattr(tune.subprocess, "run", run)
+    status = tune.main(["--out", str(tmp_path), *more])
+    if more:
+        assert status == 0 and not kept and not ran
+    else:
+        assert status == 3 and kept == [found] and ran == [["-m", "export"]]
+    assert "goal latency" in capsys.readouterr().out
 
 
 def test_a_repository_is_laid_out_of_links(tmp_path):
