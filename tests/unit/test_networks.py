@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -137,6 +138,30 @@ def test_masks_and_odds_are_what_the_heads_say(generator: Generator) -> None:
     assert torch.equal(worn.garment[:, :, 120:], maps.garment[:, :, 120:])
     assert torch.allclose(worn.shade[:, :, 60:90], 0.5 * maps.shade[:, :, 60:90])
     assert torch.equal(worn.shade[:, :, :60], maps.shade[:, :, :60])
+
+
+def test_what_is_likelier_is_painted_more_than_in_proportion(generator: Generator) -> None:
+    """A bare arm before a wall has an edge: three times as likely, nine times as much of it."""
+    view = torch.zeros(1, 3, NET_HEIGHT, NET_WIDTH)
+    view[:, 0, :, : NET_WIDTH // 2] = 0.8  # a red arm, left of a blue wall
+    view[:, 2, :, NET_WIDTH // 2 :] = 0.8
+    parse = torch.zeros(1, len(PARSE), *HALF)
+    parse[:, PARSE.index("arm_left"), :, : HALF[1] // 2] = 20
+    parse[:, PARSE.index("background"), :, HALF[1] // 2 :] = 20
+    odds = torch.full((1, len(PAINT), 4, *HALF), -20.0)
+    odds[:, list(PAINT).index("background")] = 5
+    odds[:, list(PAINT).index("skin")] = 5 + math.log(3)
+    out = {
+        "mask_packed": torch.zeros(1, 4, *HALF), "covered": torch.zeros(1, 1, *view.shape[2:]),
+        "beneath_packed": odds.flatten(1, 2), "parse": parse,
+        "flow_2": torch.full((1, 2, *HALF), 0.5), "shade_fine": torch.zeros(1, 1, *HALF),
+        "shade": torch.zeros(1, 3, NET_HEIGHT // 4, NET_WIDTH // 4),
+        **{name: torch.zeros(1, 1, *HALF) for name in ("fold", "stays", "ahead")},
+    }  # fmt: skip
+    none, upper = (torch.zeros(1, 1), torch.zeros(1, 3)), torch.tensor([[1.0, 0, 0, 1, 0]])
+    paint = generator.maps(out, view, none, view, torch.ones_like(view[:, :1]), upper).paint
+    red, _, blue = paint[0].flatten(1).mean(1).tolist()
+    assert red == pytest.approx(0.8 * 0.9, abs=0.01) and blue == pytest.approx(0.08, abs=0.01)
 
 
 def test_only_the_garment_that_is_replaced_is_painted_over() -> None:
