@@ -7,7 +7,8 @@ better for sure (95%), and the next one is tried on top of it. Writes the table 
 out/tune (GOAL.json, GOAL.txt); where something was kept, the settings and the table to
 `export/settings.json`, and exports anew, so that the generated configs hold them.
 
-    python -m benchmarks.tune --goal latency    lowest p50 of one caller
+    python -m benchmarks.tune --goal latency    lowest p50 of one caller, all new in every call
+    python -m benchmarks.tune --goal known      the same where the garment is known, as in a mirror
     python -m benchmarks.tune --goal frames     most pictures a second within 100 ms
     python -m benchmarks.tune --try-only        changes nothing
     git checkout export/settings.json           takes it back, before `make export`
@@ -46,9 +47,9 @@ from export.repository import STAMP
 from tryon.assets import AssetError
 from tryon.contract import MODELS
 
-GOALS = ("latency", "frames")
+GOALS = ("latency", "known", "frames")
 WITHIN_MS = 100.0
-CALLERS = {"latency": (1,), "frames": (1, 2, 4)}
+CALLERS = {"latency": (1,), "known": (1,), "frames": (1, 2, 4)}
 """Callers at once at which a goal is measured; the best of them counts."""
 SECONDS, WINDOW, WARM_UP = 16.0, 1.0, 4
 DELAYS = (0, 2000)
@@ -98,15 +99,17 @@ def moves(settings: Settings, cores: int) -> list[Move]:
     for name, now in settings.threads.items():
         for threads in sorted({1, cores} - {now}):
             changed = {**settings.threads, name: threads}
-            found.append(Move(f"{name}: {threads} threads", replace(settings, threads=changed)))
+            # Several threads on one core would take turns.
+            free = _without(settings.cores, name) if threads > 1 else settings.cores
+            found.append(Move(f"{name}: {threads} threads",
+                              replace(settings, threads=changed, cores=free)))  # fmt: skip
     if settings.cores:
         found.append(Move("steps on no core of their own", replace(settings, cores={})))
     for model in MODELS:
         now = settings.instances.get(model.name, 1)
         if now >= cores:
             continue
-        # Two processes on one core would take turns.
-        free = {name: core for name, core in settings.cores.items() if name != model.name}
+        free = _without(settings.cores, model.name)  # two processes on one core, too
         more = {**settings.instances, model.name: now + 1}
         found.append(Move(f"{model.name}: {now + 1} processes",
                           replace(settings, instances=more, cores=free)))  # fmt: skip
@@ -120,9 +123,14 @@ def moves(settings: Settings, cores: int) -> list[Move]:
     return found
 
 
+def _without(cores: Mapping[str, int], name: str) -> dict[str, int]:
+    """The cores of all steps but one, which may run on any."""
+    return {step: core for step, core in cores.items() if step != name}
+
+
 def score(window: Window, goal: str) -> float:
     """Of one window, higher is better: 1000 / p50 (ms), or pictures a second within WITHIN_MS."""
-    if goal == "latency":
+    if goal != "frames":
         return 1e3 / float(np.median(window.latencies))
     return sum(ms <= WITHIN_MS for ms in window.latencies) / window.seconds
 
@@ -192,7 +200,7 @@ def _line(row: Tried) -> str:
 
 def lines_of(goal: str, tried: Sequence[Tried]) -> list[str]:
     """What was tried, as lines of at most 100 columns."""
-    unit = "1000 / p50 ms" if goal == "latency" else f"pictures a second in {WITHIN_MS:g} ms"
+    unit = "1000 / p50 ms" if goal != "frames" else f"pictures a second in {WITHIN_MS:g} ms"
     head = f"{'change':34} {'before':>8} {'after':>8} {'after / before (95%)':>26}"
     return [f"goal {goal}: {unit}, higher is better", "", head, *map(_line, tried)]
 
@@ -238,7 +246,7 @@ def measured(
 
     Args:
         servers: that are called with the same requests.
-        inputs: whose garment and words are new at every call.
+        inputs: whose garment and words are new at every call, unless they are to be known.
         goal: one of GOALS.
         seconds: for all servers together, at each number of callers.
     """
@@ -247,7 +255,8 @@ def measured(
         numbers = itertools.count()
 
         def call(server: Server = server, numbers: Iterator[int] = numbers) -> object:
-            return server.try_on(fresh(inputs, next(numbers) % FRESH))
+            number = 0 if goal == "known" else next(numbers) % FRESH
+            return server.try_on(fresh(inputs, number))
 
         for _ in range(WARM_UP):
             call()

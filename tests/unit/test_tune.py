@@ -51,7 +51,7 @@ def test_settings_reach_the_configuration():
 
 def test_scores_are_of_the_goal():
     window = Window([50.0, 90.0, 110.0, 100.0], 2.0)
-    assert tune.score(window, "latency") == pytest.approx(1000 / 95)
+    assert tune.score(window, "latency") == tune.score(window, "known") == pytest.approx(1000 / 95)
     assert tune.score(window, "frames") == 1.5
     assert tune.best({1: [5.0, 5.0], 2: [7.0, 9.0]}) == [7.0, 9.0]
     assert tune.against({1: [0.0, 0.0]}, {1: [0.0, 0.0]})["value"] == 1.0
@@ -187,18 +187,27 @@ def test_a_repository_is_laid_out_of_links(tmp_path):
     assert not (source / "pose" / "config.pbtxt").exists()
 
 
-def test_servers_take_turns_with_new_garments(monkeypatch):
+def test_what_gets_more_than_one_thread_or_process_is_on_no_core_of_its_own():
+    found = {move.name: move.settings for move in tune.moves(SETTINGS, 2)}
+    for name in ("pose: 2 threads", "pose: 2 processes"):
+        assert "pose" not in found[name].cores and "detector" in found[name].cores
+    assert found["generator: 1 threads"].cores == SETTINGS.cores
+
+
+@pytest.mark.parametrize("goal", ["frames", "known"])
+def test_servers_take_turns_with_new_garments_unless_they_are_to_be_known(monkeypatch, goal):
     monkeypatch.setattr(tune, "WINDOW", 0.02)
     person = np.full((80, 64, 3), 200, np.uint8)
     with serve(FakeTriton()) as (one, first), serve(FakeTriton()) as (two, second):
         servers = [Server(first), Server(second)]
-        a, b = tune.measured(servers, Inputs(person, person), "frames", 0.1)
+        a, b = tune.measured(servers, Inputs(person, person), goal, 0.1)
         for server in servers:
             server.close()
-    assert set(a) == set(b) == set(tune.CALLERS["frames"])
+    assert set(a) == set(b) == set(tune.CALLERS[goal])
     assert len(a[1]) == len(b[1]) >= 2 and all(value > 0 for value in a[1])
     assert one.requests[0].prompt == two.requests[0].prompt
-    assert len({r.prompt for r in one.requests}) > 3
+    new = len({(r.prompt, r.garment.tobytes()) for r in one.requests})
+    assert new == 1 if goal == "known" else new > 3
 
 
 def test_errors_are_one_line(tmp_path, capsys):
