@@ -26,7 +26,7 @@ PY := $(VENV)/bin/python
 # Through the environment, so that quotes and dollars in a prompt or path reach the program whole.
 export PERSON GARMENT PROMPT CATEGORY SIZE OUT PORT HOST GARMENTS
 
-.PHONY: help venv engines system assets export doctor audit serve tryon mirror test bench bench-gate bench-gpu peers published tune roofline pretrain train distil pairs pairs-pack pairs-preview cutouts evaluate \
+.PHONY: help venv engines system assets export doctor audit serve tryon mirror test bench bench-gate bench-live bench-gpu peers published tune roofline pretrain train distil pairs pairs-pack pairs-preview cutouts evaluate \
 	lint clean
 
 help: ## show this list
@@ -102,6 +102,11 @@ bench-gate: assets ## has something become slower? ratios of one run against ben
 	@$(PY) deploy/check_system.py serve --install
 	@$(PY) -m export --target cpu --if-needed
 	@$(PY) -m benchmarks.gate $(ARGS)
+
+bench-live: assets ## the mirror: first picture, switches, ages over ten minutes, twenty sessions at once
+	@$(PY) deploy/check_system.py serve --install
+	@$(PY) -m export --target cpu --if-needed
+	@$(PY) -m benchmarks.live $(ARGS)
 
 bench-gpu: assets ## the networks on the GPU that is here: torch, ONNX Runtime, TensorRT
 	@$(PY) -m benchmarks.gpu $(ARGS)
