@@ -253,6 +253,23 @@ def parse_loss(logits: Tensor, parse: Tensor) -> Tensor:
     return F.cross_entropy(logits, parse[:, ::2, ::2], _CLASS_WEIGHT.to(logits))
 
 
+def outlined_loss(logits: Tensor, top: Tensor, known: Tensor) -> Tensor:
+    """Binary cross-entropy of what is an upper garment, where an outline tells.
+
+    Args:
+        logits: (N, C, h, w) of the parse at half size; a dress is an upper garment here, too.
+        top, known: float (N, H, W), 1 inside the outline, and where that is known.
+    """
+    top, known = top[:, ::2, ::2], known[:, ::2, ::2]
+    all_classes = logits.float().logsumexp(1)
+    cloth = [PARSE.index(name) for name in ("upper", "dress")]
+    rest = [i for i in range(len(PARSE)) if i not in cloth]
+    inside = logits[:, cloth].float().logsumexp(1) - all_classes
+    outside = logits[:, rest].float().logsumexp(1) - all_classes
+    loss = -(top * inside + (1 - top) * outside)
+    return (loss * known).sum() / known.sum().clamp(min=1.0)
+
+
 def beneath_truth(parse_before: Tensor, parse_after: Tensor, drawn: Tensor, old: Tensor) -> Tensor:
     """What is beneath the new garment: 0 keep, 1 + index of the paint, -1 unknown; int64 (N, H, W).
 

@@ -3,73 +3,32 @@
     python -m training.parse_photos
     python -m training.parse_photos --weights runs/first
 
-The ten outdoor photos of `openpeople` and the four standing people of `openvto` (generated people,
-no render of ours), and skimage's astronaut, a photograph; their garments outlined by eye in
-`data/upper_masks.json`: good to about 0.03 of IoU. What is worn beneath an open jacket counts as
-the same garment. No training sees these photos; it may see eight of openpeople's ten in others
-(`data/photographs.py`): the others have a mean of their own.
+On the fifteen photos of `training.data.outlined`. A training may see eight of openpeople's ten
+people, in these photos (`training.train --outlined`) and in others (`data/photographs.py`): those
+whom none sees have a mean of their own, which is the one that counts.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from training.data.outlined import drawn_masks, filled, photo_of
 from training.data.photographs import trained_people
 from training.figures import show
 from training.listen import predictions
-from training.trial import pixels
-from tryon.assets import AssetError, asset_path
+from tryon.assets import AssetError
 from tryon.contract import PARSE
 from tryon.models import system
 from tryon.models.composite import enlarge
 from tryon.pipeline import TryOnPipeline
-
-MASKS = Path(__file__).resolve().parent / "data" / "upper_masks.json"
-SIDE = 768
-"""The photos are scaled down to so many pixels."""
-
-
-def drawn_masks() -> dict[str, list[np.ndarray]]:
-    """Photo, as `photo_of` takes it -> outlines (n, 2), x and y in 0..1 of the photo."""
-    return {
-        name: [np.array(outline, np.float32) for outline in outlines]
-        for name, outlines in json.loads(MASKS.read_text()).items()
-    }
-
-
-def photo_of(name: str, side: int = SIDE) -> np.ndarray:
-    """A photo whose longer side is at most `side`, uint8 (H, W, 3).
-
-    Args:
-        name: the asset's name and the path in it, or "skimage/" and a function of `skimage.data`.
-    """
-    source, path = name.split("/", 1)
-    if source != "skimage":
-        return pixels(asset_path(source) / path, side)
-    from skimage import data
-
-    photo: np.ndarray = getattr(data, path)()
-    scale = min(1.0, side / max(photo.shape[:2]))
-    return cv2.resize(photo, (0, 0), fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-
-
-def filled(outlines: list[np.ndarray], height: int, width: int) -> np.ndarray:
-    """bool (height, width): inside any of the outlines."""
-    mask = np.zeros((height, width), np.uint8)
-    for outline in outlines:
-        cv2.fillPoly(mask, [np.rint(outline * [width, height]).astype(np.int32)], (1,))
-    return mask > 0
-
 
 Parse = Callable[[dict[str, np.ndarray]], Tensor]
 """Logits (1, len(PARSE), h, w) of the generator's view, given every tensor of the contract."""

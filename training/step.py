@@ -48,6 +48,7 @@ class Weights:
     dice: float = 2.0
     beneath: float = 1.5
     parse: float = 1.5
+    outlined: float = 1.0
     picture: float = 4.0
     gradient: float = 3.0
     perceptual: float = 0.2
@@ -164,6 +165,8 @@ class Seen:
     drawn: Tensor
     old: Tensor
     neckline_masks: Tensor | None = None
+    people: Tensor | None = None
+    """Real photos of people whose tops are outlined, (n, 3, 256, 256) in 0..1."""
 
     @property
     def changed(self) -> Tensor:
@@ -181,8 +184,9 @@ def see(nets: Networks, batch: dict) -> Seen:
     garment, neckline_masks = encoded(nets, batch, shop, condition)
     z_text = nets.text_encoder.project(nets.sentences(list(batch["caption"]))).float()
     drawn, old = batch["drawn"].bool(), batch["old"].bool()
+    people = images(batch["outlined_people"]) if "outlined_people" in batch else None
     return Seen(
-        before, view, truth, shop, condition, garment, z_text, drawn, old, neckline_masks
+        before, view, truth, shop, condition, garment, z_text, drawn, old, neckline_masks, people
     )  # fmt: skip
 
 
@@ -218,17 +222,16 @@ def run(
             the landmarks alone must make; all that comes after learns to follow them sharply.
     """
     seen = see(nets, batch)
-    with torch.no_grad():
-        pose = nets.pose.features(seen.before)
     z = nets.generator.fusion(seen.garment["z_image"], seen.z_text, seen.condition)
     told = (torch.rand(len(z), 1, 1) < forced).float() * torch.tensor([0.0, 0.0, 1.0])
     told = told + torch.tensor([1.0, 1.0, 0.0])
     placed = (batch["landmarks"] * told, batch["shop_landmarks"] * told)
-    out = nets.generator.predict(
-        seen.before, pose, seen.garment, z, seen.condition, batch["styling"], seen.shop, placed,
-        places_only=phase == "places",
-    )  # fmt: skip
+    out, parse = predicted(nets, batch, seen, z, placed, phase == "places")
     terms = place_terms(nets, batch, weights, seen, out)
+    if parse is not None:
+        terms["outlined"] = weights.outlined * losses.outlined_loss(
+            parse, batch["outlined_tops"], batch["outlined_known"]
+        )
     text = text_terms(nets, batch, weights, seen)
     picture, iou = seen.view, torch.zeros(())
     if phase != "places":
@@ -265,6 +268,38 @@ def run(
         "z_image": seen.garment["z_image"],
     }
     return Result(total, numbers, picture, seen.truth, {**out, **found})
+
+
+def predicted(
+    nets: Networks, batch: dict, seen: Seen, z: Tensor, placed: tuple[Tensor, Tensor],
+    places_only: bool,
+) -> tuple[dict[str, Tensor], Tensor | None]:  # fmt: skip
+    """What G makes of the pairs, and its parse of the outlined people, if any.
+
+    All in one pass, since batch normalisation tells passes of few pictures apart: the outlined
+    people are given the first pairs' garments.
+    """
+    count = 0 if seen.people is None or places_only else len(seen.people)
+    before = seen.before if seen.people is None else torch.cat([seen.before, seen.people[:count]])
+
+    def more(x: Tensor) -> Tensor:
+        return torch.cat([x, x[:count]]) if count else x
+
+    with torch.no_grad():
+        pose = nets.pose.features(before)
+    garment = {name: more(part) for name, part in seen.garment.items()}
+    out = nets.generator.predict(
+        before, pose, garment, more(z), more(seen.condition), more(batch["styling"]),
+        more(seen.shop), (_nowhere(placed[0], count), _nowhere(placed[1], count)), places_only,
+    )  # fmt: skip
+    if not count:
+        return out, None
+    return {name: part[:-count] for name, part in out.items()}, out["parse"][-count:]
+
+
+def _nowhere(placed: Tensor, count: int) -> Tensor:
+    """Landmarks (N, K, 3), and after them `count` times none."""
+    return torch.cat([placed, torch.zeros_like(placed[:1]).expand(count, -1, -1)])
 
 
 def place_terms(

@@ -31,6 +31,7 @@ from training.captions import Vocabulary
 from training.data.compose import Options
 from training.data.necklines import Necklines
 from training.data.outfits import OMISSIONS
+from training.data.outlined import OutlinedPeople
 from training.data.shards import load_meta
 from training.dataset import Pairs, loader, scene_files
 from training.evaluate import PAIRS_SEED, evaluate
@@ -71,6 +72,8 @@ def parser() -> argparse.ArgumentParser:
                    help="kinds of pairs to leave out")  # fmt: skip
     p.add_argument("--necklines", action="store_true",
                    help="teach E^I's mask the outlined collars among --photos too")  # fmt: skip
+    p.add_argument("--outlined", action="store_true",
+                   help="teach the parse real photos whose tops are outlined, too")  # fmt: skip
     p.add_argument("--strength", type=float, default=1.0, help="of the randomisation, 0 to 1")
     p.add_argument("--blocks", type=float, default=0.3,
                    help="share of the pairs whose old garment gets a second colour")  # fmt: skip
@@ -238,7 +241,8 @@ def train(args: argparse.Namespace) -> int:
         pinned=device.type == "cuda",
     )  # fmt: skip
     necklines = Necklines(args.photos) if args.necklines else None
-    necklines_each = max(1, args.batch // ranks.world // 8)
+    outlined = OutlinedPeople() if args.outlined else None
+    outlines_each = max(1, args.batch // ranks.world // 8)
     half = args.precision == "bfloat16" or (
         args.precision == "auto" and parallel.computes_bfloat16(device)
     )
@@ -286,7 +290,9 @@ def train(args: argparse.Namespace) -> int:
         # Chance of the step's own, so that a resumed run draws the same.
         torch.manual_seed((args.seed * 1_000_003 + step) * ranks.world + ranks.rank)
         if necklines is not None:
-            batch |= necklines.batch([args.seed, step, ranks.rank], necklines_each)
+            batch |= necklines.batch([args.seed, step, ranks.rank], outlines_each)
+        if outlined is not None:
+            batch |= outlined.batch([args.seed, step, ranks.rank, 1], outlines_each)
         batch = parallel.moved(batch, device)
         with device, precision:
             result = run(nets, batch, weights, phase, step % 2 == 0, args.forced)

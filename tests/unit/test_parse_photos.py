@@ -6,17 +6,18 @@ import cv2
 import numpy as np
 
 from training import parse_photos
+from training.data import outlined
 from tryon.pipeline import TryOnPipeline
 
 
 def test_the_drawn_masks_lie_on_their_photos() -> None:
-    masks = parse_photos.drawn_masks()
+    masks = outlined.drawn_masks()
     assert len(masks) == 15
     for name, outlines in masks.items():
-        photo = parse_photos.photo_of(name, 300)
+        photo = outlined.photo_of(name, 300)
         assert max(photo.shape) == 300
         height, width = photo.shape[:2]
-        inside = parse_photos.filled(outlines, height, width)
+        inside = outlined.filled(outlines, height, width)
         assert 0.02 < inside.mean() < 0.5, name
         y, x = np.argwhere(inside).mean(0) / [height, width]
         assert 0.2 < x < 0.8 and 0.2 < y < 0.73, "a top lies about the middle"
@@ -31,10 +32,10 @@ def test_the_drawn_masks_lie_on_their_photos() -> None:
 
 def test_the_network_finds_a_real_top() -> None:
     name = "openpeople/P002/assets/amateur_posture.jpg"
-    photo = parse_photos.photo_of(name, 512)
+    photo = outlined.photo_of(name, 512)
     pipeline = TryOnPipeline()
     predict = pipeline.models["generator"].predict
     own = parse_photos.upper_of(pipeline, photo)
-    truth = parse_photos.filled(parse_photos.drawn_masks()[name], *photo.shape[:2])
+    truth = outlined.filled(outlined.drawn_masks()[name], *photo.shape[:2])
     assert (own & truth).sum() / (own | truth).sum() > 0.85
     assert pipeline.models["generator"].predict == predict, "it listens only while it looks"
