@@ -5,13 +5,14 @@ processes of a step, the cores that steps stay on, how long a step waits for a b
 with the change and the one without take turns on the same requests; a change is kept where it is
 better for sure (95%), and the next one is tried on top of it. Writes the table of what was tried to
 out/tune (GOAL.json, GOAL.txt); where something was kept, the settings and the table to
-`export/settings.json`, and exports anew, so that the generated configs hold them.
+`export/settings.json`, and the settings into the generated configs: a server that is started again
+has them. Networks and what was kept by them stay.
 
     python -m benchmarks.tune --goal latency    lowest p50 of one caller, all new in every call
     python -m benchmarks.tune --goal known      the same where the garment is known, as in a mirror
     python -m benchmarks.tune --goal frames     most pictures a second within 100 ms
     python -m benchmarks.tune --try-only        changes nothing
-    git checkout export/settings.json           takes it back, before `make export`
+    git checkout export/settings.json && make export      takes it back
 """
 
 from __future__ import annotations
@@ -23,7 +24,6 @@ import itertools
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -40,10 +40,10 @@ from benchmarks.machine import ROOT, machine, versions, weights_hash
 from benchmarks.report import write_json
 from benchmarks.server import Server
 from benchmarks.stats import ratio_interval
-from deploy.embedded import EmbeddedServer, ServerError, check_repository
+from deploy.embedded import REPOSITORY, EmbeddedServer, ServerError, check_repository
 from export.config import SETTINGS, SETTINGS_FILE, Settings, write_configs
 from export.files import write_whole
-from export.repository import STAMP
+from export.repository import STAMP, reconfigure
 from tryon.assets import AssetError
 from tryon.contract import MODELS
 
@@ -307,7 +307,7 @@ def main(arguments: list[str] | None = None) -> int:
                         help="a change, at each number of callers (%(default)g)")  # fmt: skip
     parser.add_argument("--only", default="", metavar="TEXT", help="changes with this in the name")
     parser.add_argument("--try-only", action="store_true", help="write nothing but the table")
-    parser.add_argument("--repository", type=Path, default=ROOT / "model_repository" / "cpu")
+    parser.add_argument("--repository", type=Path, default=REPOSITORY)
     parser.add_argument("--person", type=Path, help="a photo; default: one of openpeople")
     parser.add_argument("--garment", type=Path, help="a photo; default: one of openvto")
     parser.add_argument("--out", type=Path, default=ROOT / "out" / "tune", help="folder")
@@ -337,12 +337,13 @@ def main(arguments: list[str] | None = None) -> int:
     print((options.out / f"{options.goal}.txt").read_text())
     if settings == SETTINGS or options.try_only:
         return 0
-    write_settings(
-        settings, {**about, "goal": options.goal, "tried": lines_of(options.goal, tried)}
-    )
-    print(f"wrote {SETTINGS_FILE}; exporting anew")
-    # By itself: what was imported here holds the settings from before.
-    return subprocess.run([sys.executable, "-m", "export"], cwd=ROOT, check=False).returncode
+    reconfigure(options.repository, settings)
+    print(f"{options.repository}: configured anew; start the server again")
+    if options.repository.resolve() == REPOSITORY.resolve():
+        lines = lines_of(options.goal, tried)
+        write_settings(settings, {**about, "goal": options.goal, "tried": lines})
+        print(f"{SETTINGS_FILE}: the settings, and what was tried")
+    return 0
 
 
 def write(
@@ -361,8 +362,13 @@ def write(
 def write_settings(
     settings: Settings, found: Mapping[str, Any], path: Path = SETTINGS_FILE
 ) -> None:
-    """The settings, and how they were found, where `export.config` reads them."""
-    write_json({**dataclasses.asdict(settings), "found": dict(found)}, path)
+    """The settings where `export.config` reads them, and how they were found, after what earlier
+    searches had found."""
+    try:
+        earlier = json.loads(path.read_text()).get("found", [])
+    except (OSError, ValueError):
+        earlier = []
+    write_json({**dataclasses.asdict(settings), "found": [*earlier, dict(found)]}, path)
 
 
 if __name__ == "__main__":

@@ -38,6 +38,8 @@ from tryon.wardrobe.store import MEGABYTES, StoreError, open_store
 from tryon_client import Garment, TryOnClient, TryOnError, Wardrobe, wire
 
 ROOT = Path(__file__).resolve().parents[1]
+LIVE_TO_NETWORKS = "tryon_live, 1 kept / pose and generator, bare"
+"""The ratio by which a live frame's cost beside its networks' is told."""
 GARMENTS, SECONDS, WINDOW = 10_000, 60.0, 1.0
 ROOM = 1.2
 """Disk that must be free, by what the garments take."""
@@ -160,7 +162,7 @@ def measure(options: argparse.Namespace, inputs: Inputs, folder: Path) -> dict[s
              "many, another each frame / 1 kept": (keys[3], keys[1]),
              "tryon_live, 1 kept / tryon": (keys[1], keys[0]),
              "tryon_live, 1 kept / its steps, bare": (keys[1], keys[4]),
-             "tryon_live, 1 kept / pose and generator, bare": (keys[1], keys[5])}  # fmt: skip
+             LIVE_TO_NETWORKS: (keys[1], keys[5])}  # fmt: skip
     ratios = {name: _ratio(series[a], series[b]) for name, (a, b) in pairs.items()}
     return {"rows": rows, "ratios": ratios, "steps_many": steps, "bytes": len(value)}
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -93,15 +93,38 @@ class Settings:
 
 
 def load_settings(path: Path = SETTINGS_FILE) -> Settings:
-    """The settings of a file (`benchmarks.tune` writes it). Raises OSError or ValueError."""
-    told = json.loads(path.read_text())
+    """The settings of a file; `benchmarks.tune` writes it.
+
+    Raises:
+        ValueError: it can't be read, or names another step, or a number is none; one line.
+    """
+    steps = {model.name for model in SERVED}
+    networks = {model.name for model in MODELS if model.kind == "onnx"}
+    least = {"threads": 1, "cores": 0, "instances": 1, "queue_delay": 0}
     try:
-        return Settings(**{field.name: dict(told[field.name]) for field in fields(Settings)})
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path}: {error!r}; `git checkout {path}` brings it back") from None
+        told = json.loads(path.read_text())
+        for name, low in least.items():
+            for step, value in told[name].items():
+                if step not in steps or type(value) is not int or value < low:
+                    raise ValueError(f"{name}: {step}: {value!r}")
+        if told["threads"].keys() != networks:
+            raise ValueError(f"threads: must name {', '.join(sorted(networks))}")
+        return Settings(**{name: dict(told[name]) for name in least})
+    except (OSError, KeyError, TypeError, AttributeError, ValueError) as error:
+        why = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ValueError(f"{path}: {why}; `git checkout {path}` brings it back") from None
 
 
-SETTINGS = load_settings()
+def _own_settings() -> Settings:
+    """Those of the repository. Ends the program with a line where they are damaged: every command
+    that imports this needs them."""
+    try:
+        return load_settings()
+    except ValueError as error:
+        raise SystemExit(f"error: {error}") from None
+
+
+SETTINGS = _own_settings()
 
 HEADER = "# Generated from tryon/contract.py by `python -m export --only generate-configs`.\n"
 

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from export.config import TARGETS, write_configs, write_warm_up
+from export.config import TARGETS, Settings, all_configs, write_configs, write_warm_up
+from export.files import write_whole
 from export.lock import sha256
 from tryon.contract import CONTRACT_VERSION, ENSEMBLES, MODELS, WARDROBE_MODELS
 from tryon.wardrobe.ident import VERSION_FILE, features_version
@@ -36,8 +37,7 @@ FORMS = {"fp32": "model.onnx", "fp16": "model.fp16.onnx", "int8": "model.int8.on
 PLAN = "model.plan"
 _PACKAGES = ("torch", "onnx", "onnxruntime", "numpy", "transformers")
 _SOURCES = ("tryon/contract.py", "tryon/tolerances.py", "tryon/preprocess.py", "tryon/models",
-            "tryon/steps", "tryon/wardrobe", "export", "export/settings.json",
-            "deploy/backends")  # fmt: skip
+            "tryon/steps", "tryon/wardrobe", "export", "deploy/backends")  # fmt: skip
 _TOKENIZED = ("decode", "wardrobe_decode")
 _VERSIONED = ("wardrobe_decode", "live_decode")
 
@@ -62,11 +62,17 @@ def source_hashes(root: Path = ROOT, weights: Path | None = None) -> dict[str, s
 
 
 def is_current(repository: Path, hashes: dict[str, str]) -> bool:
-    """Whether `repository` is whole and was exported from exactly these sources."""
+    """Whether `repository` is whole, was exported from exactly these sources, and is configured as
+    the present settings say."""
     try:
         stamp = json.loads((repository / STAMP).read_text())
         whole = all((repository / f).stat().st_size == n for f, n in stamp["files"].items())
-        return bool(whole and stamp["files"] and stamp["sources"] == hashes)
+        target = stamp["target"]
+        configured = target not in TARGETS or all(
+            (repository / name / "config.pbtxt").read_text() == text
+            for name, text in all_configs(target).items()
+        )
+        return bool(whole and configured and stamp["files"] and stamp["sources"] == hashes)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
 
@@ -154,6 +160,18 @@ def assemble(
         }
         (staging / STAMP).write_text(json.dumps(stamp, indent=1) + "\n")
         swap(staging, repository)
+
+
+def reconfigure(repository: Path, settings: Settings) -> None:
+    """Gives an exported repository other settings: its networks, and what was kept by them, stay.
+
+    Raises:
+        OSError, ValueError, KeyError: it has no stamp, or can't be written.
+    """
+    stamp = json.loads((repository / STAMP).read_text())
+    write_configs(repository, stamp["target"], settings)
+    stamp["files"] = files_of(repository)
+    write_whole(repository / STAMP, (json.dumps(stamp, indent=1) + "\n").encode())
 
 
 def write_version(repository: Path, target: str, hashes: Mapping[str, str]) -> None:

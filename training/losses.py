@@ -34,29 +34,41 @@ _BESIDE, _AROUND = 4.0, 32.0
 beyond which what is seen is another part of the garment, as a sleeve before a waist."""
 
 
+@torch.no_grad()
+def seen_at(here: Tensor, there: Tensor, flow: Tensor, valid: Tensor) -> Tensor:
+    """What is seen at the landmarks on the person, by the true flow.
+
+    Args:
+        here, there: (N, K, 3) true landmarks on the person and in the canvas, x, y in 0..1 and
+            whether they exist.
+        flow: (N, 2, H, W) in 0..1 of the canvas; valid: (N, 1, H, W). Every other pixel is looked
+            at.
+
+    Returns:
+        float (N, K, 3): how far that is from the landmark in the canvas, x and y in 0..1, and 1
+        where it is known: not for landmarks with no valid pixel within `_BESIDE`, nor for those
+        that something else of the garment is in front of.
+    """
+    size = flow.new_tensor([NET_WIDTH, NET_HEIGHT])
+    height, width = (int(side) for side in flow.shape[2:])
+    pixels = pixel_coordinates(height, width, flow)[..., ::2, ::2].flatten(2)
+    flow, valid = flow[..., ::2, ::2].flatten(2), valid[..., ::2, ::2].flatten(1)
+    away = torch.cdist(here[..., :2] * size, pixels.transpose(1, 2) * size)
+    away, nearest = (away + 1e4 * (1 - valid)[:, None]).min(2)
+    truth = flow.transpose(1, 2).gather(1, nearest[..., None].expand(-1, -1, 2))
+    truth = truth - there[..., :2]
+    known = here[..., 2] * there[..., 2] * (away < _BESIDE)
+    known = known * ((truth * size).square().sum(2) < _AROUND**2)
+    return torch.cat([truth, known[..., None]], 2)
+
+
 def turned_loss(moved: Tensor, here: Tensor, there: Tensor, flow: Tensor, valid: Tensor) -> Tensor:
     """Mean distance in network pixels from the true flow at the landmarks on the person.
 
     Args:
-        moved: (N, K, 2) in 0..1 of the canvas, see `TurnedLandmarks`.
-        here, there: (N, K, 3) true landmarks on the person and in the canvas, x, y in 0..1 and
-            whether they exist.
-        flow: (N, 2, H, W) in 0..1 of the canvas; valid: (N, 1, H, W). Every other pixel is looked
-            at; landmarks with none that is valid within `_BESIDE` pixels teach nothing, nor do
-            those that something else of the garment is in front of.
+        moved: (N, K, 2) in 0..1 of the canvas, see `TurnedLandmarks`; the others as for `seen_at`.
     """
-    size = moved.new_tensor([NET_WIDTH, NET_HEIGHT])
-    with torch.no_grad():
-        height, width = (int(side) for side in flow.shape[2:])
-        pixels = pixel_coordinates(height, width, flow)[..., ::2, ::2].flatten(2)
-        flow, valid = flow[..., ::2, ::2].flatten(2), valid[..., ::2, ::2].flatten(1)
-        away = torch.cdist(here[..., :2] * size, pixels.transpose(1, 2) * size)
-        away, nearest = (away + 1e4 * (1 - valid)[:, None]).min(2)
-        truth = flow.transpose(1, 2).gather(1, nearest[..., None].expand(-1, -1, 2))
-        truth = truth - there[..., :2]
-        known = here[..., 2] * there[..., 2] * (away < _BESIDE)
-        known = known * ((truth * size).square().sum(2) < _AROUND**2)
-    return landmark_loss(moved, torch.cat([truth, known[..., None]], 2))
+    return landmark_loss(moved, seen_at(here, there, flow, valid))
 
 
 _SPREAD = 8.0

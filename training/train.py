@@ -37,6 +37,7 @@ from training.dataset import Pairs, loader, scene_files
 from training.evaluate import PAIRS_SEED, evaluate
 from training.journal import Journal
 from training.step import Networks, Weights, assemble, discriminator_loss, run
+from tryon.assets import AssetError
 from tryon.models import system
 
 CHECKPOINT = "last.pt"
@@ -86,7 +87,8 @@ def parser() -> argparse.ArgumentParser:
         help="folder of weights to begin from "
         "(fine-tuning); without it only the trunks are learned already",
     )
-    p.add_argument("--stop-after", type=float, default=0, help="stop after so many minutes")
+    p.add_argument("--stop-after", type=float, default=0,
+                   help="stop after so many minutes; the last validation comes on top")  # fmt: skip
     p.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     p.add_argument("--precision", choices=("auto", "bfloat16", "float32"), default="auto",
                    help="auto: bfloat16 where the processor computes in it")  # fmt: skip
@@ -152,7 +154,7 @@ class Average:
         system.load_state(self.models, kept, "the learned weights")
 
 
-PRECISE = {"landmarks.weight": 0.1, "landmarks.offset": 0.1, "turned": 0.3, "delta_": 0.3,
+PRECISE = {"landmarks.weight": 0.1, "landmarks.offset": 0.1, "turned.offset": 0.3, "delta_": 0.3,
            "part_logits": 0.3}  # fmt: skip
 """Heads whose outputs are places in 0..1, and their share of the learning rate: a step of Adam at
 the full rate moves them by pixels."""
@@ -182,13 +184,15 @@ def write_whole(state: dict, path: Path) -> None:
     beside.replace(path)
 
 
-def _unseen(pairs: Path) -> int:
-    """How many scenes there are to validate on; says so where there is none."""
+def _can_validate(args: argparse.Namespace) -> bool:
+    """Whether there are unseen pairs to measure on; says so where there are none."""
     try:
-        return len(scene_files(pairs, "test"))
-    except FileNotFoundError as error:
+        unseen = scene_files(args.pairs, "test")
+        Pairs(unseen, args.photos, Options(args.strength, text=0.0), PAIRS_SEED, "test")[0]
+    except (FileNotFoundError, ValueError) as error:
         print(f"no validation: {error}", file=sys.stderr)
-        return 0
+        return False
+    return True
 
 
 def train(args: argparse.Namespace) -> int:
@@ -196,9 +200,11 @@ def train(args: argparse.Namespace) -> int:
 
     Raises:
         ValueError, FileNotFoundError: what is wrong with the arguments' files.
+        AssetError: a package can't be had.
     """
     if args.necklines and args.photos is None:
         raise ValueError("--necklines are outlined on --photos: name their folder, too")
+    outlined = OutlinedPeople() if args.outlined else None
     ranks = parallel.start(args.device)
     device = ranks.device
     torch.manual_seed(args.seed)
@@ -241,16 +247,17 @@ def train(args: argparse.Namespace) -> int:
         pinned=device.type == "cuda",
     )  # fmt: skip
     necklines = Necklines(args.photos) if args.necklines else None
-    outlined = OutlinedPeople() if args.outlined else None
     outlines_each = max(1, args.batch // ranks.world // 8)
     half = args.precision == "bfloat16" or (
         args.precision == "auto" and parallel.computes_bfloat16(device)
     )
     precision = torch.autocast(device.type, torch.bfloat16, enabled=half)
     journal = Journal(args.out, first) if ranks.first else None
-    unseen = _unseen(args.pairs) if args.validate and ranks.first else 0
+    validating = bool(args.validate) and ranks.first and _can_validate(args)
     metadata = {"seed": str(args.seed), "batch": str(args.batch), "scenes": str(len(scenes)),
-                "strength": str(args.strength), "alpha": str(args.alpha)}  # fmt: skip
+                "strength": str(args.strength), "alpha": str(args.alpha),
+                "blocks": str(args.blocks), "outlined": str(args.outlined),
+                "necklines": str(args.necklines), "without": " ".join(args.without)}  # fmt: skip
 
     def save(step: int) -> None:
         parallel.share_buffers(statistics, ranks)
@@ -270,10 +277,15 @@ def train(args: argparse.Namespace) -> int:
         )
 
     def validate(step: int) -> None:
-        if journal is not None and unseen:
+        if journal is None or not validating:
+            return
+        try:
             table, _ = evaluate(
                 args.out, args.pairs, args.photos, args.validate, args.strength, PAIRS_SEED
             )
+        except (OSError, ValueError, system.WeightsError) as error:
+            print(f"step {step}: not validated: {error}", file=sys.stderr)  # hours go on
+        else:
             journal.validated(step, table["ours"])
 
     statistics = [m for n in models.values() for m in n.modules()]
@@ -333,10 +345,14 @@ def train(args: argparse.Namespace) -> int:
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    args = parser().parse_args(arguments)
+    p = parser()
+    args = p.parse_args(arguments)
+    if args.validate < 0 or args.validate % 8:
+        p.error("--validate takes 0, 8, 16, ...")
     try:
         return train(args)
-    except (FileNotFoundError, ValueError, system.WeightsError, parallel.DeviceError) as error:
+    except (AssetError, FileNotFoundError, ValueError, system.WeightsError,
+            parallel.DeviceError) as error:  # fmt: skip
         print(f"error: {error}", file=sys.stderr)
         return 2
 

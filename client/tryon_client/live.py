@@ -42,7 +42,7 @@ from tryon_client.ledger import (
     Span,
     stages,
 )
-from tryon_client.pace import Pace
+from tryon_client.pace import pace_of
 from tryon_client.sameness import SAME_WITHIN, nearly_same, small
 from tryon_client.wardrobe import Garment, Track, Wardrobe
 
@@ -138,6 +138,7 @@ class _State:
     """Until then (`time.monotonic()`) the server's store is not asked."""
     closed: bool = False
     busy: int = 0
+    latency: float = 0.1
     interval: float = 1 / 30
     last_submit: float | None = None
     problem: TryOnError | None = None
@@ -148,11 +149,11 @@ class LiveSession:
     """A person before a camera.
 
     `submit` never waits: it replaces the frame that waits to be sent, if any. One frame is with the
-    server, or up to `most_at_once` where more are measured to bring more answers (`Pace`): else
-    they would only grow old there. Answers are shown in the order of capture; one that comes after
-    a newer one, or after its deadline, is counted and thrown away. While the server is away, frames
-    are lost and counted, and it is asked again a few times a second: a session lives through a
-    restart.
+    server, or up to `most_at_once` where more are measured to bring more answers (`pace.py`; all
+    sessions of a client keep one pace): else they would only grow old there. Answers are shown in
+    the order of capture; one that comes after a newer one, or after its deadline, is counted and
+    thrown away. While the server is away, frames are lost and counted, and it is asked again a few
+    times a second: a session lives through a restart.
 
     The server encodes what is worn once and keeps it (`Wardrobe`); frames then travel alone, and
     where the person was in the last answered frame steadies the next one. While the server's store
@@ -183,7 +184,8 @@ class LiveSession:
             raise InvalidRequest(f"most_at_once {most_at_once}: give at least 1")
         if not 0 <= same_within <= 255:
             raise InvalidRequest(f"same_within {same_within!r}: give levels from 0 to 255")
-        self._client, self._deadline, self._pace = client, deadline, Pace(most_at_once)
+        self._client, self._deadline, self._most = client, deadline, most_at_once
+        self._pace = pace_of(client)
         self._same_within, self._on_frame = same_within, on_frame
         self._wardrobe = Wardrobe(client)
         self._state = _State()
@@ -266,7 +268,7 @@ class LiveSession:
     def latency(self) -> float:
         """Seconds that an answer takes, a running mean."""
         with self._change:
-            return self._pace.latency
+            return self._state.latency
 
     def close(self) -> None:
         """Ends the session; frames that are with the server are waited for."""
@@ -291,7 +293,12 @@ class LiveSession:
     def _ready(self) -> bool:
         """Whether a frame waits and another may be sent."""
         s = self._state
-        return s.newest is not None and s.busy < self._pace.allowed(s.interval)
+        return s.newest is not None and s.busy < min(self._able(), self._pace.allowed())
+
+    def _able(self) -> int:
+        """Frames that could be under way: as many as come while one is answered."""
+        s = self._state
+        return max(1, min(self._most, math.ceil(s.latency / max(s.interval, 1e-3))))
 
     def _work(self) -> None:
         while True:
@@ -357,7 +364,7 @@ class LiveSession:
             result, pose = self._dressed(frame, wish, captured, left)
             way += stages(result.timings, began, _STAGES)
         except DeadlineExceeded as error:
-            self._learn(time.monotonic() - began, at_once)
+            self._learn(time.monotonic() - began, at_once, late=True)
             return _Answer(frame, False, error)
         except _OF_THE_FRAME as error:
             with self._change:
@@ -406,9 +413,11 @@ class LiveSession:
             picture = result.image
         return result, None
 
-    def _learn(self, seconds: float, at_once: int) -> None:
+    def _learn(self, seconds: float, at_once: int, late: bool = False) -> None:
         with self._change:
-            self._pace.learn(seconds, at_once)
+            self._state.latency += 0.2 * (seconds - self._state.latency)
+            # How long it would have taken nobody knows.
+            self._pace.learn(math.inf if late else seconds, at_once, self._able())
 
     def _pause(self) -> None:
         """A while without asking a server that is away; ends early when the session does."""

@@ -34,7 +34,7 @@ from tryon_client.errors import (
     TryOnError,
     WardrobeAway,
 )
-from tryon_client.images import Picture, load_garment, shrink
+from tryon_client.images import MAX_SIDE, Picture, load_garment, shrink
 from tryon_client.wardrobe import Garment, Track, Wardrobe
 
 SUFFIXES = (".mp4", ".mov", ".mkv")
@@ -70,33 +70,39 @@ _Dress = Callable[[np.ndarray, float, "Track | None"], _Dressed]
 
 class _Dresser:
     """Dresses frames in one garment that the server encodes once, each crop steadied by where an
-    earlier frame had its person. Where the server's store is away, the garment travels along."""
+    earlier frame had its person. Where the server's store is away, the garment travels along.
 
-    def __init__(self, client: TryOnClient, garment: Garment) -> None:
+    Args:
+        size: height and width of the frames.
+
+    Attributes:
+        name: the garment's ID, which says what networks encode it; "" where no store tells.
+    """
+
+    def __init__(self, client: TryOnClient, garment: Garment, size: tuple[int, int]) -> None:
         self._client, self._garment = client, garment
         self._wardrobe = Wardrobe(client)
-
-    def name(self) -> str:
-        """The garment's ID, which says what networks encode it; "" where no store tells."""
+        scale = min(1.0, MAX_SIDE / max(size))
         try:
-            return self._wardrobe.add(self._garment)
+            self.name = self._wardrobe.add(
+                garment, (round(size[0] * scale), round(size[1] * scale))
+            )
         except WardrobeAway:
-            return ""
+            self.name = ""
 
     def __call__(self, frame: np.ndarray, second: float, before: Track | None) -> _Dressed:
-        own = self._garment
+        own, track = self._garment, None
         try:
             try:
                 worn = self._wardrobe.wear(frame, [own], captured=second, before=before)
             except WardrobeAway:
-                result, track = (
-                    self._client.try_on(frame, own.pixels, own.prompt, own.category),
-                    None,
-                )
+                result = self._client.try_on(frame, own.pixels, own.prompt, own.category)
             else:
                 result, track = trusted(worn.result, self._client.least_confidence), worn.track
         except (NoPersonFound, SeveralPeople, LowConfidence):
             return _Dressed(frame, False)
+        if self.name and self._wardrobe.known(own) not in (self.name, None):
+            raise ServerNotReady("the server has other networks than when the video was begun")
         return _Dressed(np.asarray(result.image), True, track)
 
 
@@ -117,7 +123,7 @@ def try_on_video(
     The garment is encoded once, and each frame's crop steadied by an earlier one's. A frame that
     shows nobody or several people, or whose picture the networks doubt, is kept as it is. Where the
     run is stopped or the server goes away, what is finished stays beside `out`; the same call goes
-    on from there, or begins anew where the server has other networks by then.
+    on from there, or begins anew where the server's store tells of other networks.
 
     Args:
         client: the server.
@@ -151,8 +157,9 @@ def try_on_video(
             if not container.streams.video:
                 raise InvalidRequest(f"{source.name!r} holds no video")
             _check_sound(av, container, out, parts)
-            dress = _Dresser(client, Garment(cloth, words, category))
-            _begin(parts, _job(source, cloth, words, category, dress.name()))
+            stream = container.streams.video[0]
+            dress = _Dresser(client, Garment(cloth, words, category), (stream.height, stream.width))
+            _begin(parts, _job(source, cloth, words, category, dress.name))
             report = _dress_all(av, container, parts, dress, at_once, progress)
         beside = parts / f"joined{out.suffix.lower()}"
         _join(av, source, parts, beside)
@@ -214,17 +221,29 @@ def _job(
 
 
 def _begin(parts: Path, job: dict[str, Any]) -> None:
-    """Makes the folder of the segments, or empties one that was of another job."""
+    """Makes the folder of the segments, or empties one that was of another job. Where no store told
+    or tells the networks, they are taken for the same: work of hours is not thrown away for that.
+    """
     stamp = parts / "job.json"
     try:
         known = json.loads(stamp.read_text())
     except (OSError, ValueError):
         known = None
+    if isinstance(known, dict) and not (known.get("kept") and job["kept"]):
+        known, job = ({**one, "kept": known.get("kept") or job["kept"]} for one in (known, job))
     if known == job:
+        _write_job(stamp, job)
         return
     shutil.rmtree(parts, ignore_errors=True)
     parts.mkdir(parents=True)
-    stamp.write_text(json.dumps(job))
+    _write_job(stamp, job)
+
+
+def _write_job(stamp: Path, job: dict[str, Any]) -> None:
+    """What the segments are of, whole or not at all."""
+    beside = stamp.with_suffix(".tmp")
+    beside.write_text(json.dumps(job))
+    beside.replace(stamp)
 
 
 def _dress_all(

@@ -123,6 +123,12 @@ class Wardrobe:
         """
         return self._add(garment, frame_size, self._deadline(timeout))
 
+    def known(self, garment: Garment) -> str | None:
+        """The ID by which this one asks for a garment; None before it was added. It is another one
+        once the server has other networks and the garment was added again."""
+        with self._lock:
+            return self._ids.get(garment)
+
     def kept(self) -> list[Kept]:
         """All that is kept, the newest first; one garment may be there for several canvases."""
         return self._entries(wire.wardrobe_request("list"))

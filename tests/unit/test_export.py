@@ -258,9 +258,9 @@ def test_tensorrt_without_tensorrt_says_so_and_writes_nothing(tmp_path, capsys, 
 
 
 def test_every_network_has_its_threads():
-    from export.config import THREADS
+    from export.config import SETTINGS
 
-    assert set(THREADS) == {m.name for m in contract.MODELS if m.kind == "onnx"}
+    assert set(SETTINGS.threads) == {m.name for m in contract.MODELS if m.kind == "onnx"}
 
 
 def test_pads_with_zeros_are_folded_into_their_convolution(tmp_path: Path) -> None:

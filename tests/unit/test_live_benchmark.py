@@ -12,15 +12,25 @@ import pytest
 from benchmarks import live, sessions, switches, wardrobe
 
 ONE = {
-    "shown_a_second": 20.0, "age_ms": {"p95": 100.0}, "server_mb": [800.0, 801.0], "sessions": 1,
-    "each": {"fairness": 1.0, "least": 900},
-    "windows": [{"shown": 9.0, "p95_ms": 100.0}, {"shown": 0.0}, {"shown": 9.0, "p95_ms": 105.0}],
+    "sessions": 1, "rate": 30.0, "seconds": 60.0, "dropped": 0, "late": 0, "lost": 0,
+    "shown_a_second": 20.0, "age_ms": {"p50": 80.0, "p95": 100.0, "max": 200.0},
+    "server_mb": [800.0, 801.0], "client_mb": [70.0, 70.0],
+    "each": {"fairness": 1.0, "least": 900, "mean": 900.0, "most": 900},
+    "windows": [{"from_s": 6.0 * k, "shown": 9.0, "p50_ms": 80.0, "p95_ms": 100.0 + k}
+                for k in range(10)],
 }  # fmt: skip
+TAPS = {"frames_p50": 1.0, "frames_most": 1, "ms_p50": 110.0, "ms_p95": 150.0, "old_after": 0}
 FOUND: dict[str, Any] = {
-    "switches": {"first_picture_ms": 350.0, "kept": {"frames_most": 1}},
+    "switches": {"count": 20, "first_picture_ms": 350.0, "kept": TAPS, "new": TAPS},
     "one": ONE, "many": {**ONE, "sessions": 20},
-    "wardrobe": {"ratios": {"tryon_live, 1 kept / pose and generator, bare": {"value": 1.3}}},
+    "wardrobe": {"ratios": {wardrobe.LIVE_TO_NETWORKS: {"value": 1.3, "low": 1.2, "high": 1.4}}},
 }  # fmt: skip
+
+
+def test_what_is_made_up_here_is_what_the_parts_write() -> None:
+    assert "350 ms" in switches.table(FOUND["switches"])
+    assert "20.0 shown a second" in sessions.table(ONE) and len(ONE["windows"]) == sessions.WINDOWS
+    assert wardrobe.LIVE_TO_NETWORKS in wardrobe.table([], FOUND["wardrobe"]["ratios"])
 
 
 def test_every_number_stands_beside_its_goal() -> None:
@@ -34,6 +44,9 @@ def test_every_number_stands_beside_its_goal() -> None:
     met = {row.name: row.met for row in live.rows_of({**FOUND, "one": old})}
     assert not met["one session: age, p95"] and not met["one session: shown a second"]
     assert not met["memory of the server at the end / at the start"]
+    silent = {**ONE, "windows": [{"from_s": 0.0, "shown": 0.0}, *ONE["windows"][1:]]}
+    met = {row.name: row.met for row in live.rows_of({**FOUND, "one": silent})}
+    assert not met["its age p95 in the last part / in the first"], "nothing was shown at first"
 
 
 @pytest.mark.parametrize("fails", ["", "sessions"])
@@ -52,9 +65,11 @@ def test_the_parts_run_one_after_the_other(
 
         return run
 
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "live.json").write_text("of another run")
     for module, file in ((switches, "switches"), (sessions, "sessions"), (wardrobe, "wardrobe")):
         monkeypatch.setattr(module, "main", part(file))
-    status = live.main(["--minutes", "0.1", "--out", str(tmp_path / "out")])
+    status = live.main(["--minutes", "0.2", "--out", str(tmp_path / "out")])
     if fails:
         assert status == 2 and ran == ["switches", "one"]
         assert not (tmp_path / "out" / "live.json").exists()

@@ -31,7 +31,7 @@ def test_the_drawn_masks_lie_on_their_photos() -> None:
 
 
 def test_the_network_finds_a_real_top() -> None:
-    name = "openpeople/P002/assets/amateur_posture.jpg"
+    name = "openvto/people/1_posture.jpg"  # whom no training sees
     photo = outlined.photo_of(name, 512)
     pipeline = TryOnPipeline()
     predict = pipeline.models["generator"].predict

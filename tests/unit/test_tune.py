@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from dataclasses import replace
 
 import numpy as np
@@ -17,8 +16,9 @@ from benchmarks.inputs import Inputs
 from benchmarks.load import Window
 from benchmarks.server import Server
 from deploy.embedded import ServerError, check_repository
-from export.config import SETTINGS, load_settings, model_config
-from export.repository import STAMP
+from export import repository
+from export.config import SETTINGS, all_configs, load_settings, model_config, write_configs
+from export.repository import STAMP, files_of, is_current, reconfigure
 from tryon import contract
 
 
@@ -134,39 +134,72 @@ def test_what_is_found_is_written_as_config_would_have_it(tmp_path):
 def test_settings_that_were_found_are_those_that_config_reads(tmp_path):
     settings = replace(SETTINGS, instances={"pose": 2}, queue_delay={"generator": 0})
     path = tmp_path / "settings.json"
+    tune.write_settings(SETTINGS, {"goal": "latency", "tried": ["an earlier line"]}, path)
     tune.write_settings(settings, {"goal": "frames", "tried": ["a line"]}, path)
     assert load_settings(path) == settings
-    assert json.loads(path.read_text())["found"]["tried"] == ["a line"]
+    found = json.loads(path.read_text())["found"]
+    assert [one["goal"] for one in found] == ["latency", "frames"], "what earlier searches found"
     assert "count: 2" in model_config(
         next(m for m in contract.MODELS if m.name == "pose"), "cpu", load_settings(path)
     )
-    path.write_text('{"threads": {"pose": 1}}')
-    with pytest.raises(ValueError, match=r"settings.json: .*cores.*git checkout"):
-        load_settings(path)
     assert load_settings() == SETTINGS
 
 
-@pytest.mark.parametrize("more", [[], ["--try-only"]])
-def test_what_is_kept_is_exported_unless_it_is_only_tried(monkeypatch, tmp_path, capsys, more):
+@pytest.mark.parametrize(
+    ("name", "values", "said"),
+    [("threads", {"pose": 1}, "threads: must name detector"), ("cores", {"cutter": 0}, "cutter: 0"),
+     ("cores", {"pose": "two"}, "pose: 'two'"), ("instances", {"pose": 0}, "pose: 0"),
+     ("queue_delay", [], "AttributeError"), ("queue_delay", None, "queue_delay")],
+)  # fmt: skip
+def test_damaged_settings_are_told_in_a_line(tmp_path, name, values, said):
+    path = tmp_path / "settings.json"
+    tune.write_settings(SETTINGS, {}, path)
+    told = json.loads(path.read_text())
+    told[name] = values
+    if values is None:
+        del told[name]
+    path.write_text(json.dumps(told))
+    with pytest.raises(ValueError, match=f"{said}.*git checkout") as wrong:
+        load_settings(path)
+    assert "\n" not in str(wrong.value)
+    path.write_text("{,}")
+    with pytest.raises(ValueError, match="git checkout"):
+        load_settings(path)
+
+
+@pytest.mark.parametrize("where", ["own", "other", "try only"])
+def test_what_is_kept_is_configured_unless_it_is_only_tried(monkeypatch, tmp_path, capsys, where):
     found = replace(SETTINGS, queue_delay={"pose": 0})
     monkeypatch.setattr(tune, "climb", lambda *given: (found, []))
     monkeypatch.setattr(tune, "check_repository", lambda path: None)
     for name in ("photos", "make_inputs", "machine", "versions", "weights_hash"):
         monkeypatch.setattr(tune, name, lambda *given, name=name: (name, name))
-    kept, ran = [], []
+    kept, configured = [], []
     monkeypatch.setattr(tune, "write_settings", lambda *given: kept.append(given[0]))
-
-    def run(command, **named):
-        ran.append(command[1:])
-        return subprocess.CompletedProcess(command, 3)
-
-    monkeypatch.setattr(tune.subprocess, "run", run)
-    status = tune.main(["--out", str(tmp_path), *more])
-    if more:
-        assert status == 0 and not kept and not ran
-    else:
-        assert status == 3 and kept == [found] and ran == [["-m", "export"]]
+    monkeypatch.setattr(tune, "reconfigure", lambda *given: configured.append(given))
+    more = {"own": [], "other": ["--repository", str(tmp_path)], "try only": ["--try-only"]}[where]
+    assert tune.main(["--out", str(tmp_path / "out"), *more]) == 0
+    place = tmp_path if where == "other" else tune.REPOSITORY
+    assert configured == ([] if where == "try only" else [(place, found)])
+    assert kept == ([found] if where == "own" else []), "settings are of the repository's own"
     assert "goal latency" in capsys.readouterr().out
+
+
+def test_an_exported_repository_gets_other_settings_and_is_current_with_them_alone(
+    monkeypatch, tmp_path
+):
+    hashes, other = {"code": "1"}, replace(SETTINGS, instances={"pose": 2})
+    write_configs(tmp_path, "cpu")
+    (tmp_path / "pose" / "model").write_text("weights")
+    stamp = {"target": "cpu", "sources": hashes, "files": files_of(tmp_path)}
+    (tmp_path / STAMP).write_text(json.dumps(stamp))
+    assert is_current(tmp_path, hashes)
+    reconfigure(tmp_path, other)
+    assert "count: 2" in (tmp_path / "pose" / "config.pbtxt").read_text()
+    assert not is_current(tmp_path, hashes), "the settings in force are others"
+    monkeypatch.setattr(repository, "all_configs", lambda target: all_configs(target, other))
+    assert is_current(tmp_path, hashes)
+    assert (tmp_path / "pose" / "model").read_text() == "weights"
 
 
 def test_a_repository_is_laid_out_of_links(tmp_path):

@@ -134,7 +134,7 @@ def test_other_networks_begin_anew(client, fake, tmp_path, monkeypatch):
     source, out = film(tmp_path / "in.mp4"), tmp_path / "out.mp4"
     interrupt(client, source, out)
     asked = len(fake.worn())
-    monkeypatch.setattr(fake, "networks", "others")
+    monkeypatch.setattr(fake, "networks", "89abcdef")
     video.try_on_video(client, source, out, prompt="red")
     assert len(fake.worn()) - asked == FRAMES
 
@@ -154,12 +154,39 @@ def test_the_garment_is_encoded_once_and_an_earlier_frame_steadies_each(
 
     monkeypatch.setattr(Wardrobe, "wear", noted)
     video.try_on_video(client, source, tmp_path / "out.mp4", prompt="red", at_once=at_once)
-    assert [r.model for r in fake.requests].count("wardrobe_add") == 1
+    (added,) = (r for r in fake.requests if r.model == "wardrobe_add")
+    assert added.frame_size.tolist() == [list(seen(source).pictures[0].shape[:2])]
     shown = sorted(times)
     assert len(shown) == FRAMES
     for k, (_, before) in enumerate(shown):
         steadied = k % 8 >= at_once
         assert before == (shown[k - at_once][0] if steadied else None)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_store_that_is_away_for_one_of_the_runs_loses_no_work(client, fake, tmp_path, first):
+    source, out = film(tmp_path / "in.mp4"), tmp_path / "out.mp4"
+    fake.wardrobe_away = first
+    interrupt(client, source, out)
+    kept, asked = len(list((tmp_path / ".out.parts").glob("*.nut"))), len(fake.worn())
+    fake.wardrobe_away = not first
+    video.try_on_video(client, source, out, prompt="red")
+    assert kept and len(fake.worn()) - asked == FRAMES - 4 * kept
+
+
+def test_networks_that_change_under_a_run_end_it_and_the_next_begins_anew(client, fake, tmp_path):
+    source, out = film(tmp_path / "in.mp4"), tmp_path / "out.mp4"
+
+    def change(done: int, total: int | None) -> None:
+        if done == 6:
+            fake.networks = "89abcdef"
+            fake.kept.clear()
+
+    with pytest.raises(errors.ServerNotReady, match=r"other networks.*the same call goes on"):
+        video.try_on_video(client, source, out, prompt="red", progress=change)
+    asked = len(fake.worn())
+    assert video.try_on_video(client, source, out, prompt="red").dressed == FRAMES
+    assert len(fake.worn()) - asked == FRAMES
 
 
 def test_without_the_servers_store_the_garment_travels_along(client, fake, tmp_path):

@@ -23,9 +23,10 @@ from training.data.photographs import trained_people
 from training.trial import pixels
 from tryon.assets import asset_path
 from tryon.contract import CATEGORIES, NET_WIDTH, POSE_SIZE
-from tryon.pipeline import TryOnPipeline
+from tryon.models.pose import Detector
 from tryon.preprocess import square_around, window_from_anchors
 from tryon.steps.crop import anchors_in_photo, find_person, resample
+from tryon.steps.thumbnail import thumbnail
 
 MASKS = Path(__file__).with_name("upper_masks.json")
 SIDE = 768
@@ -92,8 +93,8 @@ class OutlinedPeople:
     """
 
     def __init__(self) -> None:
-        pipeline, masks = TryOnPipeline(), drawn_masks()
-        self._people = [_outlined(pipeline, name, masks[name]) for name in taught()]
+        detector, masks = Detector(), drawn_masks()
+        self._people = [_outlined(detector, name, masks[name]) for name in taught()]
 
     def draw(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """A random one, seen in a view of its own by another camera, most in another colour.
@@ -136,10 +137,11 @@ class OutlinedPeople:
         }
 
 
-def _outlined(pipeline: TryOnPipeline, name: str, outlines: list[np.ndarray]) -> _Outlined:
+def _outlined(detector: Detector, name: str, outlines: list[np.ndarray]) -> _Outlined:
     photo = photo_of(name)
-    found = pipeline(photo, None, "a t-shirt", "upper").tensors
-    person = find_person(found["boxes"][0], found["scores"][0])
+    with torch.no_grad():
+        boxes, scores = detector(torch.from_numpy(thumbnail(photo)[None]))
+    person = find_person(boxes[0].numpy(), scores[0].numpy())
     anchors = anchors_in_photo(person, *photo.shape[:2])
     squares = [square_around(window_from_anchors(*anchors, kind)) for kind in CATEGORIES]
     top = filled(outlines, *photo.shape[:2]).astype(np.uint8) * 255
