@@ -321,14 +321,44 @@ def test_landmarks_may_lie_beyond_the_picture() -> None:
 def test_what_is_seen_at_a_landmark_is_told_by_who_votes_for_it() -> None:
     turned = TurnedLandmarks(1)
     features, votes = torch.rand(1, 1, 4, 3), torch.zeros(1, len(LANDMARKS), 12)
-    assert not turned(features, votes).any()
+    marks = (*torch.rand(2, 1, len(LANDMARKS), 2), torch.ones(1, len(LANDMARKS)))
+    assert not turned(features, votes, *marks).any()
     with torch.no_grad():
         turned.offset.weight[0::2] = 1.0  # to the right, by the feature
     votes[:, 3, 7] = 40
-    moved = turned(features, votes)
+    moved = turned(features, votes, *marks)
     assert torch.allclose(moved[0, 3, 0], features[0, 0, 2, 1], atol=1e-5)
     assert torch.allclose(moved[0, 4, 0], features.mean(), atol=1e-5)
     assert not moved[..., 1].any()
+
+
+def test_what_is_seen_at_landmarks_is_told_by_how_they_lie() -> None:
+    """A body that turns narrows: learned from places alone, wherever the person stands."""
+    torch.manual_seed(0)
+    turned, count = TurnedLandmarks(1), len(LANDMARKS)
+    features, votes = torch.zeros(16, 1, 4, 3), torch.zeros(16, count, 12)
+    there = torch.rand(count, 2).expand(16, -1, -1)
+    narrow = torch.linspace(0.5, 1, 16)[:, None]
+    here = there * torch.stack([narrow, torch.ones_like(narrow)], 2) * 0.4
+    here = here.clone().requires_grad_()
+    visible = torch.ones(16, count)
+    visible[:, 5:] = 0
+    truth = 0.1 * (1 - narrow)[:, :, None].expand(-1, count, 2)
+    optimiser = torch.optim.AdamW(turned.layout.parameters(), 3e-3)
+    for _ in range(150):
+        loss = (turned(features, votes, here, there, visible) - truth).abs().mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    assert here.grad is None, "they have a truth of their own"
+    with torch.no_grad():
+        learned = turned(features, votes, here, there, visible)
+        assert (learned - truth).abs().mean() < 0.2 * truth.abs().mean()
+        moved = turned(features, votes, here + 0.2, there, visible)
+        assert torch.allclose(moved, learned, atol=2e-3), "where they stand tells nothing"
+        hidden = here.clone()
+        hidden[:, 5:] += 0.3
+        assert torch.equal(turned(features, votes, hidden, there, visible), learned)
 
 
 @pytest.mark.parametrize("training", [False, True])

@@ -234,7 +234,7 @@ class Generator(nn.Module):
                 for true, own in zip(placed, marks, strict=True)
             )
             marks = mine, its
-        turned = self.turned(f8, votes)
+        turned = self.turned(f8, votes, *marks, visible)
         flows, near = self.transforms(marks[0], marks[1] + turned, visible, self.pixels_8)
         # A softmax over channels, written out here and in `maps`: ONNX Runtime's is slow there.
         odds = (self.part_logits(f8).float() + near).clamp(-60, 30).exp()

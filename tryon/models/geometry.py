@@ -358,24 +358,50 @@ class TurnedLandmarks(nn.Module):
 
     A landmark is a place of the cloth: the end of a side seam, the axis of a leg. On a body that is
     turned, or that is round, the cloth that is seen there is another. Transforms are of what is
-    seen.
+    seen. How the body is turned shows in how the landmarks lie to each other, on the person and in
+    the garment's picture: three layers read it off them, and what the features add is summed.
     """
+
+    WIDTHS = (192, 128)
+    STEP = 0.05
+    """Of the canvas: what an answer of 1 of the layers means."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.offset = nn.Conv2d(channels, 2 * len(LANDMARKS), 1)
-        nn.init.zeros_(self.offset.weight)
-        assert self.offset.bias is not None
-        nn.init.zeros_(self.offset.bias)
+        count, (first, second) = len(LANDMARKS), self.WIDTHS
+        self.offset = nn.Conv2d(channels, 2 * count, 1)
+        self.layout = nn.Sequential(
+            nn.Linear(5 * count, first), nn.ReLU(), nn.Linear(first, second), nn.ReLU(),
+            nn.Linear(second, 2 * count),
+        )  # fmt: skip
+        for last in (self.offset, self.layout[4]):
+            assert isinstance(last, nn.Conv2d | nn.Linear) and last.bias is not None
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
 
-    def forward(self, features: Tensor, votes: Tensor) -> Tensor:
+    def forward(
+        self, features: Tensor, votes: Tensor, here: Tensor, there: Tensor, visible: Tensor
+    ) -> Tensor:
         """How far that is from the landmarks in the garment's picture: float32 (N, K, 2), in 0..1
         of the canvas.
 
         Args:
             features: (N, C, h, w); votes: logits (N, K, h * w) of the landmarks on the person, see
                 `LandmarkVote`. They have a truth of their own, and learn nothing from this.
+            here, there: (N, K, 2) the landmarks on the person and in the garment's picture, in 0..1
+                of the view and of the canvas; they learn nothing from this either.
+            visible: (N, K) in 0..1, whether this garment has the landmark.
         """
         count = len(LANDMARKS)
         offset = self.offset(features).float().reshape(-1, count, 2, votes.shape[2])
-        return (votes.detach().softmax(-1)[:, :, None] * offset).sum(-1)
+        of_features = (votes.detach().softmax(-1)[:, :, None] * offset).sum(-1)
+        with torch.autocast(features.device.type, enabled=False):  # bfloat16 loses pixels
+            share = visible.detach().float()[..., None]
+            here, there = here.detach().float(), there.detach().float()
+            middle = (here * share).sum(1, keepdim=True) / (share.sum(1, keepdim=True) + 1e-3)
+            unit = torch.tensor([ASPECT, 1.0], device=here.device)
+            known = torch.cat(
+                [4 * unit * (here - middle) * share, (2 * there - 1) * share, share], 2
+            )
+            of_layout = self.layout(known.flatten(1)).reshape(-1, count, 2)
+            return of_features + self.STEP * of_layout
