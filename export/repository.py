@@ -29,7 +29,7 @@ if TYPE_CHECKING:  # the check whether anything is to be done runs without torch
 ROOT = Path(__file__).resolve().parents[1]
 REPOSITORIES = ROOT / "model_repository"
 BACKENDS = ROOT / "deploy" / "backends"
-STAMP = "export.json"
+STAMP, CONFIG = "export.json", "config.pbtxt"
 VERSION = "1"
 """Triton's version folder of every model."""
 FORMS = {"fp32": "model.onnx", "fp16": "model.fp16.onnx", "int8": "model.int8.onnx"}
@@ -67,10 +67,11 @@ def is_current(repository: Path, hashes: dict[str, str]) -> bool:
     try:
         stamp = json.loads((repository / STAMP).read_text())
         whole = all((repository / f).stat().st_size == n for f, n in stamp["files"].items())
-        target = stamp["target"]
-        configured = target not in TARGETS or all(
-            (repository / name / "config.pbtxt").read_text() == text
-            for name, text in all_configs(target).items()
+        configs = all_configs(target) if (target := stamp.get("target")) in TARGETS else {}
+        configured = all(
+            (repository / name / CONFIG).read_text() == text
+            for name, text in configs.items()
+            if f"{name}/{CONFIG}" in stamp["files"]
         )
         return bool(whole and configured and stamp["files"] and stamp["sources"] == hashes)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

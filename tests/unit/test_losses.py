@@ -132,6 +132,16 @@ def outlined() -> Case:
                 lambda x: losses.mask_loss(x, wrong, known), rate=0.2)  # fmt: skip
 
 
+def tops() -> Case:
+    """Which pixels of a real photo are an upper garment, known but for a band."""
+    known = box(0, 0, W, H)[:, 0]
+    known[:, 14:17] = 0
+    right, wrong = box(4, 4, 16, 14)[:, 0], box(4, 17, 16, 28)[:, 0]
+    logits = torch.zeros(N, len(PARSE), H // 2, W // 2)
+    return Case(logits, lambda x: losses.outlined_loss(x, right, known),
+                lambda x: losses.outlined_loss(x, wrong, known), rate=0.2)  # fmt: skip
+
+
 def dice() -> Case:
     right, wrong = box(4, 4, 16, 20), box(10, 16, 22, 30)
     return Case(torch.zeros(N, 1, H, W), lambda x: losses.dice_loss(x.sigmoid(), right),
@@ -241,8 +251,8 @@ def matching() -> Case:
                 lambda x: losses.matching_loss(x, words, same.roll(2, 0)))  # fmt: skip
 
 
-CASES = (landmarks, votes, turned, visible, flow, inside, smooth, mask, outlined, dice, decided,
-         parse, beneath, front, picture, gradient, perceptual, discriminator, adversarial,
+CASES = (landmarks, votes, turned, visible, flow, inside, smooth, mask, outlined, tops, dice,
+         decided, parse, beneath, front, picture, gradient, perceptual, discriminator, adversarial,
          contrastive, matching)  # fmt: skip
 
 
