@@ -54,6 +54,11 @@ def weights_hash(repository: Path) -> dict[str, str]:
     return {"all": hashlib.sha256(lines.encode()).hexdigest(), **hashes}
 
 
+def measured_on(repository: Path) -> dict[str, Any]:
+    """What a report says of where it was measured: machine, versions, and the model files."""
+    return {"machine": machine(), "versions": versions(), "weights": weights_hash(repository)}
+
+
 def _proc_line(path: str, key: str) -> str:
     try:
         for line in Path(path).read_text().splitlines():

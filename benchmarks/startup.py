@@ -20,7 +20,7 @@ import numpy as np
 
 from benchmarks.cost import held
 from benchmarks.inputs import Inputs, fresh, make_inputs, parse_size, photos
-from benchmarks.machine import ROOT, machine, versions, weights_hash
+from benchmarks.machine import ROOT, measured_on
 from benchmarks.report import write_json
 from benchmarks.server import Server
 from deploy.embedded import REPOSITORY, EmbeddedServer, ServerError
@@ -83,8 +83,7 @@ def main(arguments: list[str] | None = None) -> int:
     made: dict[str, Any] = {
         "starts": rows,
         "median": {name: float(np.median([row[name] for row in rows])) for name in rows[0]},
-        "machine": machine(), "versions": versions(),
-        "weights": weights_hash(options.repository),
+        **measured_on(options.repository),
     }  # fmt: skip
     write_json(made, options.out / "startup.json")
     print(table(rows))

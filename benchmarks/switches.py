@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.inputs import Inputs, make_inputs, parse_size, photos
-from benchmarks.machine import ROOT, machine, versions, weights_hash
+from benchmarks.machine import ROOT, measured_on
 from benchmarks.report import write_json
 from benchmarks.server import address_of
 from deploy.embedded import REPOSITORY, ServerError
@@ -159,8 +159,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (AssetError, ServerError, TryOnError, OSError) as error:
         print(f"switches: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
-    made |= {"machine": machine(), "versions": versions(),
-             "weights": weights_hash(options.repository)}  # fmt: skip
+    made |= measured_on(options.repository)
     write_json(made, options.out / "switches.json")
     print(table(made))
     return 0

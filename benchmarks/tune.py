@@ -36,7 +36,7 @@ import numpy as np
 
 from benchmarks.inputs import FRESH, Inputs, fresh, make_inputs, photos
 from benchmarks.load import Window, run_window
-from benchmarks.machine import ROOT, machine, versions, weights_hash
+from benchmarks.machine import ROOT, measured_on
 from benchmarks.report import write_json
 from benchmarks.server import Server
 from benchmarks.stats import ratio_interval
@@ -331,18 +331,21 @@ def main(arguments: list[str] | None = None) -> int:
     except grpc.RpcError as error:
         print(f"tune: {error.details()}", file=sys.stderr)
         return 2
-    about = {"machine": machine(), "versions": versions(),
-             "weights": weights_hash(options.repository)}  # fmt: skip
+    about = measured_on(options.repository)
     write(options.out, options.goal, settings, tried, about)
     print((options.out / f"{options.goal}.txt").read_text())
     if settings == SETTINGS or options.try_only:
         return 0
-    reconfigure(options.repository, settings)
+    try:
+        if options.repository.resolve() == REPOSITORY.resolve():
+            lines = lines_of(options.goal, tried)
+            write_settings(settings, {**about, "goal": options.goal, "tried": lines})
+            print(f"{SETTINGS_FILE}: the settings, and what was tried")
+        reconfigure(options.repository, settings)
+    except (OSError, KeyError, ValueError) as error:
+        print(f"tune: {error}; `make export` configures what is there", file=sys.stderr)
+        return 2
     print(f"{options.repository}: configured anew; start the server again")
-    if options.repository.resolve() == REPOSITORY.resolve():
-        lines = lines_of(options.goal, tried)
-        write_settings(settings, {**about, "goal": options.goal, "tried": lines})
-        print(f"{SETTINGS_FILE}: the settings, and what was tried")
     return 0
 
 

@@ -25,7 +25,7 @@ from tqdm import tqdm
 from benchmarks.chain import Chain, Step, network, served_chain
 from benchmarks.inputs import Inputs, make_inputs, parse_size, photos, tensors
 from benchmarks.load import Series, until_stable
-from benchmarks.machine import machine, versions, weights_hash
+from benchmarks.machine import measured_on
 from benchmarks.report import write_json
 from benchmarks.server import TIMEOUT, Server
 from benchmarks.stats import ratio_interval
@@ -202,8 +202,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (AssetError, RequestError, ServerError, StoreError, TryOnError, OSError) as error:
         print(f"wardrobe: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
-    made |= {"machine": machine(), "versions": versions(),
-             "weights": weights_hash(options.repository)}  # fmt: skip
+    made |= measured_on(options.repository)
     write_json(made, options.out / "wardrobe.json")
     print(table(made["rows"], made["ratios"]))
     return 0

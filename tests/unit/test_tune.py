@@ -172,8 +172,9 @@ def test_what_is_kept_is_configured_unless_it_is_only_tried(monkeypatch, tmp_pat
     found = replace(SETTINGS, queue_delay={"pose": 0})
     monkeypatch.setattr(tune, "climb", lambda *given: (found, []))
     monkeypatch.setattr(tune, "check_repository", lambda path: None)
-    for name in ("photos", "make_inputs", "machine", "versions", "weights_hash"):
+    for name in ("photos", "make_inputs"):
         monkeypatch.setattr(tune, name, lambda *given, name=name: (name, name))
+    monkeypatch.setattr(tune, "measured_on", lambda repository: {"machine": "this"})
     kept, configured = [], []
     monkeypatch.setattr(tune, "write_settings", lambda *given: kept.append(given[0]))
     monkeypatch.setattr(tune, "reconfigure", lambda *given: configured.append(given))
@@ -183,6 +184,14 @@ def test_what_is_kept_is_configured_unless_it_is_only_tried(monkeypatch, tmp_pat
     assert configured == ([] if where == "try only" else [(place, found)])
     assert kept == ([found] if where == "own" else []), "settings are of the repository's own"
     assert "goal latency" in capsys.readouterr().out
+
+    def full(*given):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(tune, "reconfigure", full)
+    assert tune.main(["--out", str(tmp_path / "out"), *more]) == (0 if where == "try only" else 2)
+    said = capsys.readouterr().err
+    assert said.count("\n") == (where != "try only") and ("make export" in said) == bool(said)
 
 
 def test_an_exported_repository_gets_other_settings_and_is_current_with_them_alone(
