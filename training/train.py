@@ -78,6 +78,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--strength", type=float, default=1.0, help="of the randomisation, 0 to 1")
     p.add_argument("--blocks", type=float, default=0.3,
                    help="share of the pairs whose old garment gets a second colour")  # fmt: skip
+    p.add_argument("--bend", type=float, default=0.6,
+                   help="share of the pairs whose in-shop picture is bent")  # fmt: skip
     p.add_argument("--save-every", type=int, default=200)
     p.add_argument("--validate", type=int, default=32,
                    help="unseen pairs to measure each checkpoint on; 0: none")  # fmt: skip
@@ -238,7 +240,7 @@ def train(args: argparse.Namespace) -> int:
         print(f"{args.out} has reached step {first} already; give a larger --steps to go on")
         return 0
     weights = Weights(alpha=args.alpha)
-    options = Options(strength=args.strength, blocks=args.blocks)
+    options = Options(strength=args.strength, blocks=args.blocks, bend=args.bend)
     pairs = Pairs(
         scenes, args.photos, options, args.seed, cutouts=args.cutouts, without=args.without
     )
@@ -256,7 +258,7 @@ def train(args: argparse.Namespace) -> int:
     validating = bool(args.validate) and ranks.first and _can_validate(args)
     metadata = {"seed": str(args.seed), "batch": str(args.batch), "scenes": str(len(scenes)),
                 "strength": str(args.strength), "alpha": str(args.alpha),
-                "blocks": str(args.blocks), "outlined": str(args.outlined),
+                "blocks": str(args.blocks), "bend": str(args.bend), "outlined": str(args.outlined),
                 "necklines": str(args.necklines), "without": " ".join(args.without)}  # fmt: skip
 
     def save(step: int) -> None:

@@ -44,7 +44,7 @@ from training.data.outfits import (
 )
 from training.data.real_photos import RealPhotos
 from training.data.shards import Scene
-from training.data.shop import inside_distance, jitter_shop, shop_picture, tuck, widen
+from training.data.shop import bend, inside_distance, jitter_shop, shop_picture, tuck, widen
 from tryon.contract import (
     CATEGORIES,
     LANDMARKS,
@@ -79,6 +79,8 @@ class Options:
     recolour: float = 0.5
     blocks: float = 0.0
     """Share of the pairs whose old garment gets a second colour (`blocks.colour_blocks`)."""
+    bend: float = 0.0
+    """Share of the pairs whose in-shop picture is bent (`shop.bend`)."""
 
 
 def _garment_texture(
@@ -311,6 +313,11 @@ def compose(
         unknown, shop_landmarks = np.zeros_like(shop_mask), garment.shop_landmarks
     if chosen not in real and garment.flat and rng.random() < 0.7 * s:
         shop, shop_mask, shop_landmarks, flow = widen(rng, shop, shop_mask, shop_landmarks, flow)
+    if chance.random() < options.bend:
+        shop, masks, shop_landmarks, flow = bend(
+            chance, shop, np.stack([shop_mask, unknown], 2), shop_landmarks, flow
+        )
+        shop_mask, unknown = masks[..., 0], masks[..., 1]
     if category == "upper" and rng.random() < 0.15 * s:
         shop, shop_mask, shop_landmarks = shop.copy(), shop_mask.copy(), shop_landmarks.copy()
         hidden = tuck(rng, shop, shop_mask, shop_landmarks, photos).astype(np.uint8)

@@ -12,6 +12,8 @@ from tryon.contract import LANDMARKS, NET_HEIGHT, NET_WIDTH, PARSE
 
 HUNG = 0.15
 """Share of the flat garments that hang on a hanger."""
+BENT = 3.5
+"""Spread of the displacements by which an in-shop picture is bent, in its pixels."""
 REACH = 32
 """How far from its edge, in pixels, a garment's mask is known as a distance."""
 
@@ -123,6 +125,43 @@ def widen(
         return place
 
     return picture, mask, moved(landmarks), moved(flow)
+
+
+def bend(
+    rng: np.random.Generator, picture: np.ndarray, masks: np.ndarray, landmarks: np.ndarray,
+    flow: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
+    """Bends an in-shop picture smoothly, and its truth with it, so that no garment's outline comes
+    twice: one that is known by heart tells nothing about the next.
+
+    Cubic between a grid of displacements (elastic deformation: Simard et al., 2003).
+
+    Args:
+        masks: uint8 (H, W, C); landmarks: float (K, 3), x and y in 0..1; flow: float (h, w, 2).
+    """
+    size = (NET_WIDTH, NET_HEIGHT)
+    grid = rng.normal(0, BENT, (6, 5, 2)).astype(np.float32)
+    # Pixel x of the new picture shows what lay at x + from_[x].
+    from_ = cv2.resize(grid, size, interpolation=cv2.INTER_CUBIC)
+    y, x = np.mgrid[:NET_HEIGHT, :NET_WIDTH].astype(np.float32)
+    to_x, to_y = x + from_[..., 0], y + from_[..., 1]
+    picture = cv2.remap(picture, to_x, to_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    bent = cv2.remap(masks, to_x, to_y, cv2.INTER_LINEAR).reshape(masks.shape)
+
+    def moved(places: np.ndarray) -> np.ndarray:
+        """Where places in 0..1 lie now: the inverse, by fixed points (slopes are below 1)."""
+        given = np.array(places * size - 0.5, np.float32)
+        given = given[:, None] if given.ndim == 2 else given  # as OpenCV has maps
+        now = given
+        for _ in range(4):
+            by = cv2.remap(
+                from_, now[..., 0], now[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+            )
+            now = given - by.reshape(given.shape)
+        return ((now + 0.5) / np.array(size, np.float32)).reshape(places.shape)
+
+    landmarks = np.concatenate([moved(landmarks[:, :2]), landmarks[:, 2:]], 1)
+    return picture, bent, landmarks.astype(np.float32), moved(flow.astype(np.float32))
 
 
 def jitter_shop(
