@@ -21,6 +21,7 @@ from training.data.renderer import Light, View, perspective
 from training.data.shards import Scene, is_test_name, save_scene, scene_from, scene_path
 from training.data.studio import Studio
 from training.data.styling import Styling
+from training.data.surroundings import sky
 from training.data.wardrobe import random_upper as _random_upper
 from tryon.contract import OLD_GARMENTS, PARSE, POSE_SIZE
 
@@ -182,7 +183,7 @@ def test_a_person_has_one_light_and_one_tone(subject: Subject) -> None:
     light = subject.light
     assert np.linalg.norm(light.direction) == pytest.approx(1)
     assert light.direction[2] < 0 and light.direction[1] < 0  # from before and above
-    assert 0.2 < light.ambient < 1.5 and 0 <= light.key < 1.5
+    assert 0.2 < light.around[3, 3] / 0.72 < 1.5 and 0 <= light.key < 1.5
     red, green, blue = subject.skin[0]
     assert red > green > blue
 
@@ -249,7 +250,7 @@ def test_a_crew_neck_is_not_laid_where_a_turtleneck_is() -> None:
 def test_a_garment_keeps_light_off_the_arms_below_it(studio: Studio) -> None:
     size = POSE_SIZE
     view = View(np.eye(3), np.zeros(3), perspective(np.array([-1.0, -1, 1, 1])))
-    studio.renderer.begin(size, size, view, Light(np.array([0, -0.7, -0.7]), 0.5, 0.6, 0.3))
+    studio.renderer.begin(size, size, view, Light(np.array([0, -0.7, -0.7]), sky(0.5), 0.6, 0.3))
     base = photo_scene._Base.__new__(photo_scene._Base)
     base._renderer, base._depth = studio.renderer, np.full((size, size), 3.0, np.float32)
     sleeve = np.zeros((size, size), np.float32)
@@ -277,7 +278,7 @@ def test_the_light_is_found_again_on_cloth_with_a_body_below() -> None:
     pixels = np.rint(np.clip(shade * 0.92, 0, 1) * 255).astype(np.uint8)[..., None].repeat(3, 2)
     light = photo_scene._light(pixels, np.ones(shade.shape, bool), normals.astype(np.float32))
     assert light.direction @ way > 0.97
-    assert light.ambient == pytest.approx(0.5, abs=0.1)
+    assert light.around[3, 3] / 0.72 == pytest.approx(0.5, abs=0.1)
     assert light.key == pytest.approx(0.55, abs=0.12)
 
 

@@ -120,6 +120,8 @@ def _real_garment(
     """A real garment that fits a flat rendered one, and how it is laid; None half of the time."""
     if cutouts is None or not garment.flat or rng.random() > 0.5 * strength:
         return None
+    if garment.attributes["shop_mode"] == "folded":
+        return None  # real sleeves that lie out would be laid across the front
     for _ in range(2):  # half of them don't fit; a third try costs more than it finds
         cutout = cutouts.draw(rng, kind_of(garment.attributes))
         # Neither mask has the garment's inside.

@@ -10,6 +10,9 @@ from training.data.bodies import Shaped
 from training.data.garments import FAR, HIP_Z, Cut, fields
 from training.data.template import RINGS, SECTORS, TORSO_AXIS_Y, Template
 
+_HANGING = 1.2
+"""How much more of a sleeve's looseness hangs below the arm than lies around it."""
+
 
 def _hull_radius(angles: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Radius of the convex hull of `points` (n, 2) about the origin, at each angle."""
@@ -48,6 +51,7 @@ class Wearer:
         )
         self.skinned = model.skin(self.rest, template.weights, transforms)
         head = {b: shaped.heads[model.bone[b]].astype(np.float32) for b in model.bones}
+        self._arm_way = (head["wrist.L"] - head["upperarm01.L"])[[0, 2]]
         c = template.canon
         left = c.pos[:, :1] >= 0
 
@@ -113,6 +117,18 @@ class Wearer:
         out[:, 1] = y * scale + TORSO_AXIS_Y
         return out
 
+    def _slack(self, out: np.ndarray) -> np.ndarray:
+        """Where a sleeve's looseness goes, (n,), 1 on average: it lies on the arm's upper side and
+        hangs below, which is the body's side once the arm is down.
+
+        Args:
+            out: unit vectors (n, 3) from the arm's axis at rest.
+        """
+        x, z = self._arm_way / np.hypot(*self._arm_way)
+        left = self.template.canon.pos[:, :1] >= 0
+        below = np.where(left, [z, 0, -x], [-z, 0, -x])
+        return np.maximum(1 + _HANGING * (out * below).sum(1), 0.05)
+
     def drape(self, cut: Cut, beneath: list[np.ndarray] | None = None) -> Draped:
         """The garment's posed shell, and its grid. `beneath`: posed points a grid must enclose."""
         t, c = self.template, self.template.canon
@@ -122,14 +138,14 @@ class Wearer:
         if cut.category != "lower":
             points = self._hang(points, cut)
             arm_out = self.rest - self.arm_axis
-            ramp = np.clip(c.s_arm / 0.12, 0, 1) * np.clip((c.arm - 0.3) / 0.5, 0, 1)
+            ramp = np.clip(c.s_arm / 0.09, 0, 1) * np.clip((c.arm - 0.3) / 0.5, 0, 1)
             unit = arm_out / np.maximum(np.linalg.norm(arm_out, axis=1, keepdims=True), 1e-3)
             closed = cut.sleeve > 0.4 and not cut.rolled
             cuffed = np.clip((cut.sleeve - c.s_arm) / 0.05, 0.25, 1) if closed else 1.0
             if cut.rolled:
                 roll = np.clip((cut.rolled + 0.004 - (cut.sleeve - c.s_arm)) / 0.004, 0, 1)
                 points = points + unit * (ramp * roll * 0.007)[:, None]
-            points = points + unit * (ramp * cut.sleeve_ease * cuffed)[:, None]
+            points = points + unit * (ramp * cut.sleeve_ease * cuffed * self._slack(unit))[:, None]
             shoulder = np.exp(-(((c.s_arm - 0.02) / 0.06) ** 2)) * np.clip(c.arm * 2, 0, 1)
             points = points + self.soft * (0.2 * min(cut.ease, 0.03) * shoulder)[:, None]
             near = np.clip(1 - f.neck / 0.045, 0, 1) * (c.pos[:, 2] > 0.5)

@@ -35,6 +35,7 @@ from training.data.shards import CATEGORY_NAMES, RENDERER, is_test_name
 from training.data.shop_render import shop_of
 from training.data.studio import Creases, Item, Studio
 from training.data.styling import AS_SHOWN
+from training.data.surroundings import sky
 from tryon.contract import LANDMARKS, NET_HEIGHT, NET_WIDTH, OLD_GARMENTS, PARSE, POSE_SIZE
 from tryon.preprocess import anchors_from_joints, square_around, window_from_anchors
 from tryon.steps.crop import resample
@@ -98,7 +99,7 @@ class Subjects:
         square = _square(photo, "dress")
         view = fitted.view(perspective(fitted.on_plane(square)))
         pixels, classes = _seen(photo, square)
-        bare = _bare(studio, wearer, view, Light(np.array([0, 0, -1.0]), 1.0, 0.0, 0.0))
+        bare = _bare(studio, wearer, view, Light(np.array([0, 0, -1.0]), sky(1.0), 0.0, 0.0))
         on_body = np.isin(classes, _CLOTH) & (bare.layers.alpha == 255)
         light = _light(pixels, on_body, bare.normals)
         lit = _bare(studio, wearer, view, light).layers
@@ -136,7 +137,7 @@ def _light(pixels: np.ndarray, cloth: np.ndarray, normals: np.ndarray) -> Light:
     luma = cv2.GaussianBlur(pixels.astype(np.float32).mean(-1) / 255, (0, 0), 2)
     n, y = normals[inner > 0].astype(np.float64), luma[inner > 0] / 0.92
     n /= np.maximum(np.linalg.norm(n, axis=1, keepdims=True), 1e-6)
-    best, light = np.inf, Light(np.array([0, -0.5, -0.87]), 0.6, 0.5, 0.3)
+    best, light = np.inf, Light(np.array([0, -0.5, -0.87]), sky(0.6), 0.5, 0.3)
     for turn in np.radians(np.arange(-75, 76, 15)):
         for rise in np.radians(np.arange(10, 71, 15)):
             way = np.array([np.sin(turn) * np.cos(rise), -np.sin(rise),
@@ -145,7 +146,7 @@ def _light(pixels: np.ndarray, cloth: np.ndarray, normals: np.ndarray) -> Light:
                 key = np.clip((n @ way + wrap) / (1 + wrap), 0, 1)
                 found, error = nnls(np.stack([0.72 - 0.28 * n[:, 1], key], 1), y)
                 if error < best and found[0] > 0.2:
-                    best, light = error, Light(way, float(found[0]), float(found[1]), wrap)
+                    best, light = error, Light(way, sky(float(found[0])), float(found[1]), wrap)
     return light
 
 

@@ -9,6 +9,8 @@ from typing import Any
 import cv2
 import numpy as np
 
+from training.data.surroundings import random_surroundings, sky
+
 os.environ.setdefault("LP_NUM_THREADS", "1")
 
 SUPERSAMPLE = 2
@@ -17,13 +19,14 @@ INNER = 8
 
 _COMMON = """
 #version 330
-uniform vec3 light; uniform float ambient; uniform float key; uniform float wrap;
+uniform vec3 light; uniform mat4 around; uniform float key; uniform float wrap;
 layout(location=0) out vec4 o_albedo;
 layout(location=1) out vec4 o_shade;
 layout(location=2) out vec4 o_flow;
 float lit(vec3 n) {
   float d = clamp((dot(n, light) + wrap) / (1.0 + wrap), 0.0, 1.0);
-  return ambient * (0.72 - 0.28 * n.y) + key * d;
+  vec4 m = vec4(n, 1.0);
+  return max(dot(m, around * m), 0.0) + key * d;
 }
 """
 
@@ -173,21 +176,24 @@ def orthographic(window: np.ndarray, near: float = -3.0, far: float = 3.0) -> np
 
 @dataclass
 class Light:
-    """One directional light (camera axes) and a sky."""
+    """One directional light (camera axes), and what comes from around (`surroundings`)."""
 
     direction: np.ndarray
-    ambient: float
+    around: np.ndarray
     key: float
     wrap: float
 
 
 def random_light(rng: np.random.Generator) -> Light:
-    """A light from above and the front, soft or hard."""
+    """A light from above and the front, soft or hard, under a sky or in a place with lights."""
     d = np.array([rng.normal(0, 0.6), -rng.uniform(0.15, 1.0), -rng.uniform(0.5, 1.2)])
     ambient = rng.uniform(0.35, 0.75)
+    placed = rng.random() < 0.5
+    if placed:
+        ambient = rng.uniform(0.5, 1.1)
     return Light(
         d / np.linalg.norm(d),
-        float(ambient),
+        random_surroundings(rng, ambient) if placed else sky(ambient),
         float(rng.uniform(1.0, 1.2) - ambient * 0.75),
         float(rng.uniform(0.0, 0.5)),
     )
@@ -292,7 +298,8 @@ class Renderer:
         for program in (self._skin, self._cloth):
             program["projection"].write(view.projection.T.astype("f4").tobytes())
             program["light"].value = tuple(float(x) for x in light.direction)
-            program["ambient"].value, program["key"].value = light.ambient, light.key
+            program["around"].write(light.around.T.astype("f4").tobytes())
+            program["key"].value = light.key
             program["wrap"].value = light.wrap
             program["eye"].value = (0.0, 0.0, 1.0 if view.orthographic else 0.0)
 

@@ -295,7 +295,7 @@ def flow_truth(layers: Layers, shop: Shop, code: int) -> tuple[np.ndarray, np.nd
     x, y = np.clip(x, 0, w - 1), np.clip(y, 0, h - 1)
     shown = CODES["upper"] if code == BENEATH else code
     same = shop.layers.fine_code[y, x] == shown
-    tolerance = 0.012 if shop.mode == "flat" else 0.025
+    tolerance = 0.025 if shop.mode == "worn" else 0.012
     near = np.abs(shop.layers.fine_depth[y, x] - layers.shop_depth) < tolerance
     valid = (layers.code == code) & inside & same & near
     precise = np.float16 if len(flow) <= POSE_SIZE else np.float32

@@ -15,7 +15,7 @@ import numpy as np
 
 from training.data.jobs import temporary
 
-RENDERER = 8
+RENDERER = 9
 """Counted up when the same seed comes to give other scenes, or a scene other arrays."""
 CATEGORY_NAMES = ("upper", "lower", "dress")
 DEPTH_STEPS = 1e4
@@ -57,8 +57,9 @@ class Scene:
             beneath (the top that is worn beneath an open one, or -1) and stylings (per outfit;
             `styling.Styling.words` of what its kind of scene changes), of photographed people
             `person`, and `garments`: per garment category, kind, sleeve, neck, fit, length, colour,
-            second_colour, pattern, print, material, caption, shop_mode ("photographed": what a
-            photographed person wears, which has no in-shop picture and no caption).
+            second_colour, pattern, print, material, caption, shop_mode ("flat", "folded", "worn";
+            "photographed": what a photographed person wears, which has no in-shop picture and no
+            caption).
         depth: uint16 (O, 256, 256), tenths of a millimetre from the camera's plane to what is seen,
             0 where nobody is: of two outfits the smaller one stands in front. None of photographed
             people, and of scenes rendered before there was one.

@@ -15,6 +15,8 @@ from training.data.renderer import INNER, View, orthographic, perspective, rando
 from training.data.studio import CODES, Item, Shop, Studio, camera
 from tryon.contract import NET_HEIGHT, NET_WIDTH
 
+_FOLDED = 0.06
+"""Share of long sleeves that lie folded over the garment's front."""
 _LOOK = np.array([[1.0, 0, 0], [0, 0, -1.0], [0, 1.0, 0]])
 
 
@@ -53,6 +55,7 @@ def _flat(studio: Studio, item: Item, rng: np.random.Generator, scale: int = 1) 
     angle = np.radians(rng.uniform(12, 40) if down else rng.uniform(15, 80))
     spread = rng.uniform(0.0, 0.09)
     bent = rng.uniform(0.93, 0.998)
+    folded = rng.random(2) < _FOLDED if cut.sleeve > 0.45 else np.zeros(2, bool)
     for s, x in (("L", 1.0), ("R", -1.0)):
         shoulder = poser.head(f"upperarm01.{s}")
         reach = sum(
@@ -61,6 +64,9 @@ def _flat(studio: Studio, item: Item, rng: np.random.Generator, scale: int = 1) 
         )
         a = angle + rng.normal(0, 0.06)
         target = shoulder + reach * bent * np.array([x * np.sin(a), 0.01, -np.cos(a)])
+        if folded[0 if x > 0 else 1]:  # over the front, as shirts are laid to show their cuffs
+            across = np.array([-x * rng.uniform(0.15, 0.5), 0, -rng.uniform(0.35, 0.75)])
+            target = shoulder + reach * across + [0, -0.16, 0]
         poser.arm(r, s, target, np.array([x * 0.6, 0.8, 0.2]))
         hip, ankle = poser.head(f"upperleg01.{s}"), poser.head(f"foot.{s}")
         length = float(np.linalg.norm(ankle - hip))
@@ -85,17 +91,21 @@ def _flat(studio: Studio, item: Item, rng: np.random.Generator, scale: int = 1) 
         return q
 
     flat = Draped(flatten(draped.shell), flatten(draped.grid))  # type: ignore[arg-type]
+    c = studio.template.canon
+    for side in np.array([1, -1])[folded]:  # before the front, sometimes behind it
+        lifted = np.clip(c.s_arm / 0.25, 0, 1) * (c.arm > 0.5) * (c.pos[:, 0] * side > 0)
+        flat.shell[:, 1] += (0.12 if rng.random() < 0.25 else -0.12) * lifted
     turn = rng.uniform(-25, 25) if rng.random() < 0.12 else rng.uniform(-8, 8)
     pitch = rotation((1, 0, 0), rng.uniform(-4, 14))
     view = View(rotation((0, 0, 1), turn) @ _LOOK @ pitch, np.zeros(3), np.eye(4), True)
     shown = flat.shell[item.fields.inside > 0]
     if flat.grid is not None:
         shown = np.concatenate([shown, flat.grid])
-    c = view.camera(shown)
-    view.projection = orthographic(_window_of(c[:, :2], rng, (0.03, 0.15)))
+    seen = view.camera(shown)
+    view.projection = orthographic(_window_of(seen[:, :2], rng, (0.03, 0.15)))
     studio.renderer.begin(NET_WIDTH, NET_HEIGHT, view, random_light(rng), scale)
     studio.draw_item(item, flat, flat, view)
-    return _made(studio, item, view, flat, "flat")
+    return _made(studio, item, view, flat, "folded" if folded.any() else "flat")
 
 
 def _worn(studio: Studio, item: Item, rng: np.random.Generator, scale: int = 1) -> Shop:

@@ -156,7 +156,7 @@ def random_upper(rng: np.random.Generator) -> Garment:
     )
     cut.taper = float((rng.uniform(0.7, 1.0), rng.uniform(0.2, 0.5), rng.uniform(0, 0.15))[i])
     cut.sleeve_ease = float(
-        (rng.uniform(0, 0.002), rng.uniform(0.003, 0.008), rng.uniform(0.009, 0.018))[i]
+        (rng.uniform(0, 0.002), rng.uniform(0.003, 0.01), rng.uniform(0.01, 0.028))[i]
     )
     cut.hem = float(
         rng.choice(
@@ -354,7 +354,7 @@ def random_dress(rng: np.random.Generator) -> Garment:
     cut = Cut("dress", join=float(rng.uniform(0.24, 0.33)))
     cut.ease = float((0.001, rng.uniform(0.002, 0.008), rng.uniform(0.01, 0.025))[i])
     cut.taper = float((0.9, rng.uniform(0.5, 0.9), rng.uniform(0, 0.3))[i])
-    cut.sleeve_ease = float((0.001, rng.uniform(0.003, 0.008), rng.uniform(0.009, 0.018))[i])
+    cut.sleeve_ease = float((0.001, rng.uniform(0.003, 0.01), rng.uniform(0.01, 0.024))[i])
     sleeve = str(rng.choice(["sleeveless", "short", "elbow", "long"], p=[0.42, 0.33, 0.08, 0.17]))
     cut.sleeve = {
         "sleeveless": -1.0,
