@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-CONTRACT_VERSION = "5"
+CONTRACT_VERSION = "6"
 """Changed whenever a served tensor changes; the client refuses a server that answers another."""
 
 ENSEMBLE = "tryon"
@@ -248,6 +248,7 @@ ENSEMBLE_STEPS = tuple(Step(model.name) for model in MODELS)
 
 # ---- the wardrobe: garments and words that were encoded once ------------------------------------
 WARDROBE_ADD, LIVE, WARDROBE = "wardrobe_add", "tryon_live", "wardrobe"
+FOLLOW = "tryon_follow"
 
 WARDROBE_MODELS: tuple[Model, ...] = (
     Model(
@@ -276,6 +277,18 @@ WARDROBE_MODELS: tuple[Model, ...] = (
         "side, and their speeds a second), `elapsed` the seconds since, 0 where there was none.",
         (_PHOTO, *_DETECTIONS, _CONDITION, *_TRACK),
         (_WINDOW, _VIEW, _BOX, _PLACEMENT, _TRACKED),
+    ),
+    Model(
+        "predict_crop", "python",
+        "Cuts out what the generator works on where an earlier frame's `track` says that the "
+        "person is by now; `elapsed` is above 0 and at most 1. For frames of a person who is "
+        "followed: nobody waits for the detector.",
+        (_PHOTO, _CONDITION, *_TRACK), (_WINDOW, _VIEW, _BOX, _PLACEMENT),
+    ),
+    Model(
+        "update_track", "python",
+        "`tracked` as `live_crop` answers it, of what the detector found meanwhile.",
+        (_PHOTO, *_DETECTIONS, *_TRACK), (_TRACKED,),
     ),
     Model(
         WARDROBE, "python",
@@ -310,6 +323,11 @@ ENSEMBLES = (
     Ensemble(
         LIVE, (_PERSON, _GARMENT_ID, *_TRACK), (*ENSEMBLE_OUTPUTS, _TRACKED, _POSE_MARKS),
         _steps("live_decode", "detector", "live_crop", "pose", "generator", "paste"),
+    ),
+    Ensemble(
+        FOLLOW, (_PERSON, _GARMENT_ID, *_TRACK), (*ENSEMBLE_OUTPUTS, _TRACKED, _POSE_MARKS),
+        _steps("live_decode", "predict_crop", "detector", "update_track", "pose", "generator",
+               "paste"),
     ),
 )  # fmt: skip
 SERVED = (*MODELS, *WARDROBE_MODELS)

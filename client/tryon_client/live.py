@@ -391,7 +391,7 @@ class LiveSession:
         if not away:
             try:
                 worn = self._wardrobe.wear(frame, wish, captured=captured, before=track,
-                                           timeout=left, adding=_ENCODING)  # fmt: skip
+                                           timeout=left, adding=_ENCODING, follow=True)  # fmt: skip
             except WardrobeAway:
                 with self._change:
                     self._state.without_wardrobe = time.monotonic() + _WITHOUT_WARDROBE

@@ -10,8 +10,9 @@ from __future__ import annotations
 import json
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,13 @@ from tryon_client.client import (
     read_person,
     trusted,
 )
-from tryon_client.errors import DeadlineExceeded, InvalidRequest, TryOnError, UnknownGarment
+from tryon_client.errors import (
+    DeadlineExceeded,
+    InvalidRequest,
+    NoPersonFound,
+    TryOnError,
+    UnknownGarment,
+)
 from tryon_client.images import MAX_SIDE, MIN_SIDE, Picture, load_garment, shrink
 
 FRAME_SIZE = (512, 384)
@@ -166,6 +173,7 @@ class Wardrobe:
     def wear(
         self, person: Picture, garments: Sequence[Garment | str], *, captured: float = 0.0,
         before: Track | None = None, timeout: float | None = None, adding: float | None = None,
+        follow: bool = False,
     ) -> Worn:  # fmt: skip
         """`try_on` of one frame of many: what `before` knows of an earlier one steadies it.
 
@@ -176,6 +184,8 @@ class Wardrobe:
             adding: seconds that a garment new to the server may take to be encoded; within
                 `timeout`, unless it is given. Under a frame's own, a slow server would encode it
                 for each frame anew, and none would ever be dressed.
+            follow: sooner, by taking the person to be where `before` leads; the crop is then a
+                frame's motion less exact.
         """
         if not garments:
             raise InvalidRequest("garments: none are given: give at least one")
@@ -187,8 +197,10 @@ class Wardrobe:
         state = wire.TRACK if before is None else before.state
         picture, mask, sure = job.small, np.zeros(job.small.shape[:2], np.uint8), 1.0
         tracked = pose = None
+        ask = partial(self._frame, state=state, elapsed=elapsed, deadline=deadline,
+                      follow=follow and 0 < elapsed <= wire.LONGEST_GAP)  # fmt: skip
         for garment in garments:
-            response = self._dressed(picture, garment, state, elapsed, deadline, adding)
+            response = self._dressed(picture, garment, ask, deadline, adding)
             picture, changed, confidence = wire.parse_response(response, job.small.shape)
             mask, sure = np.maximum(mask, changed), min(sure, confidence)
             if tracked is None:  # of the frame itself, not of a picture of ours
@@ -206,21 +218,31 @@ class Wardrobe:
         watch.lap("finish")
         return TryOnResult(image, whole, sure, watch.timings)
 
+    def _frame(
+        self, picture: np.ndarray, name: str, *, state: np.ndarray, elapsed: float,
+        deadline: Deadline, follow: bool,
+    ) -> Any:  # fmt: skip
+        """The server's answer for a frame in the garment of an ID."""
+        if follow:
+            try:
+                message = wire.live_request(picture, name, state, elapsed, follow=True)
+                return self._client.infer(message, deadline)
+            except NoPersonFound:
+                pass  # not where they were: they are looked for
+        return self._client.infer(wire.live_request(picture, name, state, elapsed), deadline)
+
     def _dressed(
-        self, picture: np.ndarray, garment: Garment | str, state: np.ndarray, elapsed: float,
-        deadline: Deadline, adding: float | None = None,
+        self, picture: np.ndarray, garment: Garment | str, ask: Callable[[np.ndarray, str], Any],
+        deadline: Deadline, adding: float | None,
     ) -> Any:  # fmt: skip
         """The answer for one garment; one that is a `Garment` is added (again) where need be."""
-        size = picture.shape[:2]
         if isinstance(garment, str):
-            message = wire.live_request(picture, garment, state, elapsed)
-            return self._client.infer(message, deadline)
+            return ask(picture, garment)
         with self._lock:
             known = self._ids.get(garment)
         if known is not None:
             try:
-                message = wire.live_request(picture, known, state, elapsed)
-                return self._client.infer(message, deadline)
+                return ask(picture, known)
             except UnknownGarment:
                 with self._lock:
                     self._ids.pop(garment, None)
@@ -228,8 +250,8 @@ class Wardrobe:
             with self._lock:
                 name = self._ids.get(garment)
             if name is None:
-                name = self._add_within(garment, size, deadline, adding)
-        return self._client.infer(wire.live_request(picture, name, state, elapsed), deadline)
+                name = self._add_within(garment, picture.shape[:2], deadline, adding)
+        return ask(picture, name)
 
     def _add_within(
         self, garment: Garment, size: tuple[int, ...], deadline: Deadline, adding: float | None

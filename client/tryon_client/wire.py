@@ -17,7 +17,8 @@ from tryon_client.errors import InvalidRequest, TryOnError, WrongModelVersion
 
 MODEL = "tryon"
 ADD_MODEL, LIVE_MODEL, WARDROBE_MODEL = "wardrobe_add", "tryon_live", "wardrobe"
-CONTRACT_VERSION = "5"
+FOLLOW_MODEL = "tryon_follow"
+CONTRACT_VERSION = "6"
 """The version of the contract that this client speaks."""
 CATEGORIES = ("upper", "lower", "dress")
 MAX_PROMPT_CHARACTERS = 512
@@ -88,7 +89,13 @@ def add_request(
     return _request(ADD_MODEL, given, ["garment_id"])
 
 
-def live_request(person: np.ndarray, garment_id: str, track: np.ndarray, elapsed: float) -> Any:
+LONGEST_GAP = 1.0
+"""Seconds after which an earlier frame says nothing of this one."""
+
+
+def live_request(
+    person: np.ndarray, garment_id: str, track: np.ndarray, elapsed: float, follow: bool = False
+) -> Any:
     """ModelInferRequest for one frame in a kept garment.
 
     Args:
@@ -96,11 +103,15 @@ def live_request(person: np.ndarray, garment_id: str, track: np.ndarray, elapsed
         garment_id: that `add_request` was answered.
         track: float32 (10,), the `tracked` of an earlier frame's answer.
         elapsed: seconds since that frame; 0 where there was none.
+        follow: the person is where the track leads, so that nobody waits for the detector; for
+            `elapsed` above 0 and at most LONGEST_GAP. The server answers NoPerson where it is not
+            so.
     """
     given: dict[str, np.ndarray | str]
     given = {"person": person, "garment_id": garment_id, "track": track.astype(np.float32),
              "elapsed": np.array([elapsed], np.float32)}  # fmt: skip
-    return _request(LIVE_MODEL, given, [*(name for name, _ in _OUTPUTS), "tracked", "landmarks"])
+    outputs = [*(name for name, _ in _OUTPUTS), "tracked", "landmarks"]
+    return _request(FOLLOW_MODEL if follow else LIVE_MODEL, given, outputs)
 
 
 def wardrobe_request(action: str, garment_id: str = "") -> Any:

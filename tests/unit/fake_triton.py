@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
@@ -18,6 +19,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 from tryon.contract import ENSEMBLES, Ensemble, model
 from tryon_client import wire
 
+LIVE = (wire.LIVE_MODEL, wire.FOLLOW_MODEL)
 NUMBERS = {"UINT8": np.uint8, "INT32": np.int32, "FP32": np.float32}
 
 
@@ -66,15 +68,17 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
             stats.success.count = 1 + self.served
             stats.success.ns = 900_000_000 + self.served * ms * 1_000_000
         response.model_stats.add(name="idle")
+        calls: Counter[tuple[str, int]] = Counter()
         for ensemble in ENSEMBLES[1:]:
-            calls = sum(asked.model == ensemble.name for asked in self.requests)
-            calls *= 1 + self.others
-            for name, ms in ((ensemble.name, 40), *((s.model, 5) for s in ensemble.steps)):
-                if calls > 0:
-                    stats = response.model_stats.add(name=name).inference_stats
-                    stats.success.count = calls
-                    stats.success.ns = calls * ms * 1_000_000
-                    stats.queue.ns = calls * 1_000_000
+            own = sum(asked.model == ensemble.name for asked in self.requests)
+            for told in ((ensemble.name, 40), *((s.model, 5) for s in ensemble.steps)):
+                calls[told] += own * (1 + self.others)
+        for (name, ms), count in calls.items():
+            if count > 0:
+                stats = response.model_stats.add(name=name).inference_stats
+                stats.success.count = count
+                stats.success.ns = count * ms * 1_000_000
+                stats.queue.ns = count * 1_000_000
         return response
 
     def ModelInfer(self, request: Any, context: Any) -> Any:
@@ -96,7 +100,7 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
             return self._add(asked)
         if request.model_name == "wardrobe":
             return self._wardrobe(asked)
-        if request.model_name == "tryon_live" and asked.garment_id not in self.kept:
+        if request.model_name in LIVE and asked.garment_id not in self.kept:
             context.abort(grpc.StatusCode.INTERNAL, "x: [UNKNOWN_GARMENT] garment_id: not kept")
         time.sleep(self.delay)
         if self.fail:
@@ -115,7 +119,7 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
             datatype = "FP32" if name == "confidence" else "UINT8"
             response.outputs.add(name=name, datatype=datatype, shape=array.shape)
             response.raw_output_contents.append(array.tobytes())
-        if request.model_name == "tryon_live":
+        if request.model_name in LIVE:
             response.outputs.add(name="tracked", datatype="FP32", shape=(1, 10))
             response.raw_output_contents.append(self.tracked.tobytes())
             response.outputs.add(name="landmarks", datatype="FP32", shape=(1, 39, 5))
@@ -145,7 +149,7 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
         for asked in self.requests:
             if asked.model == "tryon":
                 found.append(asked)
-            elif asked.model == "tryon_live" and asked.garment_id in self.kept:
+            elif asked.model in LIVE and asked.garment_id in self.kept:
                 found.append(self.kept[asked.garment_id])
         return found
 

@@ -26,6 +26,7 @@ from PIL import Image, ImageCms
 
 import tryon_client
 from tryon import contract
+from tryon.steps import steady
 from tryon_client import (
     AsyncTryOnClient,
     Garment,
@@ -83,6 +84,7 @@ def test_constants_are_the_contract_s():
     assert wire.CONTRACT_VERSION == contract.CONTRACT_VERSION
     assert wire.MODEL == contract.ENSEMBLE
     assert (wire.ADD_MODEL, wire.LIVE_MODEL) == (contract.WARDROBE_ADD, contract.LIVE)
+    assert (wire.FOLLOW_MODEL, wire.LONGEST_GAP) == (contract.FOLLOW, steady.LONGEST_GAP)
     assert wire.WARDROBE_MODEL == contract.WARDROBE
     assert wire.CATEGORIES == contract.CATEGORIES
     assert wire.MAX_PROMPT_CHARACTERS == contract.MAX_PROMPT_CHARACTERS
@@ -93,6 +95,7 @@ MESSAGES = {
     contract.ENSEMBLE: wire.infer_request(noise(70, 80), noise(64, 66, 4), "röd", "lower"),
     contract.WARDROBE_ADD: wire.add_request(noise(64, 66, 4), "röd", "lower", (512, 384)),
     contract.LIVE: wire.live_request(noise(70, 80), "0123abcd-00", wire.TRACK, 0.5),
+    contract.FOLLOW: wire.live_request(noise(70, 80), "01-00", wire.TRACK, 0.5, follow=True),
     contract.WARDROBE: wire.wardrobe_request("list"),
 }
 

@@ -144,7 +144,8 @@ def test_trtexec_commands_name_every_network(tmp_path):
         assert "window:1x" in command or name != "generator"
 
 
-FIRST = {"tryon": "decode", "wardrobe_add": "wardrobe_decode", "tryon_live": "live_decode"}
+FIRST = {"tryon": "decode", "wardrobe_add": "wardrobe_decode", "tryon_live": "live_decode",
+         "tryon_follow": "live_decode"}  # fmt: skip
 
 
 @pytest.mark.parametrize("target", TARGETS)

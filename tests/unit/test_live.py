@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import grpc
 import numpy as np
 import pytest
-from fake_triton import FakeTriton, answer, serve
+from fake_triton import LIVE, FakeTriton, answer, serve
 
 from tryon_client import Garment, TryOnClient, errors, pace
 from tryon_client.live import LiveSession
@@ -250,7 +250,7 @@ def test_what_is_worn_is_sent_once(client, fake):
             live.submit(frame(k))
             assert live.wait(after=k - 1, timeout=5) is not None
     models = [r.model for r in fake.requests]
-    assert models == ["wardrobe_add"] + 6 * ["tryon_live"]
+    assert models == ["wardrobe_add", "tryon_live"] + 5 * ["tryon_follow"]
 
 
 def test_what_takes_longer_than_a_frame_may_is_encoded_once_all_the_same(client, fake):
@@ -305,7 +305,7 @@ def test_garments_travel_along_while_the_wardrobe_is_away(client, fake, monkeypa
             assert live.wait(after=number - 1, timeout=5).dressed
             time.sleep(0.02)
         assert live.counts.lost == 0
-    assert fake.requests[-1].model == "tryon_live"
+    assert fake.requests[-1].model in ("tryon_live", "tryon_follow")
 
 
 def test_layers_are_put_on_in_their_order(client, fake):
@@ -332,16 +332,28 @@ def test_the_last_frame_steadies_the_next(client, fake):
             live.submit(frame(k), captured=began + at)
             assert live.wait(after=k - 1, timeout=5) is not None
         fake.fail = (grpc.StatusCode.INTERNAL, "message: [NO_PERSON] person: nobody")
-        live.submit(frame(9))
+        live.submit(frame(9), captured=began + 0.2)
         assert live.wait(after=2, timeout=5) is not None
         fake.fail = None
-        live.submit(frame(20))
+        live.submit(frame(20), captured=began + 0.25)
         assert live.wait(after=3, timeout=5).dressed
-    sent = [r for r in fake.requests if r.model == "tryon_live"]
+    sent = [r for r in fake.requests if r.model in LIVE]
     states = [float(r.track[0, 0]) for r in sent]
-    assert states == [0, 1, 2, 3, 0], "whoever comes after nobody is somebody else"
+    assert states == [0, 1, 2, 3, 3, 0], "whoever comes after nobody is somebody else"
+    follow = [r.model == "tryon_follow" for r in sent]
+    assert follow == [False, True, True, True, False, False], "who is lost is looked for"
     assert np.allclose([r.elapsed[0, 0] for r in sent[:3]], [0, 0.1, 0.05], atol=1e-4)
-    assert sent[4].elapsed[0, 0] == 0
+    assert sent[5].elapsed[0, 0] == 0
+
+
+def test_nobody_is_followed_over_a_gap(client, fake):
+    with LiveSession(client, prompt="red", same_within=0, deadline=9) as live:
+        began = time.monotonic()
+        for k, at in enumerate((-2.0, -1.5, -0.3)):  # of a camera that hung
+            live.submit(frame(k), captured=began + at)
+            live.wait(after=k - 1, timeout=5)
+    sent = [(r.model, round(float(r.elapsed[0, 0]), 1)) for r in fake.requests if r.model in LIVE]
+    assert sent[-1] == ("tryon_live", 1.2)
 
 
 def test_a_frame_like_the_last_is_answered_from_it(client, fake):

@@ -93,6 +93,69 @@ def test_somebody_else_s_track_is_left(track):
     assert np.array_equal(cropped(track=np.float32(track), elapsed=1 / 30)[4], cropped()[4])
 
 
+def predicted(track, elapsed: float = 1 / 30):
+    return steady.predict_crop(PHOTO, UPPER, track, np.array([elapsed], np.float32))
+
+
+def updated(track, elapsed: float, hips=(112.0, 120.0)):
+    (found,) = steady.update_track(PHOTO, *seen(hips), track, np.array([elapsed], np.float32))
+    return found
+
+
+def test_who_stands_is_cropped_alike_without_the_detector():
+    track = cropped()[4]
+    for one, other in zip(cropped(track=track, elapsed=0.1), predicted(track, 0.1), strict=False):
+        np.testing.assert_allclose(one.astype(float), other.astype(float), atol=1e-6)
+
+
+def test_who_walks_is_cropped_where_they_are_by_now():
+    """Nearer to where the detector finds them than where the last frame had them."""
+    track, nearer = NONE, []
+    for k in range(60):
+        hips = (60 + k, 120.0)  # of 224, 30 frames a second
+        if k > 20:
+            wanted = cropped(hips)[2].mean()  # of the box
+            found, stale = predicted(track)[2].mean(), predicted(track * ([1] * 5 + [0] * 5))[2]
+            nearer.append(abs(found - wanted) < abs(stale.mean() - wanted))
+        track = cropped(hips, track=track, elapsed=1 / 30 if k else 0)[4]
+    assert np.mean(nearer) > 0.9
+
+
+def test_the_track_is_told_as_by_the_crop():
+    track = cropped()[4]
+    found = updated(track, 0.1, hips=(115.0, 121.0))
+    assert np.array_equal(found, cropped((115.0, 121.0), track=track, elapsed=0.1)[4])
+    assert found.dtype == np.float32 and found.shape == (10,)
+
+
+def test_who_is_gone_is_looked_for_elsewhere():
+    track = cropped()[4]
+    with pytest.raises(NoPerson, match="tryon_live"):
+        updated(track, 0.1, hips=(200.0, 120.0))
+    boxes, scores = seen()
+    with pytest.raises(NoPerson):
+        steady.update_track(PHOTO, boxes, scores * 0, track, np.float32([0.1]))
+
+
+@pytest.mark.parametrize("elapsed", [0.0, -1.0, 1.5, np.nan, np.inf])
+def test_nobody_is_followed_over_a_gap(elapsed):
+    track = cropped()[4]
+    for step in (lambda: predicted(track, elapsed), lambda: updated(track, elapsed)):
+        with pytest.raises(NoPerson, match="tryon_live"):
+            step()
+
+
+@pytest.mark.parametrize(
+    "track",
+    [np.full(10, np.nan), np.full(10, np.inf), np.zeros(10), np.full(10, -1.0),
+     [0.5, 0.5, 0.5, 0.4, 0.3, 90, 0, 0, 0, 0],  # too fast for anybody
+     [9.5, 0.5, 9.5, 0.4, 0.3, 0, 0, 0, 0, 0]],
+)  # fmt: skip
+def test_a_track_that_leads_nowhere_is_refused(track):
+    with pytest.raises(NoPerson):
+        predicted(np.float32(track), 0.5)
+
+
 def test_whoever_is_not_there_is_not_made_up():
     boxes, scores = seen()
     with pytest.raises(NoPerson):

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fake_triton import LIVE as LIVE_MODELS
 from fake_triton import FakeTriton
 from film import FRAMES, film
 from PIL import Image
 
-from tryon.contract import ENSEMBLES, LIVE, WARDROBE_ADD
+from tryon.contract import ENSEMBLES, FOLLOW, LIVE, WARDROBE_ADD
 from tryon_client import Garment, cli, errors, telemetry
 from tryon_client.ledger import FrameWay, Span, stages
 from tryon_client.trace import MEASURING, TracingClient, median_frame, own_milliseconds, trace
@@ -43,7 +44,7 @@ def test_a_frame_s_stages_follow_each_other_from_capture_to_draw(client):
     traced = trace(client, iter([PERSON] * 3), [Garment(prompt="red")], 3)
     assert traced.alone and [f.number for f in traced.frames] == [0, 1, 2]
     for number, frame in enumerate(traced.frames):
-        steps = (STEPS[WARDROBE_ADD] if number == 0 else []) + STEPS[LIVE]
+        steps = STEPS[FOLLOW] if number else STEPS[WARDROBE_ADD] + STEPS[LIVE]
         names = [span.name for span in frame.spans if not span.name.startswith("queue ")]
         assert [n for n in names if n in steps] == steps
         for name in ("capture", "wait", "encode", "request", "send", "return", "finish",
@@ -179,7 +180,7 @@ def test_a_video_is_traced(fake, tmp_path, capsys):
     video = film(tmp_path / "walk.mp4")
     assert run(fake, video, tmp_path / "trace.png", "--frames", "99") == 0
     assert f": {FRAMES} frames" in capsys.readouterr().out, "as many as it has"
-    levels = [r.person.mean() for r in fake.requests if r.model == "tryon_live"]
+    levels = [r.person.mean() for r in fake.requests if r.model in LIVE_MODELS]
     assert len(levels) == FRAMES and levels == sorted(levels)
 
 

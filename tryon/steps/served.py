@@ -42,6 +42,10 @@ def load_step(name: str, folder: Path | None = None) -> Step:
         from tryon.steps.paste import paste as one
     elif name == "live_crop":
         from tryon.steps.steady import live_crop as one
+    elif name == "predict_crop":
+        from tryon.steps.steady import predict_crop as one
+    elif name == "update_track":
+        from tryon.steps.steady import update_track as one
     elif name in (m.name for m in WARDROBE_MODELS):
         one = _of_the_wardrobe(name, folder)
     else:

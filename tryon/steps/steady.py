@@ -1,4 +1,5 @@
-"""Step `live_crop`: the crop follows the person without trembling.
+"""Steps `live_crop`, `predict_crop` and `update_track`: the crop follows the person without
+trembling.
 
 The detector's points move by a pixel or two from frame to frame where nobody moves, the view with
 them, and the garment shimmers. They pass a One-Euro filter (Casiez et al., 2012): hardly any of it
@@ -6,12 +7,16 @@ is left while somebody stands, and little is held back while somebody walks. Wha
 no lag in the picture: only the view lags, the garment is laid onto the frame itself.
 
 The filter's state travels with the frames: any server can go on with any session.
+
+Who is followed needs no detector before the crop: the filter predicts where they are by now
+(`predict_crop`), and is told where they were found (`update_track`) while the frame is dressed.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from tryon.errors import NoPerson
 from tryon.steps.crop import Anchors, Cropped, anchors_in_photo, cut, people_found, the_one
 
 MIN_CUTOFF, BETA, SPEED_CUTOFF = 0.5, 0.5, 1.0
@@ -43,21 +48,69 @@ def live_crop(
     Raises:
         NoPerson; SeveralPeople, where none of them is followed.
     """
-    side = max(photo.shape[:2])
-    seconds, before = float(elapsed[0]), track.astype(np.float64)
     people = people_found(boxes, scores)
-    places = [_place(anchors_in_photo(one, *photo.shape[:2]), side) for one in people]
+    state = _known_among(people, photo, track, elapsed)
+    if state is None:
+        size = photo.shape[:2]
+        place = _place(anchors_in_photo(the_one(people), *size), max(size))
+        state = np.concatenate([place, np.zeros(5)])
+    return *_cut_at(state[:5], photo, condition), state.astype(np.float32)
+
+
+def predict_crop(
+    photo: np.ndarray, condition: np.ndarray, track: np.ndarray, elapsed: np.ndarray
+) -> Cropped:
+    """`crop` of a person who is followed: where an earlier frame's track says that they are by now.
+
+    The arguments are `live_crop`'s, without the detector's.
+
+    Raises:
+        NoPerson: the track says nothing of this frame, or leads out of it; `tryon_live` looks for
+            the person.
+    """
+    seconds, before = float(elapsed[0]), track.astype(np.float64)
+    gap = 0 < seconds <= LONGEST_GAP
+    place = before[:5] + before[5:] * (seconds if gap else 0)
+    if not (gap and place[4] > 0 and followed(place, before, seconds)):
+        raise NoPerson("person: nobody is followed into this frame: send it to tryon_live")
+    return _cut_at(place, photo, condition)
+
+
+def update_track(
+    photo: np.ndarray, boxes: np.ndarray, scores: np.ndarray, track: np.ndarray,
+    elapsed: np.ndarray,
+) -> tuple[np.ndarray]:  # fmt: skip
+    """`live_crop`'s `tracked` of the person who is followed.
+
+    Raises:
+        NoPerson: they are not there any more.
+    """
+    state = _known_among(people_found(boxes, scores), photo, track, elapsed)
+    if state is None:
+        raise NoPerson("person: who was followed is gone: send the frame to tryon_live")
+    return (state.astype(np.float32),)
+
+
+def _known_among(
+    people: list[np.ndarray], photo: np.ndarray, track: np.ndarray, elapsed: np.ndarray
+) -> np.ndarray | None:
+    """The filter's state (10,) with who was followed, found again; None where nobody is."""
+    height, width = photo.shape[:2]
+    seconds, before = float(elapsed[0]), track.astype(np.float64)
+    places = [_place(anchors_in_photo(one, height, width), max(height, width)) for one in people]
     # Who is followed stays so, whoever else comes before the camera.
     known = [place for place in places if followed(place, before, seconds)]
-    if known:
-        now = min(known, key=lambda place: float(np.hypot(*(place[:2] - before[:2]))))
-        where, speed = one_euro(now, before[:5], before[5:], seconds)
-        anchors = Anchors(where[:2] * side, where[2:4] * side, float(where[4]) * side)
-    else:
-        anchors = anchors_in_photo(the_one(people), *photo.shape[:2])
-        where, speed = _place(anchors, side), np.zeros(5)
-    cropped: Cropped = cut(photo, anchors, condition)
-    return *cropped, np.concatenate([where, speed]).astype(np.float32)
+    if not known:
+        return None
+    now = min(known, key=lambda place: float(np.hypot(*(place[:2] - before[:2]))))
+    return np.concatenate(one_euro(now, before[:5], before[5:], seconds))
+
+
+def _cut_at(place: np.ndarray, photo: np.ndarray, condition: np.ndarray) -> Cropped:
+    """What is cut out around a place (5,), as `_place` has it."""
+    side = max(photo.shape[:2])
+    return cut(photo, Anchors(place[:2] * side, place[2:4] * side, float(place[4]) * side),
+               condition)  # fmt: skip
 
 
 def _place(anchors: Anchors, side: int) -> np.ndarray:
