@@ -68,7 +68,7 @@ def rows_of(found: dict[str, dict[str, Any]]) -> list[Row]:
         most("one session: age, p95", one["age_ms"]["p95"], "ms", 120),
         most("its age p95 in the last part / in the first", older, "", 1.2),
         most("memory of the server at the end / at the start", grown, "", 1.05),
-        most("tryon_live / pose and generator alone, bare", live["value"], "", 1.15),
+        most("tryon_follow / pose and generator alone, bare", live["value"], "", 1.15),
         least(at_once + "fairness (Jain)", many["each"]["fairness"], "", 0.9),
         Row(at_once + "fewest shown to one", many["each"]["least"], "", "", None),
         Row(at_once + "age, p95", many["age_ms"]["p95"], "ms", "", None),

@@ -38,8 +38,9 @@ from tryon.wardrobe.store import MEGABYTES, StoreError, open_store
 from tryon_client import Garment, TryOnClient, TryOnError, Wardrobe, wire
 
 ROOT = Path(__file__).resolve().parents[1]
-LIVE_TO_NETWORKS = "tryon_live, 1 kept / pose and generator, bare"
-"""The ratio by which a live frame's cost beside its networks' is told."""
+LIVE_TO_NETWORKS = "tryon_follow, 1 kept / pose and generator, bare"
+"""The ratio by which a live session's frame is told beside its networks: all its frames but the
+first are of a person who is followed."""
 GARMENTS, SECONDS, WINDOW = 10_000, 60.0, 1.0
 ROOM = 1.2
 """Disk that must be free, by what the garments take."""
@@ -92,14 +93,18 @@ def holding(limit: int) -> Iterator[None]:
             os.environ[MEGABYTES] = before
 
 
-def wearing(server: Server, person: np.ndarray, names: Sequence[str]) -> Callable[[], object]:
-    """A call of `tryon_live`, the next garment each time."""
+def wearing(
+    server: Server, person: np.ndarray, names: Sequence[str], track: np.ndarray | None = None
+) -> Callable[[], object]:
+    """A call of `tryon_live`, or of `tryon_follow` with a track, the next garment each time."""
     count = 0
 
     def call() -> object:
         nonlocal count
         name = names[count * 7919 % len(names)]  # far from the one before, and all in the end
         count += 1
+        if track is not None:
+            return server.send(wire.live_request(person, name, track, 1 / 30, follow=True))
         return server.send(wire.live_request(person, name, wire.TRACK, 0.0))
 
     return call
@@ -145,9 +150,11 @@ def measure(options: argparse.Namespace, inputs: Inputs, folder: Path) -> dict[s
         chain = bare(options.repository, live, cores)
         networks = bare(options.repository, ("pose", "generator"), cores)
         worn = [name], names[:1], names
+        track = wardrobe.wear(person, [garment]).track.state
         subjects = {
             "tryon, its garment known": lambda: few.try_on(inputs),
             "tryon_live, 1 garment kept": wearing(few, person, worn[0]),
+            "tryon_follow, 1 garment kept": wearing(few, person, worn[0], track),
             f"tryon_live, {options.garments} kept, one worn": wearing(many, person, worn[1]),
             f"tryon_live, {options.garments} kept, another each frame":
                 wearing(many, person, worn[2]),
@@ -158,11 +165,12 @@ def measure(options: argparse.Namespace, inputs: Inputs, folder: Path) -> dict[s
         steps = wire.stage_means(many.statistics())
     keys = list(subjects)
     rows = [{"name": key, **series[key].summary()} for key in keys]
-    pairs = {"many, one worn / 1 kept": (keys[2], keys[1]),
-             "many, another each frame / 1 kept": (keys[3], keys[1]),
+    pairs = {"many, one worn / 1 kept": (keys[3], keys[1]),
+             "many, another each frame / 1 kept": (keys[4], keys[1]),
              "tryon_live, 1 kept / tryon": (keys[1], keys[0]),
-             "tryon_live, 1 kept / its steps, bare": (keys[1], keys[4]),
-             LIVE_TO_NETWORKS: (keys[1], keys[5])}  # fmt: skip
+             "tryon_live, 1 kept / its steps, bare": (keys[1], keys[5]),
+             "tryon_live, 1 kept / pose and generator, bare": (keys[1], keys[6]),
+             LIVE_TO_NETWORKS: (keys[2], keys[6])}  # fmt: skip
     ratios = {name: _ratio(series[a], series[b]) for name, (a, b) in pairs.items()}
     return {"rows": rows, "ratios": ratios, "steps_many": steps, "bytes": len(value)}
 

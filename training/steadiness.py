@@ -3,8 +3,9 @@
     python -m training.data.sequence --out .cache/sequences --sequences 6
     python -m training.steadiness .cache/sequences --json out/steadiness.json
 
-Each frame is answered by itself, and then ("live") as a session's frames are, whose crop is
-steadied by the frame before (`tryon.steps.steady`). What was drawn a frame before is brought along
+Each frame is answered by itself, then ("live") with its crop steadied by the frame before, and then
+("follow") as a session's frames are, cropped where that frame's track leads (`tryon.steps.steady`).
+What was drawn a frame before is brought along
 by the true motion of the new garment and compared, where both were seen: "flicker" is the mean
 absolute difference in levels (Lai et al., 2018, "Learning Blind Video Temporal Consistency", call
 it warping error); that of the rendered truth, whose shading moves over the cloth, too, stands
@@ -72,7 +73,7 @@ def off(pictures: np.ndarray, sequence: Sequence) -> float:
 
 
 def answers(
-    pipeline: TryOnPipeline, sequence: Sequence, live: bool
+    pipeline: TryOnPipeline, sequence: Sequence, live: bool, follow: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
     """Pictures uint8 (T, H, W, 3) and masks (T, H, W). Raises RequestError if a frame is refused.
 
@@ -80,12 +81,13 @@ def answers(
         pipeline: that answers.
         sequence: whose frames are dressed.
         live: each frame's crop is steadied by the one before.
+        follow: and from the second on it is where that one's track leads.
     """
     pictures, masks = [], []
     track = np.zeros(10, np.float32) if live else None
     for t, frame in enumerate(sequence.before):
         answer = pipeline(frame, sequence.shop, "", "upper", track=track,
-                          elapsed=min(t, 1) / FRAMES_A_SECOND)  # fmt: skip
+                          elapsed=min(t, 1) / FRAMES_A_SECOND, follow=follow and t > 0)  # fmt: skip
         if live:
             track = answer.tensors["tracked"][0]
         pictures.append(answer.picture)
@@ -96,8 +98,8 @@ def answers(
 def measure(pipeline: TryOnPipeline, sequence: Sequence) -> Figures:
     """Figures of one sequence. Raises RequestError if a frame is refused."""
     found: Figures = {}
-    for name, live in (("", False), ("live_", True)):
-        pictures, masks = answers(pipeline, sequence, live)
+    for name, how in (("", (False, False)), ("live_", (True, False)), ("follow_", (True, True))):
+        pictures, masks = answers(pipeline, sequence, *how)
         found |= {
             f"{name}flicker_levels": flicker(pictures, sequence),
             f"{name}mask_flips": flips(masks, sequence),

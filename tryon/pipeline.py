@@ -16,7 +16,7 @@ from tryon.steps.crop import crop
 from tryon.steps.decode import decode
 from tryon.steps.garment import cutout
 from tryon.steps.paste import paste
-from tryon.steps.steady import live_crop
+from tryon.steps.steady import live_crop, predict_crop, update_track
 from tryon.steps.tokenizer import Tokenizer
 
 NO_GARMENT = np.zeros((1, 1, 1), np.uint8)
@@ -59,6 +59,7 @@ class TryOnPipeline:
     def __call__(
         self, person: np.ndarray, garment: np.ndarray | None = None, prompt: str = "",
         category: str = "upper", *, track: np.ndarray | None = None, elapsed: float = 0.0,
+        follow: bool = False,
     ) -> TryOn:  # fmt: skip
         """Dresses a person.
 
@@ -70,6 +71,7 @@ class TryOnPipeline:
             track: float32 (10,), of a live session's earlier frame (its `tensors["tracked"][0]`),
                 which steadies this one as in `tryon_live`; its zeros begin a session.
             elapsed: seconds since that frame; 0 where there was none.
+            follow: the crop is where the track leads, as in `tryon_follow`.
 
         Raises:
             tryon.errors.RequestError: what is wrong with the request.
@@ -96,12 +98,14 @@ class TryOnPipeline:
             tensors[name][0] for name in ("photo", "boxes", "scores", "condition")
         )
         cut: tuple[np.ndarray, ...]
+        since, made = np.array([elapsed], np.float32), model("live_crop").outputs
         if track is None:
             cut, made = crop(photo, boxes, scores, condition), model("crop").outputs
+        elif follow:
+            cut = (*predict_crop(photo, condition, track, since),
+                   *update_track(photo, boxes, scores, track, since))  # fmt: skip
         else:
-            since = np.array([elapsed], np.float32)
             cut = live_crop(photo, boxes, scores, condition, track, since)
-            made = model("live_crop").outputs
         tensors.update({t.name: v[None] for t, v in zip(made, cut, strict=True)})
         done("crop")
         tensors |= self.network("text_encoder", tensors)

@@ -22,6 +22,7 @@ from tryon_client import (
     WardrobeAway,
 )
 from tryon_client.live import LiveSession
+from tryon_client.wardrobe import Track
 
 SAMPLES = {sample.name: sample for sample in samples()}
 SAMPLE = SAMPLES["photo, upper"]
@@ -62,6 +63,28 @@ def test_a_garment_is_encoded_once(client, wardrobe):
     live = next(e for e in contract.ENSEMBLES if e.name == contract.LIVE)
     assert {n for n, count in ran.items() if count} == {live.name, *(s.model for s in live.steps)}
     assert set(ran.values()) == {0, 3}
+
+
+def test_who_is_followed_is_dressed_without_waiting_for_the_detector(client, wardrobe):
+    """As the steps in this process have it; and who is gone is looked for."""
+    garment = garment_of(SAMPLE)
+    first = wardrobe.wear(SAMPLE.person, [garment], captured=1.0)
+    moved, counted = np.roll(SAMPLE.person, 6, axis=1), statistics(client)
+    found = wardrobe.wear(moved, [garment], captured=1.1, before=first.track, follow=True)
+    after = statistics(client)
+    ran = {name for name in after if after[name] > counted.get(name, 0)}
+    follow = contract.ensemble(contract.FOLLOW)
+    assert ran == {follow.name, *(s.model for s in follow.steps)}
+    steadied = wardrobe.wear(moved, [garment], captured=1.1, before=first.track)
+    assert np.array_equal(found.track.state, steadied.track.state)
+    outside = found.result.mask == 0
+    assert np.array_equal(np.asarray(found.result.image)[outside], moved[outside])
+    shares = [(one.result.mask != 0).mean() for one in (found, steadied)]
+    assert shares[0] == pytest.approx(shares[1], rel=0.1)
+    astray = Track(first.track.state + np.array([0.4] * 4 + [0] * 6, np.float32), 1.0)
+    again = wardrobe.wear(moved, [garment], captured=1.1, before=astray, follow=True)
+    alone = wardrobe.wear(moved, [garment])
+    assert np.array_equal(np.asarray(again.result.image), np.asarray(alone.result.image))
 
 
 def statistics(client: TryOnClient) -> dict[str, int]:

@@ -36,7 +36,7 @@ def test_what_is_made_up_here_is_what_the_parts_write() -> None:
 def test_every_number_stands_beside_its_goal() -> None:
     rows = live.rows_of(FOUND)
     assert [row.name for row in rows if row.met is False] == [
-        "tryon_live / pose and generator alone, bare"
+        "tryon_follow / pose and generator alone, bare"
     ]
     assert sum(row.met is None for row in rows) == 2
     assert all(len(row.line()) <= 100 for row in rows) and "NOT met" in rows[6].line()
@@ -77,4 +77,4 @@ def test_the_parts_run_one_after_the_other(
         assert status == 0 and ran == list(FOUND)
         made = json.loads((tmp_path / "out" / "live.json").read_text())
         assert len(made["rows"]) == 10 and made["one"] == ONE
-        assert "tryon_live" in capsys.readouterr().out
+        assert "tryon_follow" in capsys.readouterr().out
