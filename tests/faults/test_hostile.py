@@ -317,8 +317,8 @@ def text_input(message, name: str, value: bytes) -> None:
 )  # fmt: skip
 def test_names_that_are_none_are_refused(call, good, name):
     """The wardrobe's doors: nothing is kept, found or removed under what is no ID."""
-    for model, text in (("tryon_live", "UNKNOWN_GARMENT"), ("wardrobe", "UNKNOWN_GARMENT"),
-                        ("wardrobe_keep", "UNKNOWN_GARMENT")):  # fmt: skip
+    for model, text in (("tryon_live", "UNKNOWN_GARMENT"), ("tryon_follow", "UNKNOWN_GARMENT"),
+                        ("wardrobe", "UNKNOWN_GARMENT"), ("wardrobe_keep", "UNKNOWN_GARMENT")):
         message = service_pb2.ModelInferRequest(model_name=model)
         if model == "wardrobe":
             text_input(message, "action", b"remove")

@@ -72,8 +72,9 @@ def test_the_box_of_change_gives_the_whole_windows_picture(seed: int) -> None:
     )
     half = (NET_HEIGHT // 2, NET_WIDTH // 2)
     maps = Maps(
-        garment, keep, torch.rand(n, 2, *half), torch.rand(n, 3, *half),
-        torch.rand(n, 3, *half) + 0.5, torch.zeros(n, 1), torch.zeros(n, 3), torch.zeros(n, 3),
+        garment, keep, keep.flip(2), torch.rand(n, 2, *half), torch.rand(n, 3, *half),
+        torch.rand(n, 3, *half), torch.rand(n, 3, *half) + 0.5, torch.zeros(n, 1),
+        torch.zeros(n, 3), torch.zeros(n, 3),
     )  # fmt: skip
     window = torch.randint(0, 256, (n, h, w, 3), dtype=torch.uint8)
     placement = torch.tensor([[0.0, 0.0, 1.0, 1.0], [0.1, -0.05, 0.9, 1.02]])
@@ -105,7 +106,7 @@ def test_the_box_of_change_is_the_least() -> None:
     garment[0, :, 40:60, 30:50] = 1
     garment[1, :, 100:110, 45:90] = 1
     rest = torch.zeros(2, 3)
-    maps = Maps(garment, torch.ones_like(garment), rest, rest, rest, rest, rest, rest)
+    maps = Maps(garment, torch.ones_like(garment), *(8 * [rest]))
     window = torch.zeros(2, NET_HEIGHT, NET_WIDTH, 3)
     whole = torch.tensor([[0.0, 0.0, 1.0, 1.0]]).expand(2, 4)
     corners, where = changed_box(maps, whole, window)
@@ -376,11 +377,11 @@ def test_merging_by_source_equals_one_convolution_of_all(training: bool) -> None
     assert torch.allclose(merge([[small], [one, two], [few]]), expected, atol=1e-5)
 
 
-def _maps(garment: float, keep: float, n: int = 1) -> Maps:
+def _maps(garment: float, keep: float, n: int = 1, bare: float = 0.0) -> Maps:
     full = torch.ones(n, 1, NET_HEIGHT, NET_WIDTH)
     half = torch.ones(n, 3, NET_HEIGHT // 2, NET_WIDTH // 2)
     return Maps(
-        garment=full * garment, keep=full * keep,
+        garment=full * garment, keep=full * keep, bare=full * bare, skin=half * 0.75,
         flow=pixel_coordinates(NET_HEIGHT // 2, NET_WIDTH // 2, full).expand(n, -1, -1, -1),
         paint=half * 0.25, shade=half, strength=torch.zeros(n, 1),
         colour=torch.zeros(n, 3), garment_mean=torch.full((n, 3), 0.5),
@@ -410,6 +411,21 @@ def test_garment_and_paint_replace_what_they_cover() -> None:
     assert (over.alpha + over.repaint).min() == 1 and to_bytes(window, over)[1].min() == 255
     picture = composite(window, whole, _maps(0.0, 0.0), canvas)
     assert torch.allclose(picture, torch.full_like(picture, 0.25), atol=1e-4)
+    picture = composite(window, whole, _maps(0.0, 0.0, bare=0.8), canvas)
+    assert torch.allclose(picture, torch.full_like(picture, 0.75), atol=1e-4)
+
+
+def test_bare_skin_has_an_edge_as_sharp_as_the_photo() -> None:
+    """An arm before a wall at four times the network's size: the ramp is a few pixels wide."""
+    maps = _maps(0.0, 0.0)
+    bare = torch.zeros_like(maps.bare)
+    bare[..., NET_WIDTH // 2 :] = 1
+    window = torch.zeros(1, 3, 4 * NET_HEIGHT, 4 * NET_WIDTH)
+    whole = torch.tensor([[0.0, 0.0, 1.0, 1.0]])
+    row = composite(window, whole, maps._replace(bare=bare), torch.zeros(1, 4, 64, 48))[0, 0, 500]
+    middle = 4 * NET_WIDTH // 2
+    assert (row[: middle - 4] == 0.25).all() and (row[middle + 4 :] == 0.75).all()
+    assert ((row > 0.26) & (row < 0.74)).sum() <= 4
 
 
 def test_transparent_canvas_shows_what_is_beneath() -> None:

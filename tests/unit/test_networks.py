@@ -140,8 +140,8 @@ def test_masks_and_odds_are_what_the_heads_say(generator: Generator) -> None:
     assert torch.equal(worn.shade[:, :, :60], maps.shade[:, :, :60])
 
 
-def test_what_is_likelier_is_painted_more_than_in_proportion(generator: Generator) -> None:
-    """A bare arm before a wall has an edge: three times as likely, nine times as much of it."""
+def test_skin_is_painted_by_itself_and_alone_has_the_cloths_light(generator: Generator) -> None:
+    """A bare arm before a wall; the wall's colours have their light already."""
     view = torch.zeros(1, 3, NET_HEIGHT, NET_WIDTH)
     view[:, 0, :, : NET_WIDTH // 2] = 0.8  # a red arm, left of a blue wall
     view[:, 2, :, NET_WIDTH // 2 :] = 0.8
@@ -159,9 +159,15 @@ def test_what_is_likelier_is_painted_more_than_in_proportion(generator: Generato
         **{name: torch.zeros(1, 1, *HALF) for name in ("fold", "stays", "ahead")},
     }  # fmt: skip
     none, upper = (torch.zeros(1, 1), torch.zeros(1, 3)), torch.tensor([[1.0, 0, 0, 1, 0]])
-    paint = generator.maps(out, view, none, view, torch.ones_like(view[:, :1]), upper).paint
-    red, _, blue = paint[0].flatten(1).mean(1).tolist()
-    assert red == pytest.approx(0.8 * 0.9, abs=0.01) and blue == pytest.approx(0.08, abs=0.01)
+    args = view, none, view, torch.ones_like(view[:, :1]), upper
+    maps = generator.maps(out, *args)
+    assert torch.allclose(maps.bare, torch.full_like(maps.bare, 0.75), atol=1e-4)
+    red, blue = torch.tensor([0.8, 0, 0]), torch.tensor([0, 0, 0.8])
+    assert torch.allclose(maps.skin[0].flatten(1).mean(1), red, atol=0.01)
+    assert torch.allclose(maps.paint[0].flatten(1).mean(1), blue, atol=0.01)
+    out["shade"] = out["shade"] - 1.0
+    dark = generator.maps(out, *args)
+    assert torch.equal(dark.paint, maps.paint) and dark.skin.mean() < 0.9 * maps.skin.mean()
 
 
 def test_only_the_garment_that_is_replaced_is_painted_over() -> None:

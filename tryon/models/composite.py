@@ -20,14 +20,17 @@ class Maps(NamedTuple):
     """What the generator predicts, at two sizes: (H, W) = (NET_HEIGHT, NET_WIDTH) and half of it.
 
     garment (N, 1, H, W): how much of a pixel the garment covers; keep (N, 1, H, W): how much of
-    what it does not cover is the photo's own; flow (N, 2, H/2, W/2) in 0..1 of the canvas; paint
-    (N, 3, H/2, W/2): what stands in for what is not kept; shade (N, 3, H/2, W/2): gain; strength
-    (N, 1), colour (N, 3) and garment_mean (N, 3): recolouring by the words.
+    what it does not cover is the photo's own; bare (N, 1, H, W): how much of the rest is skin; flow
+    (N, 2, H/2, W/2) in 0..1 of the canvas; skin and paint (N, 3, H/2, W/2) in 0..1: what stands in
+    for what is not kept, skin and the rest; shade (N, 3, H/2, W/2): gain; strength (N, 1), colour
+    (N, 3) and garment_mean (N, 3): recolouring by the words.
     """
 
     garment: Tensor
     keep: Tensor
+    bare: Tensor
     flow: Tensor
+    skin: Tensor
     paint: Tensor
     shade: Tensor
     strength: Tensor
@@ -178,10 +181,12 @@ def layers(
     Returns:
         Finite where maps and canvas are.
     """
-    edges = _smooth(torch.cat([maps.garment, maps.keep], 1))
-    garment, keep = enlarge(edges, placement, window).split(1, 1)
-    smooth = enlarge(torch.cat([maps.flow, maps.paint, maps.shade], 1), placement, window)
-    flow, paint, shade = smooth.split([2, 3, 3], 1)
+    edges = _smooth(torch.cat([maps.garment, maps.keep, maps.bare], 1))
+    garment, keep, bare = enlarge(edges, placement, window).split(1, 1)
+    smooth = enlarge(
+        torch.cat([maps.flow, maps.skin, maps.paint, maps.shade], 1), placement, window
+    )
+    flow, skin, paint, shade = smooth.split([2, 3, 3, 3], 1)
     # Edges as sharp as the window's pixels, not as the network's.
     height = (placement[:, 3] - placement[:, 1]).clamp(min=1e-6)
     scale = decide * (window.shape[2] / height / NET_HEIGHT).clamp(1.0, 4.0)[:, None, None, None]
@@ -189,6 +194,8 @@ def layers(
     alpha = _sharpen(garment, scale) * cloth[:, 3:]
     cloth = recolour(cloth[:, :3], maps.strength, maps.colour, maps.garment_mean)
     cloth = _limited(lit(cloth, shade))
+    # An arm painted before a painted wall has an edge, not a ramp.
+    paint = paint + _sharpen(bare, scale) * (skin - paint)
     return Layers(alpha, cloth, (1 - alpha) * (1 - _sharpen(keep, scale)), paint)
 
 

@@ -69,6 +69,10 @@ _NEAR = 1
 """Pixels of the parse by which the old garment's rim may lie beside it."""
 
 
+_SKIN = tuple(PAINT).index("skin")
+_OTHERS = torch.tensor([[float(name != "skin") for name in PAINT]])
+
+
 _AHEAD = ("hair", "face_neck", "arm_left", "arm_right", "other")
 """Classes that can stand in front of a top's lower half."""
 
@@ -333,15 +337,16 @@ class Generator(nn.Module):
         classes = out["parse"].clamp(-30, 30).exp()
         kept = 1 - (1 - kept) * near_old(classes, condition) * (1 - out["stays"])
         odds = odds.reshape(-1, len(PAINT), 4, h, w)
+        total = total.reshape(-1, 4, h, w)
         mask = torch.maximum(out["mask_packed"].sigmoid(), out["ahead"])
-        masks = shuffled(torch.cat([mask, kept], 1))
-        paints = (odds * kept[:, None]).mean(2)
-        colours = up2(class_colours(rgb, classes).flatten(1, 2))
-        # Squared: an arm painted before a painted wall has an edge, not a ramp.
-        paints = (paints + 1e-4).square().reshape(-1, len(PAINT), 1, h * w)
-        colours = (paints * colours.reshape(-1, len(PAINT), 3, h * w)).flatten(2)
-        painted = (every @ colours).reshape(-1, 3, h, w)
-        painted = painted / (every @ paints[:, :, 0]).reshape(-1, 1, h, w)
+        masks = shuffled(torch.cat([mask, kept, (odds[:, _SKIN] + 1e-4) / (total + 2e-4)], 1))
+        colours = up2(class_colours(rgb, classes).flatten(1, 2)).reshape(-1, len(PAINT), 3, h, w)
+        skin = colours[:, _SKIN]
+        # Squared: edges, not ramps, as far as half a size has any; skin has its own share.
+        paints = ((odds * kept[:, None]).mean(2) + 1e-4).square().reshape(-1, len(PAINT), 1, h * w)
+        others = constant(_OTHERS.to(odds.device))
+        painted = (others @ (paints * colours.flatten(3)).flatten(2)).reshape(-1, 3, h, w)
+        painted = painted / (others @ paints[:, :, 0]).reshape(-1, 1, h, w)
         # Broad light within a factor of 1.5, its tint within a tenth: more is not the light. Folds,
         # at twice the size, have another factor of 1.65.
         gain = out["shade"].tanh()
@@ -354,10 +359,12 @@ class Generator(nn.Module):
         mean = (garment_rgb.float().flatten(2) @ inside)[..., 0] / inside.sum(1).clamp(min=1.0)
         return Maps(
             garment=masks[:, :1] * out["covered"],
-            keep=masks[:, 1:],
+            keep=masks[:, 1:2],
+            bare=masks[:, 2:],
             flow=out["flow_2"],
             # Bare skin has the light's shape too: without it an arm is a flat cut-out.
-            paint=lit(painted, shade),
+            skin=lit(skin, shade),
+            paint=painted,
             shade=cloth_shade,
             strength=strength,
             colour=colour,
