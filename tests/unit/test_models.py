@@ -30,7 +30,7 @@ from tryon.models.geometry import (
     TurnedLandmarks,
 )
 from tryon.models.image_encoder import whole
-from tryon.models.inpaint import PAINT, class_colours, class_index
+from tryon.models.inpaint import PAINT, class_colours, class_index, mirrored
 from tryon.models.patterns import PATTERNS, pattern_bank
 
 
@@ -73,7 +73,7 @@ def test_the_box_of_change_gives_the_whole_windows_picture(seed: int) -> None:
     half = (NET_HEIGHT // 2, NET_WIDTH // 2)
     maps = Maps(
         garment, keep, keep.flip(2), torch.rand(n, 2, *half), torch.rand(n, 3, *half),
-        torch.rand(n, 3, *half), torch.rand(n, 3, *half) + 0.5, torch.zeros(n, 1),
+        torch.rand(n, 3, *garment.shape[2:]), torch.rand(n, 3, *half) + 0.5, torch.zeros(n, 1),
         torch.zeros(n, 3), torch.zeros(n, 3),
     )  # fmt: skip
     window = torch.randint(0, 256, (n, h, w, 3), dtype=torch.uint8)
@@ -383,7 +383,7 @@ def _maps(garment: float, keep: float, n: int = 1, bare: float = 0.0) -> Maps:
     return Maps(
         garment=full * garment, keep=full * keep, bare=full * bare, skin=half * 0.75,
         flow=pixel_coordinates(NET_HEIGHT // 2, NET_WIDTH // 2, full).expand(n, -1, -1, -1),
-        paint=half * 0.25, shade=half, strength=torch.zeros(n, 1),
+        paint=full.expand(-1, 3, -1, -1) * 0.25, shade=half, strength=torch.zeros(n, 1),
         colour=torch.zeros(n, 3), garment_mean=torch.full((n, 3), 0.5),
     )  # fmt: skip
 
@@ -469,6 +469,24 @@ def test_uncovered_skin_takes_the_persons_own_colour() -> None:
     assert (colours[0, skin, 0] - 0.8).abs().max() < 0.1, "skin colour should spread everywhere"
     background = list(PAINT).index("background")
     assert colours[0, background, 0, :, 32:].max() < 0.1
+
+
+def test_texture_goes_on_beyond_an_edge() -> None:
+    """Stripes left of a hole: within it they go on, mirrored at its edge."""
+    stripes = 0.5 + 0.4 * torch.sin(torch.arange(256.0) * 2 * math.pi / 24)
+    rgb = stripes[None, None, :, None].repeat(1, 3, 1, 192)
+    rgb[..., 96:] = 0
+    weight = torch.full((1, 1, 128, 96), 1e-6)
+    weight[..., :48] = 1
+    pixels = pixel_coordinates(256, 192, rgb)
+    found, own = mirrored(rgb, weight, pixels)
+    near = (slice(None), slice(None), slice(96, -96), slice(100, 112))
+    assert (found[near] - rgb[..., :1][near[:3]]).abs().mean() < 0.03 and own[near].min() > 0.9
+    rgb = pixels[:, :1].repeat(1, 3, 1, 1)  # its column, in place of a colour
+    places = mirrored(rgb, weight, pixels)[0][near] * 192
+    assert (places - (192 - (torch.arange(100.0, 112) + 0.5))).abs().max() < 6
+    nowhere = mirrored(rgb, torch.full_like(weight, 1e-6), pixels)
+    assert torch.isfinite(nowhere[0]).all() and nowhere[1].max() < 1e-3
 
 
 def test_every_parse_class_but_dress_has_a_paint() -> None:

@@ -21,9 +21,9 @@ class Maps(NamedTuple):
 
     garment (N, 1, H, W): how much of a pixel the garment covers; keep (N, 1, H, W): how much of
     what it does not cover is the photo's own; bare (N, 1, H, W): how much of the rest is skin; flow
-    (N, 2, H/2, W/2) in 0..1 of the canvas; skin and paint (N, 3, H/2, W/2) in 0..1: what stands in
-    for what is not kept, skin and the rest; shade (N, 3, H/2, W/2): gain; strength (N, 1), colour
-    (N, 3) and garment_mean (N, 3): recolouring by the words.
+    (N, 2, H/2, W/2) in 0..1 of the canvas; skin (N, 3, H/2, W/2) and paint (N, 3, H, W) in 0..1:
+    what stands in for what is not kept, skin and the rest; shade (N, 3, H/2, W/2): gain; strength
+    (N, 1), colour (N, 3) and garment_mean (N, 3): recolouring by the words.
     """
 
     garment: Tensor
@@ -182,11 +182,10 @@ def layers(
         Finite where maps and canvas are.
     """
     edges = _smooth(torch.cat([maps.garment, maps.keep, maps.bare], 1))
-    garment, keep, bare = enlarge(edges, placement, window).split(1, 1)
-    smooth = enlarge(
-        torch.cat([maps.flow, maps.skin, maps.paint, maps.shade], 1), placement, window
-    )
-    flow, skin, paint, shade = smooth.split([2, 3, 3, 3], 1)
+    full = enlarge(torch.cat([edges, maps.paint], 1), placement, window)
+    garment, keep, bare, paint = full.split([1, 1, 1, 3], 1)
+    smooth = enlarge(torch.cat([maps.flow, maps.skin, maps.shade], 1), placement, window)
+    flow, skin, shade = smooth.split([2, 3, 3], 1)
     # Edges as sharp as the window's pixels, not as the network's.
     height = (placement[:, 3] - placement[:, 1]).clamp(min=1e-6)
     scale = decide * (window.shape[2] / height / NET_HEIGHT).clamp(1.0, 4.0)[:, None, None, None]

@@ -49,7 +49,7 @@ from tryon.models.geometry import (
     TuckedHem,
     TurnedLandmarks,
 )
-from tryon.models.inpaint import PAINT, class_colours
+from tryon.models.inpaint import PAINT, certain, class_colours, mirrored
 
 WIDTH_16, WIDTH_8, WIDTH_4, WIDTH_2 = 128, 96, 64, 32
 HIDDEN_16, HIDDEN_8, HIDDEN_4, HIDDEN_2 = 48, 32, 16, 16
@@ -69,7 +69,7 @@ _NEAR = 1
 """Pixels of the parse by which the old garment's rim may lie beside it."""
 
 
-_SKIN = tuple(PAINT).index("skin")
+_SKIN, _WALL = tuple(PAINT).index("skin"), tuple(PAINT).index("background")
 _OTHERS = torch.tensor([[float(name != "skin") for name in PAINT]])
 
 
@@ -114,6 +114,7 @@ class Generator(nn.Module):
     pixels_8: Tensor
     pixels_4: Tensor
     pixels_2: Tensor
+    pixels: Tensor
 
     def __init__(self, trunk: EfficientNetTrunk) -> None:
         super().__init__()
@@ -173,6 +174,9 @@ class Generator(nn.Module):
         )
         self.register_buffer(
             "pixels_2", pixel_coordinates(NET_HEIGHT // 2, NET_WIDTH // 2, like), persistent=False
+        )
+        self.register_buffer(
+            "pixels", pixel_coordinates(NET_HEIGHT, NET_WIDTH, like), persistent=False
         )
 
     def predict(
@@ -346,7 +350,13 @@ class Generator(nn.Module):
         paints = ((odds * kept[:, None]).mean(2) + 1e-4).square().reshape(-1, len(PAINT), 1, h * w)
         others = constant(_OTHERS.to(odds.device))
         painted = (others @ (paints * colours.flatten(3)).flatten(2)).reshape(-1, 3, h, w)
-        painted = painted / (others @ paints[:, :, 0]).reshape(-1, 1, h, w)
+        total = (others @ paints[:, :, 0]).reshape(-1, 1, h, w)
+        wall = paints[:, _WALL].reshape(-1, 1, h, w) / total
+        plain = colours[:, _WALL]
+        texture, own = mirrored(rgb, certain(classes)[:, _WALL : _WALL + 1], self.pixels)
+        painted = up2(torch.cat([painted / total, plain, wall], 1))
+        painted, plain, wall = painted.split([3, 3, 1], 1)
+        painted = painted + wall * own * (texture - plain)
         # Broad light within a factor of 1.5, its tint within a tenth: more is not the light. Folds,
         # at twice the size, have another factor of 1.65.
         gain = out["shade"].tanh()

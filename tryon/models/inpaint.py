@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tryon.contract import PARSE
-from tryon.models.blocks import constant, up2
+from tryon.models.blocks import constant, up2, warp
 
 PAINT: dict[str, tuple[str, ...]] = {
     "background": ("background",),
@@ -46,30 +46,66 @@ def class_colours(rgb: Tensor, parse: Tensor) -> Tensor:
     Returns:
         float (N, paints, 3, H/4, W/4).
     """
-    half = F.avg_pool2d(rgb, 2)
+    return _spread(F.avg_pool2d(rgb, 2), certain(parse))
+
+
+def certain(parse: Tensor) -> Tensor:
+    """How far each pixel counts as each paint's, float (N, paints, H/2, W/2): certain ones alone.
+
+    `parse` is as for `class_colours`.
+    """
     paints = len(PAINT)
     # A product with a table of zeros and ones sums up each paint's classes, and those of none.
-    table = constant(F.one_hot(class_index() % (paints + 1), paints + 1).float().to(rgb.device))
+    table = constant(F.one_hot(class_index() % (paints + 1), paints + 1).float().to(parse.device))
     odds = (table.T @ parse.flatten(2)).reshape(-1, paints + 1, *parse.shape[2:])
     share = odds[:, :paints] / odds.sum(1, keepdim=True)
-    weight = (2.5 * share - 1.5).clamp(0, 1).square() + 1e-6  # certain pixels only
-    # The weighted colours and, as a fourth channel of each paint, the weights themselves.
+    return (2.5 * share - 1.5).clamp(0, 1).square() + 1e-6
+
+
+def mirrored(rgb: Tensor, weight: Tensor, pixels: Tensor) -> tuple[Tensor, Tensor]:
+    """What lies as far beyond a region's edge as each pixel lies before it: its texture goes on.
+
+    Args:
+        rgb: float (N, 3, H, W).
+        weight: float (N, 1, H/2, W/2), how far a pixel is the region's, of `certain`.
+        pixels: float (1, 2, H, W), each pixel's place, of `blocks.pixel_coordinates`.
+
+    Returns:
+        The colours (N, 3, H, W), and (N, 1, H, W), how far they are the region's.
+    """
+    half = F.avg_pool2d(pixels, 2).expand(rgb.shape[0], -1, -1, -1)
+    # Where the region's pixels nearby are, on average: about as far beyond its edge.
+    near = _spread(half, weight, around=True)[:, 0] - F.avg_pool2d(half, 2)
+    found = warp(torch.cat([rgb, up2(weight)], 1), pixels + up2(up2(near)))
+    return found[:, :3], found[:, 3:]
+
+
+def _spread(values: Tensor, weight: Tensor, around: bool = False) -> Tensor:
+    """Values (N, C, h, w) of each paint's own pixels, weighted by (N, paints, h, w), at every pixel
+    of half the size: float (N, paints, C, h/2, w/2).
+
+    `around`: a cell also sees the eight around it, so that it takes the nearest ones' values.
+    """
+    paints, count = int(weight.shape[1]), int(values.shape[1])
+    height, width = int(values.shape[2]), int(values.shape[3])
+    # The weighted values and, as a last channel of each paint, the weights themselves.
     weight = weight[:, :, None]
-    height, width = int(half.shape[2]), int(half.shape[3])
-    both = torch.cat([weight * half[:, None], weight], 2).reshape(-1, paints * 4, height, width)
+    both = torch.cat([weight * values[:, None], weight], 2)
+    both = both.reshape(-1, paints * (count + 1), height, width)
     levels = []
     for _ in range(_LEVELS):
         both = F.avg_pool2d(both, 2)
-        levels.append(both.reshape(-1, paints, 4, int(both.shape[2]), int(both.shape[3])))
+        seen = F.avg_pool2d(both, 3, 1, 1, count_include_pad=False) if around else both
+        levels.append(seen.reshape(-1, paints, count + 1, int(both.shape[2]), int(both.shape[3])))
     mean = levels[-1].mean((3, 4), keepdim=True)
-    colours = (mean[:, :, :3] / mean[:, :, 3:]).expand_as(levels[-1][:, :, :3])
+    found = (mean[:, :, :count] / mean[:, :, count:]).expand_as(levels[-1][:, :, :count])
     for level in reversed(levels):
         h, w = int(level.shape[3]), int(level.shape[4])
         if level is not levels[-1]:
-            colours = up2(colours.reshape(-1, paints * 3, h // 2, w // 2))
-            colours = colours.reshape(-1, paints, 3, h, w)
-        weighted, weight = level[:, :, :3], level[:, :, 3:]
-        # A level's own colours count where at least a tenth of the cell belongs to the class.
+            found = up2(found.reshape(-1, paints * count, h // 2, w // 2))
+            found = found.reshape(-1, paints, count, h, w)
+        weighted, weight = level[:, :, :count], level[:, :, count:]
+        # A level's own values count where at least a tenth of the cell belongs to the paint.
         share = (weight * 10).clamp(0, 1)
-        colours = colours + share * (weighted / weight - colours)
-    return colours
+        found = found + share * (weighted / weight - found)
+    return found
