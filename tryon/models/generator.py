@@ -353,7 +353,9 @@ class Generator(nn.Module):
         total = (others @ paints[:, :, 0]).reshape(-1, 1, h, w)
         wall = paints[:, _WALL].reshape(-1, 1, h, w) / total
         plain = colours[:, _WALL]
-        texture, own = mirrored(rgb, certain(classes)[:, _WALL : _WALL + 1], self.pixels)
+        # What is the wall's is told by the parse's own loss; a place in a photo is a poor teacher.
+        sure = certain(classes)[:, _WALL : _WALL + 1].detach()
+        texture, own = mirrored(rgb, sure, self.pixels)
         painted = up2(torch.cat([painted / total, plain, wall], 1))
         painted, plain, wall = painted.split([3, 3, 1], 1)
         painted = painted + wall * own * (texture - plain)
