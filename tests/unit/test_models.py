@@ -479,13 +479,17 @@ def test_texture_goes_on_beyond_an_edge() -> None:
     weight = torch.full((1, 1, 128, 96), 1e-6)
     weight[..., :48] = 1
     pixels = pixel_coordinates(256, 192, rgb)
-    found, own = mirrored(rgb, weight, pixels)
+    shares = torch.ones_like(weight)
+    found, own = mirrored(rgb, weight, shares, pixels)
     near = (slice(None), slice(None), slice(96, -96), slice(100, 112))
     assert (found[near] - rgb[..., :1][near[:3]]).abs().mean() < 0.03 and own[near].min() > 0.9
     rgb = pixels[:, :1].repeat(1, 3, 1, 1)  # its column, in place of a colour
-    places = mirrored(rgb, weight, pixels)[0][near] * 192
+    places = mirrored(rgb, weight, shares, pixels)[0][near] * 192
     assert (places - (192 - (torch.arange(100.0, 112) + 0.5))).abs().max() < 6
-    nowhere = mirrored(rgb, torch.full_like(weight, 1e-6), pixels)
+    both, twice = torch.cat([weight, weight.flip(3)], 1), torch.cat([shares, 0 * shares], 1)
+    alone = mirrored(rgb, weight, shares, pixels)[0]
+    assert torch.equal(mirrored(rgb, both, twice, pixels)[0], alone)
+    nowhere = mirrored(rgb, torch.full_like(weight, 1e-6), shares, pixels)
     assert torch.isfinite(nowhere[0]).all() and nowhere[1].max() < 1e-3
 
 

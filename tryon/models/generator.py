@@ -69,7 +69,8 @@ _NEAR = 1
 """Pixels of the parse by which the old garment's rim may lie beside it."""
 
 
-_SKIN, _WALL = tuple(PAINT).index("skin"), tuple(PAINT).index("background")
+_SKIN = tuple(PAINT).index("skin")
+_TEXTURED = [tuple(PAINT).index(name) for name in ("background", "lower")]
 _OTHERS = torch.tensor([[float(name != "skin") for name in PAINT]])
 
 
@@ -351,14 +352,16 @@ class Generator(nn.Module):
         others = constant(_OTHERS.to(odds.device))
         painted = (others @ (paints * colours.flatten(3)).flatten(2)).reshape(-1, 3, h, w)
         total = (others @ paints[:, :, 0]).reshape(-1, 1, h, w)
-        wall = paints[:, _WALL].reshape(-1, 1, h, w) / total
-        plain = colours[:, _WALL]
         # What is the wall's is told by the parse's own loss; a place in a photo is a poor teacher.
-        sure = certain(classes)[:, _WALL : _WALL + 1].detach()
-        texture, own = mirrored(rgb, sure, self.pixels)
-        painted = up2(torch.cat([painted / total, plain, wall], 1))
-        painted, plain, wall = painted.split([3, 3, 1], 1)
-        painted = painted + wall * own * (texture - plain)
+        sure = certain(classes)[:, _TEXTURED].detach()
+        shares = paints[:, _TEXTURED, 0].reshape(-1, len(_TEXTURED), h, w) / total
+        texture, own = mirrored(rgb, sure, shares.detach(), self.pixels)
+        plain = colours[:, _TEXTURED].flatten(1, 2)
+        flat = up2(torch.cat([painted / total, shares, plain], 1))
+        painted, shares, plain = flat.split([3, len(_TEXTURED), 3 * len(_TEXTURED)], 1)
+        own = own * shares
+        for i in range(len(_TEXTURED)):
+            painted = painted + own[:, i : i + 1] * (texture - plain[:, 3 * i : 3 * i + 3])
         # Broad light within a factor of 1.5, its tint within a tenth: more is not the light. Folds,
         # at twice the size, have another factor of 1.65.
         gain = out["shade"].tanh()

@@ -62,21 +62,25 @@ def certain(parse: Tensor) -> Tensor:
     return (2.5 * share - 1.5).clamp(0, 1).square() + 1e-6
 
 
-def mirrored(rgb: Tensor, weight: Tensor, pixels: Tensor) -> tuple[Tensor, Tensor]:
+def mirrored(
+    rgb: Tensor, weights: Tensor, shares: Tensor, pixels: Tensor
+) -> tuple[Tensor, Tensor]:  # fmt: skip
     """What lies as far beyond a region's edge as each pixel lies before it: its texture goes on.
 
     Args:
         rgb: float (N, 3, H, W).
-        weight: float (N, 1, H/2, W/2), how far a pixel is the region's, of `certain`.
+        weights: float (N, R, H/2, W/2), how far a pixel is each region's own, of `certain`.
+        shares: float (N, R, H/2, W/2), how far each is to go on at a pixel, at most 1 in all.
         pixels: float (1, 2, H, W), each pixel's place, of `blocks.pixel_coordinates`.
 
     Returns:
-        The colours (N, 3, H, W), and (N, 1, H, W), how far they are the region's.
+        The colours (N, 3, H, W), and (N, R, H, W), how far they are each region's own.
     """
     half = F.avg_pool2d(pixels, 2).expand(rgb.shape[0], -1, -1, -1)
-    # Where the region's pixels nearby are, on average: about as far beyond its edge.
-    near = _spread(half, weight, around=True)[:, 0] - F.avg_pool2d(half, 2)
-    found = warp(torch.cat([rgb, up2(weight)], 1), pixels + up2(up2(near)))
+    # Where a region's pixels nearby are, on average: about as far beyond its edge.
+    near = _spread(half, weights, around=True) - F.avg_pool2d(half, 2)[:, None]
+    near = (near * F.avg_pool2d(shares, 2)[:, :, None]).sum(1)
+    found = warp(torch.cat([rgb, up2(weights)], 1), pixels + up2(up2(near)))
     return found[:, :3], found[:, 3:]
 
 
