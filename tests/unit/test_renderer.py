@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from training import captions
-from training.data import shop_render, wardrobe
+from training.data import bodies, shop_render, wardrobe
 from training.data.carried import Carried
 from training.data.check import ordered_share
 from training.data.compose import Options, compose
+from training.data.drape import Wearer
 from training.data.fabric import ATLAS_H, ATLAS_W
 from training.data.garments import NECK_Z, SHOULDER_LINE_Z, Cut, neck_field
 from training.data.looks import Looks
@@ -418,3 +419,43 @@ def test_long_hair_lies_on_a_chest_in_tresses_that_end(studio) -> None:
     reach = np.array(reach)
     assert 0.2 < (reach < 0.02).mean() < 0.7  # behind the shoulders
     assert (reach > 0.05).mean() > 0.2 and reach.max() < 0.7
+
+
+def test_a_loose_sleeve_lies_on_the_arm_and_hangs_below_it(studio) -> None:
+    """Above, it is hardly further from the arm than a tight one; below, twice its looseness."""
+    model = studio.model
+    shaped = model.shape(bodies.random_person(np.random.default_rng(3)))
+    wearer = Wearer(studio.template, shaped, model.transforms(shaped, {}))
+    tight, loose = (wearer.drape(Cut("upper", sleeve=0.5, sleeve_ease=e)).shell for e in (0, 0.02))
+    c = studio.template.canon
+    out = wearer.rest - wearer.arm_axis
+    out = out / np.linalg.norm(out, axis=1, keepdims=True)
+    sleeve = (c.s_arm > 0.1) & (c.s_arm < 0.4) & (c.arm > 0.9)
+    moved = np.linalg.norm(loose - tight, axis=1)
+    above, below = moved[sleeve & (out[:, 2] > 0.65)], moved[sleeve & (out[:, 2] < -0.65)]
+    assert len(above) > 20 and len(below) > 20
+    assert np.median(above) < 0.003 and np.median(below) > 0.035
+    assert moved[sleeve].mean() == pytest.approx(0.02, abs=0.006)
+
+
+def test_sleeves_that_are_folded_over_the_front_have_true_flow(studio, monkeypatch) -> None:
+    monkeypatch.setattr(shop_render, "_FOLDED", 1.0)
+    cut = Cut("upper", sleeve=0.5)
+    garment = dataclasses.replace(wardrobe.random_upper(np.random.default_rng(0)), cut=cut)
+    monkeypatch.setattr(wardrobe, "random_upper", lambda rng: garment)
+    monkeypatch.setattr(shop_render, "_worn", shop_render._flat)
+    scene = scene_from(make_scene(studio, SEED, 2, kind="upper", outfits=2, legs="standing"))
+    modes = {one["shop_mode"] for one in scene.meta["garments"] if one["category"] == "upper"}
+    assert modes == {"folded"}
+    for k, flow in enumerate(scene.worn_flow):
+        garment_index = scene.worn_garment[k]
+        if scene.meta["garments"][garment_index]["category"] != "upper":
+            continue
+        valid = scene.worn_valid[k] > 0
+        # What the sleeves cover is not to be seen in the picture, and is not valid.
+        share = valid.sum() / flow.any(-1).sum()
+        assert 0.2 < share < 0.95
+        places = (flow[valid] * [NET_WIDTH, NET_HEIGHT]).astype(int)
+        alpha = scene.garment_shop_alpha[garment_index]
+        inside = alpha[places[:, 1].clip(0, 255), places[:, 0].clip(0, 191)] > 100
+        assert inside.mean() > 0.97
