@@ -146,8 +146,8 @@ def measure(options: argparse.Namespace, inputs: Inputs, folder: Path) -> dict[s
             many = _server(stack, stack.enter_context(other))
         seen = served_chain(options.repository, cores).everything(tensors(inputs))
         seen |= {"track": np.zeros((1, 10), np.float32), "elapsed": np.zeros((1, 1), np.float32)}
-        live = [step.model for step in ensemble(LIVE).steps[1:]]
-        chain = bare(options.repository, live, cores)
+        models = [step.model for step in ensemble(LIVE).steps[1:]]
+        chain = bare(options.repository, models, cores)
         networks = bare(options.repository, ("pose", "generator"), cores)
         worn = [name], names[:1], names
         track = wardrobe.wear(person, [garment]).track.state
@@ -163,14 +163,14 @@ def measure(options: argparse.Namespace, inputs: Inputs, folder: Path) -> dict[s
         }  # fmt: skip
         series = until_stable(subjects, window=WINDOW, cap=options.seconds, warm_up=3)
         steps = wire.stage_means(many.statistics())
-    keys = list(subjects)
-    rows = [{"name": key, **series[key].summary()} for key in keys]
-    pairs = {"many, one worn / 1 kept": (keys[3], keys[1]),
-             "many, another each frame / 1 kept": (keys[4], keys[1]),
-             "tryon_live, 1 kept / tryon": (keys[1], keys[0]),
-             "tryon_live, 1 kept / its steps, bare": (keys[1], keys[5]),
-             "tryon_live, 1 kept / pose and generator, bare": (keys[1], keys[6]),
-             LIVE_TO_NETWORKS: (keys[2], keys[6])}  # fmt: skip
+    rows = [{"name": key, **series[key].summary()} for key in subjects]
+    tryon, live, follow, kept, each, steps_bare, networks_bare = subjects
+    pairs = {"many, one worn / 1 kept": (kept, live),
+             "many, another each frame / 1 kept": (each, live),
+             "tryon_live, 1 kept / tryon": (live, tryon),
+             "tryon_live, 1 kept / its steps, bare": (live, steps_bare),
+             "tryon_live, 1 kept / pose and generator, bare": (live, networks_bare),
+             LIVE_TO_NETWORKS: (follow, networks_bare)}  # fmt: skip
     ratios = {name: _ratio(series[a], series[b]) for name, (a, b) in pairs.items()}
     return {"rows": rows, "ratios": ratios, "steps_many": steps, "bytes": len(value)}
 

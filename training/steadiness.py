@@ -5,13 +5,13 @@
 
 Each frame is answered by itself, then ("live") with its crop steadied by the frame before, and then
 ("follow") as a session's frames are, cropped where that frame's track leads (`tryon.steps.steady`).
-What was drawn a frame before is brought along
-by the true motion of the new garment and compared, where both were seen: "flicker" is the mean
-absolute difference in levels (Lai et al., 2018, "Learning Blind Video Temporal Consistency", call
-it warping error); that of the rendered truth, whose shading moves over the cloth, too, stands
-beside it. "mask flips" is the share of those pixels that are garment in one of the two answers and
-not in the other. "off" is the mean absolute difference from the rendered truth, in levels, where
-the change of garment shows: what lags behind the person, or is smoothed away, is off.
+What was drawn a frame before is brought along by the true motion of the new garment and compared,
+where both were seen: "flicker" is the mean absolute difference in levels (Lai et al., 2018,
+"Learning Blind Video Temporal Consistency", call it warping error); that of the rendered truth,
+whose shading moves over the cloth, too, stands beside it. "mask flips" is the share of those pixels
+that are garment in one of the two answers and not in the other. "off" is the mean absolute
+difference from the rendered truth, in levels, where the change of garment shows: what lags behind
+the person, or is smoothed away, is off.
 """
 
 from __future__ import annotations

@@ -14,7 +14,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 CONTRACT_VERSION = "6"
-"""Changed whenever a served tensor changes; the client refuses a server that answers another."""
+"""Changed whenever a served tensor changes, or a model is added that the client calls; the client
+refuses a server that answers another."""
 
 ENSEMBLE = "tryon"
 MAX_BATCH_SIZE = 8
@@ -281,13 +282,15 @@ WARDROBE_MODELS: tuple[Model, ...] = (
     Model(
         "predict_crop", "python",
         "Cuts out what the generator works on where an earlier frame's `track` says that the "
-        "person is by now; `elapsed` is above 0 and at most 1. For frames of a person who is "
-        "followed: nobody waits for the detector.",
+        "person is by now, so that nobody waits for the detector; from the middle of the photo "
+        "where it says nothing. Like `update_track` it never refuses: it runs beside other steps, "
+        "and Triton 2.51 can lock up an ensemble of which one step fails beside another.",
         (_PHOTO, _CONDITION, *_TRACK), (_WINDOW, _VIEW, _BOX, _PLACEMENT),
     ),
     Model(
         "update_track", "python",
-        "`tracked` as `live_crop` answers it, of what the detector found meanwhile.",
+        "`tracked` as `live_crop` answers it, of what the detector found meanwhile; zeros where "
+        "the person is not there any more, and then the picture is not to be shown.",
         (_PHOTO, *_DETECTIONS, *_TRACK), (_TRACKED,),
     ),
     Model(

@@ -71,7 +71,7 @@ class TryOnPipeline:
             track: float32 (10,), of a live session's earlier frame (its `tensors["tracked"][0]`),
                 which steadies this one as in `tryon_live`; its zeros begin a session.
             elapsed: seconds since that frame; 0 where there was none.
-            follow: the crop is where the track leads, as in `tryon_follow`.
+            follow: the crop is where the track leads, as in `tryon_follow`, while they are there.
 
         Raises:
             tryon.errors.RequestError: what is wrong with the request.
@@ -98,12 +98,12 @@ class TryOnPipeline:
             tensors[name][0] for name in ("photo", "boxes", "scores", "condition")
         )
         cut: tuple[np.ndarray, ...]
-        since, made = np.array([elapsed], np.float32), model("live_crop").outputs
+        since = np.array([elapsed], np.float32)
+        made = model("crop" if track is None else "live_crop").outputs
         if track is None:
-            cut, made = crop(photo, boxes, scores, condition), model("crop").outputs
-        elif follow:
-            cut = (*predict_crop(photo, condition, track, since),
-                   *update_track(photo, boxes, scores, track, since))  # fmt: skip
+            cut = crop(photo, boxes, scores, condition)
+        elif follow and (tracked := update_track(photo, boxes, scores, track, since)[0])[4] > 0:
+            cut = (*predict_crop(photo, condition, track, since), tracked)
         else:
             cut = live_crop(photo, boxes, scores, condition, track, since)
         tensors.update({t.name: v[None] for t, v in zip(made, cut, strict=True)})

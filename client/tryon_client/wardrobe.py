@@ -12,7 +12,6 @@ import threading
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -32,7 +31,6 @@ from tryon_client.client import (
 from tryon_client.errors import (
     DeadlineExceeded,
     InvalidRequest,
-    NoPersonFound,
     TryOnError,
     UnknownGarment,
 )
@@ -197,8 +195,19 @@ class Wardrobe:
         state = wire.TRACK if before is None else before.state
         picture, mask, sure = job.small, np.zeros(job.small.shape[:2], np.uint8), 1.0
         tracked = pose = None
-        ask = partial(self._frame, state=state, elapsed=elapsed, deadline=deadline,
-                      follow=follow and 0 < elapsed <= wire.LONGEST_GAP)  # fmt: skip
+        follow = follow and 0 < elapsed <= wire.LONGEST_GAP
+
+        def ask(frame: np.ndarray, name: str) -> Any:
+            """The server's answer for a frame in the garment of an ID."""
+            nonlocal follow
+            if follow:
+                message = wire.live_request(frame, name, state, elapsed, follow=True)
+                response = self._client.infer(message, deadline)
+                if wire.was_there(response):
+                    return response
+                follow = False  # nor will they be for the garments to come
+            return self._client.infer(wire.live_request(frame, name, state, elapsed), deadline)
+
         for garment in garments:
             response = self._dressed(picture, garment, ask, deadline, adding)
             picture, changed, confidence = wire.parse_response(response, job.small.shape)
@@ -217,19 +226,6 @@ class Wardrobe:
         image, whole = finish(job, picture, mask)
         watch.lap("finish")
         return TryOnResult(image, whole, sure, watch.timings)
-
-    def _frame(
-        self, picture: np.ndarray, name: str, *, state: np.ndarray, elapsed: float,
-        deadline: Deadline, follow: bool,
-    ) -> Any:  # fmt: skip
-        """The server's answer for a frame in the garment of an ID."""
-        if follow:
-            try:
-                message = wire.live_request(picture, name, state, elapsed, follow=True)
-                return self._client.infer(message, deadline)
-            except NoPersonFound:
-                pass  # not where they were: they are looked for
-        return self._client.infer(wire.live_request(picture, name, state, elapsed), deadline)
 
     def _dressed(
         self, picture: np.ndarray, garment: Garment | str, ask: Callable[[np.ndarray, str], Any],

@@ -25,6 +25,8 @@ MAX_PROMPT_CHARACTERS = 512
 _NO_GARMENT = np.zeros((1, 1, 1), np.uint8)
 TRACK = np.zeros(10, np.float32)
 """The `track` of a frame before which there was none."""
+LONGEST_GAP = 1.0
+"""Seconds after which an earlier frame says nothing of this one."""
 POSE = (39, 5)
 """Shape of `landmarks`, BlazePose's points."""
 _OUTPUTS = (("picture", np.uint8), ("mask", np.uint8), ("confidence", np.float32))
@@ -89,10 +91,6 @@ def add_request(
     return _request(ADD_MODEL, given, ["garment_id"])
 
 
-LONGEST_GAP = 1.0
-"""Seconds after which an earlier frame says nothing of this one."""
-
-
 def live_request(
     person: np.ndarray, garment_id: str, track: np.ndarray, elapsed: float, follow: bool = False
 ) -> Any:
@@ -104,8 +102,8 @@ def live_request(
         track: float32 (10,), the `tracked` of an earlier frame's answer.
         elapsed: seconds since that frame; 0 where there was none.
         follow: the person is where the track leads, so that nobody waits for the detector; for
-            `elapsed` above 0 and at most LONGEST_GAP. The server answers NoPerson where it is not
-            so.
+            `elapsed` above 0 and at most LONGEST_GAP. Where it is not so, the answer is none:
+            `was_there` tells.
     """
     given: dict[str, np.ndarray | str]
     given = {"person": person, "garment_id": garment_id, "track": track.astype(np.float32),
@@ -171,6 +169,12 @@ def parse_tracked(response: Any) -> np.ndarray:
     if len(raw) != TRACK.nbytes:
         raise TryOnError(f"the server's output 'tracked' has {len(raw)} bytes, not {TRACK.nbytes}")
     return np.frombuffer(raw, np.float32)
+
+
+def was_there(response: Any) -> bool:
+    """Whether the answer to a `live_request` that follows somebody is of that person. Raises
+    TryOnError."""
+    return bool(parse_tracked(response)[4] > 0)
 
 
 def parse_pose(response: Any) -> np.ndarray:

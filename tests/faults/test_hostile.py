@@ -7,6 +7,7 @@ import re
 import struct
 import zlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 import numpy as np
@@ -341,4 +342,33 @@ def test_names_that_are_none_are_refused(call, good, name):
                 message.raw_input_contents.append(np.full(size, np.nan, np.float32).tobytes())
         with pytest.raises(grpc.RpcError, match=text):
             call(message)
+    good()
+
+
+def test_tracks_that_lead_nowhere_lock_nothing_up(call, good):
+    """Beside other steps none may fail (contract.py, `predict_crop`): a hundred and more of such
+    frames, eight at a time, each answered, and nobody found where nobody is."""
+    size = GOOD.person.shape[:2]
+    added = call(wire.add_request(GOOD.garment, "red", "upper", (size[0], size[1])))
+    (name,) = wire.parse_texts(added, "garment_id")
+    there = wire.parse_tracked(call(wire.live_request(GOOD.person, name, wire.TRACK, 0.0)))
+    astray = there + np.array([0.4, 0, 0.4, 0] + 6 * [0], np.float32)
+    nobody = np.zeros((128, 96, 3), np.uint8)
+    frames = [
+        (person, track, elapsed)
+        for person in (GOOD.person, nobody)
+        for track in (wire.TRACK, there, astray, there * np.nan, there * 1e9, -there)
+        for elapsed in (0.0, 0.1, -1.0, 5.0, np.nan)
+    ]
+
+    def ask(frame) -> bool:
+        person, track, elapsed = frame
+        answer = call(wire.live_request(person, name, track, elapsed, follow=True))
+        assert wire.parse_response(answer, person.shape)[0].dtype == np.uint8
+        return wire.was_there(answer)
+
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(ask, 2 * frames))
+    expected = [p is GOOD.person and t is there and e == 0.1 for p, t, e in frames]
+    assert found == 2 * expected and sum(expected) == 1
     good()

@@ -33,6 +33,7 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
     def __init__(self) -> None:
         self.version: str | None = wire.CONTRACT_VERSION
         self.fail: tuple[grpc.StatusCode, str] | None = None
+        self.gone = False  # who is followed is not where they were
         self.delay = 0.0
         self.add_delay = 0.0
         self.confidence = 0.75
@@ -103,7 +104,7 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
         if request.model_name in LIVE and asked.garment_id not in self.kept:
             context.abort(grpc.StatusCode.INTERNAL, "x: [UNKNOWN_GARMENT] garment_id: not kept")
         time.sleep(self.delay)
-        if self.fail:
+        if self.fail and not (self.gone and request.model_name == wire.FOLLOW_MODEL):
             context.abort(*self.fail)
         person = tensors["person"][0]
         picture, mask = answer(person)
@@ -121,7 +122,8 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
             response.raw_output_contents.append(array.tobytes())
         if request.model_name in LIVE:
             response.outputs.add(name="tracked", datatype="FP32", shape=(1, 10))
-            response.raw_output_contents.append(self.tracked.tobytes())
+            gone = self.gone and request.model_name == wire.FOLLOW_MODEL
+            response.raw_output_contents.append((self.tracked * (not gone)).tobytes())
             response.outputs.add(name="landmarks", datatype="FP32", shape=(1, 39, 5))
             response.raw_output_contents.append(self.pose.astype(np.float32).tobytes())
         return response

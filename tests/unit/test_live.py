@@ -331,10 +331,10 @@ def test_the_last_frame_steadies_the_next(client, fake):
             fake.tracked = np.full(10, k + 1, np.float32)
             live.submit(frame(k), captured=began + at)
             assert live.wait(after=k - 1, timeout=5) is not None
-        fake.fail = (grpc.StatusCode.INTERNAL, "message: [NO_PERSON] person: nobody")
+        fake.gone, fake.fail = True, (grpc.StatusCode.INTERNAL, "x: [NO_PERSON] person: nobody")
         live.submit(frame(9), captured=began + 0.2)
         assert live.wait(after=2, timeout=5) is not None
-        fake.fail = None
+        fake.gone, fake.fail = False, None
         live.submit(frame(20), captured=began + 0.25)
         assert live.wait(after=3, timeout=5).dressed
     sent = [r for r in fake.requests if r.model in LIVE]

@@ -471,24 +471,34 @@ def test_uncovered_skin_takes_the_persons_own_colour() -> None:
     assert colours[0, background, 0, :, 32:].max() < 0.1
 
 
-def test_texture_goes_on_beyond_an_edge() -> None:
-    """Stripes left of a hole: within it they go on, mirrored at its edge."""
-    stripes = 0.5 + 0.4 * torch.sin(torch.arange(256.0) * 2 * math.pi / 24)
-    rgb = stripes[None, None, :, None].repeat(1, 3, 1, 192)
-    rgb[..., 96:] = 0
+@pytest.mark.parametrize("edge", range(66, 129, 6))
+def test_texture_goes_on_beyond_an_edge_wherever_that_is(edge: int) -> None:
+    """Left of a hole: within it each pixel shows about what lies as far left of its edge."""
+    pixels = pixel_coordinates(256, 192, torch.zeros(1))
+    rgb = pixels[:, :1].repeat(1, 3, 1, 1)  # its column, in place of a colour
     weight = torch.full((1, 1, 128, 96), 1e-6)
-    weight[..., :48] = 1
-    pixels = pixel_coordinates(256, 192, rgb)
+    weight[..., : edge // 2] = 1
     shares = torch.ones_like(weight)
     found, own = mirrored(rgb, weight, shares, pixels)
-    near = (slice(None), slice(None), slice(96, -96), slice(100, 112))
-    assert (found[near] - rgb[..., :1][near[:3]]).abs().mean() < 0.03 and own[near].min() > 0.9
-    rgb = pixels[:, :1].repeat(1, 3, 1, 1)  # its column, in place of a colour
-    places = mirrored(rgb, weight, shares, pixels)[0][near] * 192
-    assert (places - (192 - (torch.arange(100.0, 112) + 0.5))).abs().max() < 6
-    both, twice = torch.cat([weight, weight.flip(3)], 1), torch.cat([shares, 0 * shares], 1)
+    columns = torch.arange(edge, edge + 24)
+    row = found[0, 0, 128, columns] * 192
+    assert (row - (2 * edge - (columns + 0.5))).abs().max() < 6
+    falls = (row[2] - row[20]) / 18
+    assert 0.6 < falls < 1.3 and own[0, 0, 128, columns].min() > 0.9
+
+
+def test_texture_goes_on_along_its_stripes_and_for_whom_it_is_asked() -> None:
+    stripes = 0.5 + 0.4 * torch.sin(torch.arange(256.0) * 2 * math.pi / 24)
+    rgb = stripes[None, None, :, None].repeat(1, 3, 1, 192)
+    rgb[..., 100:] = 0
+    weight = torch.full((1, 1, 128, 96), 1e-6)
+    weight[..., :50] = 1
+    shares, pixels = torch.ones_like(weight), pixel_coordinates(256, 192, rgb)
     alone = mirrored(rgb, weight, shares, pixels)[0]
-    assert torch.equal(mirrored(rgb, both, twice, pixels)[0], alone)
+    near = (slice(None), slice(None), slice(96, -96), slice(104, 116))
+    assert (alone[near] - rgb[..., :1][near[:3]]).abs().mean() < 0.03
+    both, one = torch.cat([weight, weight.flip(3)], 1), torch.cat([shares, 0 * shares], 1)
+    assert torch.equal(mirrored(rgb, both, one, pixels)[0], alone)
     nowhere = mirrored(rgb, torch.full_like(weight, 1e-6), shares, pixels)
     assert torch.isfinite(nowhere[0]).all() and nowhere[1].max() < 1e-3
 

@@ -70,7 +70,7 @@ def test_a_folder_is_measured(walk: Path, tmp_path: Path, capsys) -> None:
     assert "flicker_levels" in said and "mask_flips" in out.read_text()
     figures = json.loads(out.read_text())
     names = ("flicker_levels", "mask_flips", "off_levels")
-    assert {*names, *(f"live_{name}" for name in names)} < set(figures)
+    assert {f"{how}{name}" for how in ("", "live_", "follow_") for name in names} < set(figures)
 
 
 def test_what_lags_behind_is_off(walked: Sequence) -> None:

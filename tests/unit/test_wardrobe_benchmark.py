@@ -43,7 +43,12 @@ def test_every_garment_is_worn_in_its_turn():
         call = wardrobe.wearing(server, np.zeros((64, 72, 3), np.uint8), names)
         for _ in range(20):
             call()
+        track = np.arange(10, dtype=np.float32)
+        wardrobe.wearing(server, np.zeros((64, 72, 3), np.uint8), names, track)()
         server.close()
+    follow = fake.requests.pop()
+    assert (follow.model, follow.garment_id) == ("tryon_follow", names[0])
+    assert np.array_equal(follow.track[0], track) and 0 < follow.elapsed[0, 0] <= 1
     worn = [asked.garment_id for asked in fake.requests]
     assert sorted(worn[:10]) == names and worn[:10] == worn[10:]
 

@@ -45,6 +45,45 @@ def test_a_garment_is_added_once_and_worn(wardrobe, fake):
     assert worn.garment_id in fake.kept and worn.elapsed[0, 0] == 0
 
 
+def followed(wardrobe: Wardrobe, *garments: Garment, elapsed: float = 0.1) -> None:
+    first = wardrobe.wear(PERSON, garments, captured=1.0)
+    worn = wardrobe.wear(PERSON, garments, captured=1 + elapsed, before=first.track, follow=True)
+    assert np.array_equal(np.asarray(worn.result.image), np.asarray(first.result.image))
+    assert worn.track.captured == 1 + elapsed and worn.track.state[4] > 0
+
+
+def test_who_is_followed_is_asked_for_where_they_were(wardrobe, fake):
+    shirt, jeans = Garment(prompt="red"), Garment(prompt="jeans", category="lower")
+    followed(wardrobe, jeans, shirt)
+    live = [m for m in models(fake) if m != "wardrobe_add"]
+    assert live == 2 * ["tryon_live"] + 2 * ["tryon_follow"]
+    asked = fake.requests[-1]
+    assert asked.elapsed[0, 0] == pytest.approx(0.1)
+    assert np.array_equal(asked.track[0], fake.tracked)
+
+
+@pytest.mark.parametrize("elapsed", [0.0, -0.5, 1.01])
+def test_nobody_is_followed_over_a_gap(wardrobe, fake, elapsed):
+    followed(wardrobe, Garment(prompt="red"), elapsed=elapsed)
+    assert "tryon_follow" not in models(fake)
+
+
+def test_who_is_gone_is_looked_for_once_a_frame(wardrobe, fake):
+    """One try to follow, and for the garments after it none."""
+    fake.gone = True
+    followed(wardrobe, Garment(prompt="jeans", category="lower"), Garment(prompt="red"))
+    live = [m for m in models(fake) if m != "wardrobe_add"]
+    assert live == 2 * ["tryon_live"] + ["tryon_follow"] + 2 * ["tryon_live"]
+
+
+def test_a_garment_that_is_forgotten_meanwhile_is_added_and_followed_on(wardrobe, fake):
+    shirt = Garment(prompt="red")
+    first = wardrobe.wear(PERSON, [shirt], captured=1.0)
+    fake.kept.clear()
+    wardrobe.wear(PERSON, [shirt], captured=1.1, before=first.track, follow=True)
+    assert models(fake)[2:] == ["tryon_follow", "wardrobe_add", "tryon_follow"]
+
+
 def test_what_the_server_forgot_is_added_again_once(wardrobe, fake, monkeypatch):
     shirt = Garment(prompt="red")
     name = wardrobe.add(shirt)

@@ -146,7 +146,8 @@ def bend(
     y, x = np.mgrid[:NET_HEIGHT, :NET_WIDTH].astype(np.float32)
     to_x, to_y = x + from_[..., 0], y + from_[..., 1]
     picture = cv2.remap(picture, to_x, to_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    bent = cv2.remap(masks, to_x, to_y, cv2.INTER_LINEAR).reshape(masks.shape)
+    bent = cv2.remap(masks, to_x, to_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    bent = bent.reshape(masks.shape)
 
     def moved(places: np.ndarray) -> np.ndarray:
         """Where places in 0..1 lie now: the inverse, by fixed points (slopes are below 1)."""

@@ -13,7 +13,7 @@ from training.data.looks import random_looks
 from training.data.poses import Poser, rotation
 from training.data.renderer import INNER, View, orthographic, perspective, random_light
 from training.data.studio import CODES, Item, Shop, Studio, camera
-from tryon.contract import NET_HEIGHT, NET_WIDTH
+from tryon.contract import LANDMARKS, NET_HEIGHT, NET_WIDTH
 
 _FOLDED = 0.06
 """Share of long sleeves that lie folded over the garment's front."""
@@ -92,9 +92,14 @@ def _flat(studio: Studio, item: Item, rng: np.random.Generator, scale: int = 1) 
 
     flat = Draped(flatten(draped.shell), flatten(draped.grid))  # type: ignore[arg-type]
     c = studio.template.canon
-    for side in np.array([1, -1])[folded]:  # before the front, sometimes behind it
+    hidden = []
+    for side, name in ((1, "left"), (-1, "right")):
+        if not folded[0 if side > 0 else 1]:
+            continue
+        behind = rng.random() < 0.25  # the front, not before it
         lifted = np.clip(c.s_arm / 0.25, 0, 1) * (c.arm > 0.5) * (c.pos[:, 0] * side > 0)
-        flat.shell[:, 1] += (0.12 if rng.random() < 0.25 else -0.12) * lifted
+        flat.shell[:, 1] += (0.12 if behind else -0.12) * lifted
+        hidden += [LANDMARKS.index(f"{mark}_{name}") for mark in ("elbow", "cuff")] * behind
     turn = rng.uniform(-25, 25) if rng.random() < 0.12 else rng.uniform(-8, 8)
     pitch = rotation((1, 0, 0), rng.uniform(-4, 14))
     view = View(rotation((0, 0, 1), turn) @ _LOOK @ pitch, np.zeros(3), np.eye(4), True)
@@ -105,7 +110,9 @@ def _flat(studio: Studio, item: Item, rng: np.random.Generator, scale: int = 1) 
     view.projection = orthographic(_window_of(seen[:, :2], rng, (0.03, 0.15)))
     studio.renderer.begin(NET_WIDTH, NET_HEIGHT, view, random_light(rng), scale)
     studio.draw_item(item, flat, flat, view)
-    return _made(studio, item, view, flat, "folded" if folded.any() else "flat")
+    made = _made(studio, item, view, flat, "folded" if folded.any() else "flat")
+    made.landmarks[hidden] = 0
+    return made
 
 
 def _worn(studio: Studio, item: Item, rng: np.random.Generator, scale: int = 1) -> Shop:

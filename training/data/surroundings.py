@@ -49,7 +49,7 @@ def random_surroundings(rng: np.random.Generator, strength: float) -> np.ndarray
     three windows or lamps, which may stand behind somebody.
 
     Args:
-        strength: light on a surface that faces the camera.
+        strength: light on a surface that faces the camera; less where nearly all comes from behind.
     """
     ways, _ = directions()
     up, turn = -ways[..., 1], np.arctan2(ways[..., 0], ways[..., 2])

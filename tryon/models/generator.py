@@ -351,14 +351,14 @@ class Generator(nn.Module):
         paints = ((odds * kept[:, None]).mean(2) + 1e-4).square().reshape(-1, len(PAINT), 1, h * w)
         others = constant(_OTHERS.to(odds.device))
         painted = (others @ (paints * colours.flatten(3)).flatten(2)).reshape(-1, 3, h, w)
-        total = (others @ paints[:, :, 0]).reshape(-1, 1, h, w)
+        weight = (others @ paints[:, :, 0]).reshape(-1, 1, h, w)
         # What is the wall's is told by the parse's own loss; a place in a photo is a poor teacher.
         sure = certain(classes)[:, _TEXTURED].detach()
-        shares = paints[:, _TEXTURED, 0].reshape(-1, len(_TEXTURED), h, w) / total
+        shares = paints[:, _TEXTURED, 0].reshape(-1, len(_TEXTURED), h, w) / weight
         texture, own = mirrored(rgb, sure, shares.detach(), self.pixels)
         plain = colours[:, _TEXTURED].flatten(1, 2)
-        flat = up2(torch.cat([painted / total, shares, plain], 1))
-        painted, shares, plain = flat.split([3, len(_TEXTURED), 3 * len(_TEXTURED)], 1)
+        large = up2(torch.cat([painted / weight, shares, plain], 1))
+        painted, shares, plain = large.split([3, len(_TEXTURED), 3 * len(_TEXTURED)], 1)
         own = own * shares
         for i in range(len(_TEXTURED)):
             painted = painted + own[:, i : i + 1] * (texture - plain[:, 3 * i : 3 * i + 3])

@@ -3,6 +3,9 @@
 For each class (skin, trousers, background, ...) the photo's own colours are spread beyond their
 region by normalised convolution over a pyramid (Knutsson and Westin, 1993; "push-pull"): close to
 the region the local colour, far from it the mean. So uncovered skin is that person's skin.
+
+Walls and trousers go on with their own texture as well, mirrored at their edge: of places in place
+of colours, the same convolution finds the region's pixels nearby.
 """
 
 from __future__ import annotations
@@ -25,6 +28,9 @@ PAINT: dict[str, tuple[str, ...]] = {
 """What can be painted, and the parse classes whose colours it takes."""
 
 _LEVELS = 5
+_BEYOND = 1.35
+"""How far a mirrored place lies away, in ways to the region's pixels nearby: so that texture keeps
+its size at straight edges, where it was measured."""
 
 
 def class_index() -> Tensor:
@@ -76,11 +82,11 @@ def mirrored(
     Returns:
         The colours (N, 3, H, W), and (N, R, H, W), how far they are each region's own.
     """
-    half = F.avg_pool2d(pixels, 2).expand(rgb.shape[0], -1, -1, -1)
-    # Where a region's pixels nearby are, on average: about as far beyond its edge.
+    half = F.avg_pool2d(pixels, 2)
+    # To where a region's pixels nearby are, on average: a little beyond its edge, wherever one is.
     near = _spread(half, weights, around=True) - F.avg_pool2d(half, 2)[:, None]
     near = (near * F.avg_pool2d(shares, 2)[:, :, None]).sum(1)
-    found = warp(torch.cat([rgb, up2(weights)], 1), pixels + up2(up2(near)))
+    found = warp(torch.cat([rgb, up2(weights)], 1), pixels + _BEYOND * up2(up2(near)))
     return found[:, :3], found[:, 3:]
 
 
@@ -88,7 +94,7 @@ def _spread(values: Tensor, weight: Tensor, around: bool = False) -> Tensor:
     """Values (N, C, h, w) of each paint's own pixels, weighted by (N, paints, h, w), at every pixel
     of half the size: float (N, paints, C, h/2, w/2).
 
-    `around`: a cell also sees the eight around it, so that it takes the nearest ones' values.
+    `around`: cells overlap by half, so that it matters little where a region's edge lies in them.
     """
     paints, count = int(weight.shape[1]), int(values.shape[1])
     height, width = int(values.shape[2]), int(values.shape[3])
@@ -98,9 +104,8 @@ def _spread(values: Tensor, weight: Tensor, around: bool = False) -> Tensor:
     both = both.reshape(-1, paints * (count + 1), height, width)
     levels = []
     for _ in range(_LEVELS):
-        both = F.avg_pool2d(both, 2)
-        seen = F.avg_pool2d(both, 3, 1, 1, count_include_pad=False) if around else both
-        levels.append(seen.reshape(-1, paints, count + 1, int(both.shape[2]), int(both.shape[3])))
+        both = F.avg_pool2d(both, 4, 2, 1) if around else F.avg_pool2d(both, 2)
+        levels.append(both.reshape(-1, paints, count + 1, int(both.shape[2]), int(both.shape[3])))
     mean = levels[-1].mean((3, 4), keepdim=True)
     found = (mean[:, :, :count] / mean[:, :, count:]).expand_as(levels[-1][:, :, :count])
     for level in reversed(levels):

@@ -10,9 +10,12 @@ The filter's state travels with the frames: any server can go on with any sessio
 
 Who is followed needs no detector before the crop: the filter predicts where they are by now
 (`predict_crop`), and is told where they were found (`update_track`) while the frame is dressed.
+Who is not where they were is looked for by the whole ensemble again: the caller's doing.
 """
 
 from __future__ import annotations
+
+import contextlib
 
 import numpy as np
 
@@ -62,33 +65,30 @@ def predict_crop(
 ) -> Cropped:
     """`crop` of a person who is followed: where an earlier frame's track says that they are by now.
 
-    The arguments are `live_crop`'s, without the detector's.
-
-    Raises:
-        NoPerson: the track says nothing of this frame, or leads out of it; `tryon_live` looks for
-            the person.
+    The arguments are `live_crop`'s, without the detector's. Where the track says nothing of this
+    frame, or leads out of it, the middle of the photo is cut out: `update_track` tells so.
     """
     seconds, before = float(elapsed[0]), track.astype(np.float64)
     gap = 0 < seconds <= LONGEST_GAP
     place = before[:5] + before[5:] * (seconds if gap else 0)
-    if not (gap and place[4] > 0 and followed(place, before, seconds)):
-        raise NoPerson("person: nobody is followed into this frame: send it to tryon_live")
-    return _cut_at(place, photo, condition)
+    if gap and place[4] > 0 and followed(place, before, seconds):
+        with contextlib.suppress(NoPerson):
+            return _cut_at(place, photo, condition)
+    height, width = photo.shape[:2]
+    middle, radius = np.array([width, height]) / 2, min(height, width) / 2
+    return cut(photo, Anchors(middle, middle - [0, 0.4 * radius], radius), condition)
 
 
 def update_track(
     photo: np.ndarray, boxes: np.ndarray, scores: np.ndarray, track: np.ndarray,
     elapsed: np.ndarray,
 ) -> tuple[np.ndarray]:  # fmt: skip
-    """`live_crop`'s `tracked` of the person who is followed.
-
-    Raises:
-        NoPerson: they are not there any more.
-    """
-    state = _known_among(people_found(boxes, scores), photo, track, elapsed)
-    if state is None:
-        raise NoPerson("person: who was followed is gone: send the frame to tryon_live")
-    return (state.astype(np.float32),)
+    """`live_crop`'s `tracked` of the person who is followed; zeros where they are not there."""
+    try:
+        state = _known_among(people_found(boxes, scores), photo, track, elapsed)
+    except NoPerson:
+        state = None
+    return (np.zeros(10, np.float32) if state is None else state.astype(np.float32),)
 
 
 def _known_among(
