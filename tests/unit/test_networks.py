@@ -15,7 +15,7 @@ from export.parity import laid
 from export.samples import samples
 from export.trace import trace
 from tryon.contract import NET_HEIGHT, NET_WIDTH, PARSE, model
-from tryon.models.generator import Generator, near_old
+from tryon.models.generator import Generator, _rounded, near_old
 from tryon.models.inpaint import PAINT, class_colours
 from tryon.models.text_encoder import TextEncoder
 from tryon.pipeline import TryOn, TryOnPipeline
@@ -162,12 +162,21 @@ def test_skin_is_painted_by_itself_and_alone_has_the_cloths_light(generator: Gen
     args = view, none, view, torch.ones_like(view[:, :1]), upper
     maps = generator.maps(out, *args)
     assert torch.allclose(maps.bare, torch.full_like(maps.bare, 0.75), atol=1e-4)
-    red, blue = torch.tensor([0.8, 0, 0]), torch.tensor([0, 0, 0.8])
+    # A quarter is wall: as at an arm's side.
+    red, blue = torch.tensor([0.8 * (1 - 0.45 / 4), 0, 0]), torch.tensor([0, 0, 0.8])
     assert torch.allclose(maps.skin[0].flatten(1).mean(1), red, atol=0.01)
     assert torch.allclose(maps.paint[0].flatten(1).mean(1), blue, atol=0.01)
     out["shade"] = out["shade"] - 1.0
     dark = generator.maps(out, *args)
     assert torch.equal(dark.paint, maps.paint) and dark.skin.mean() < 0.9 * maps.skin.mean()
+
+
+def test_a_bare_limb_is_darker_at_its_sides() -> None:
+    bare = torch.zeros(1, 1, NET_HEIGHT, NET_WIDTH)
+    bare[..., 80:110] = 1
+    row = _rounded(bare)[0, 0, HALF[0] // 2, 40:55]
+    assert row.shape == (15,) and torch.allclose(row[6:9], torch.ones(3))
+    assert (row[:3].diff() > 0).all() and 0.75 < row[0] < 0.9 and torch.allclose(row, row.flip(0))
 
 
 def test_only_the_garment_that_is_replaced_is_painted_over() -> None:

@@ -106,6 +106,12 @@ def near_old(odds: Tensor, condition: Tensor) -> Tensor:
     return F.max_pool2d((4 * share - 2).clamp(0, 1), 2 * _NEAR + 1, 1, _NEAR)
 
 
+def _rounded(bare: Tensor) -> Tensor:
+    """Gain (N, 1, H/2, W/2) of a limb's roundness, of how far each pixel (N, 1, H, W) is skin."""
+    inner = F.avg_pool2d(F.avg_pool2d(bare, 2), 5, 1, 2, count_include_pad=False)
+    return 1 - 0.45 * (1 - inner).clamp(0, 0.6)
+
+
 class Generator(nn.Module):
     """Fusion, landmarks-first flow, masks, parse, shading, paint, confidence."""
 
@@ -378,7 +384,7 @@ class Generator(nn.Module):
             bare=masks[:, 2:],
             flow=out["flow_2"],
             # Bare skin has the light's shape too: without it an arm is a flat cut-out.
-            skin=lit(skin, shade),
+            skin=lit(skin, shade * _rounded(masks[:, 2:])),
             paint=painted,
             shade=cloth_shade,
             strength=strength,
