@@ -232,7 +232,7 @@ def test_a_repository_is_laid_out_of_links(tmp_path):
 def test_what_gets_more_than_one_thread_or_process_is_on_no_core_of_its_own():
     found = {move.name: move.settings for move in tune.moves(SETTINGS, 2)}
     for name in ("pose: 2 threads", "pose: 2 processes"):
-        assert "pose" not in found[name].cores and "detector" in found[name].cores
+        assert "pose" not in found[name].cores and "crop" in found[name].cores
     assert found["generator: 1 threads"].cores == SETTINGS.cores
 
 
