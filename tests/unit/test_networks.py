@@ -14,8 +14,9 @@ from torch.nn import functional as F
 from export.parity import laid
 from export.samples import samples
 from export.trace import trace
-from tryon.contract import NET_HEIGHT, NET_WIDTH, PARSE, model
-from tryon.models.generator import Generator, _rounded, near_old
+from tryon.contract import LANDMARKS, NET_HEIGHT, NET_WIDTH, PARSE, model
+from tryon.models.blocks import pixel_coordinates
+from tryon.models.generator import Generator, _rounded, _waist, near_old
 from tryon.models.inpaint import PAINT, class_colours
 from tryon.models.text_encoder import TextEncoder
 from tryon.pipeline import TryOn, TryOnPipeline
@@ -114,6 +115,7 @@ def test_masks_and_odds_are_what_the_heads_say(generator: Generator) -> None:
     out = {
         "mask_packed": mask, "beneath_packed": odds, "covered": torch.rand_like(inside),
         "parse": torch.randn(n, len(PARSE), *HALF), "flow_2": torch.rand(n, 2, *HALF),
+        "landmarks": torch.rand(n, len(LANDMARKS), 2),
         "shade": torch.zeros(n, 3, NET_HEIGHT // 4, NET_WIDTH // 4),
         "shade_fine": torch.zeros(n, 1, *HALF),
         **{name: torch.zeros(n, 1, *HALF) for name in ("fold", "stays", "ahead")},
@@ -155,6 +157,7 @@ def test_skin_is_painted_by_itself_and_alone_has_the_cloths_light(generator: Gen
         "mask_packed": torch.zeros(1, 4, *HALF), "covered": torch.zeros(1, 1, *view.shape[2:]),
         "beneath_packed": odds.flatten(1, 2), "parse": parse,
         "flow_2": torch.full((1, 2, *HALF), 0.5), "shade_fine": torch.zeros(1, 1, *HALF),
+        "landmarks": torch.zeros(1, len(LANDMARKS), 2),
         "shade": torch.zeros(1, 3, NET_HEIGHT // 4, NET_WIDTH // 4),
         **{name: torch.zeros(1, 1, *HALF) for name in ("fold", "stays", "ahead")},
     }  # fmt: skip
@@ -169,6 +172,23 @@ def test_skin_is_painted_by_itself_and_alone_has_the_cloths_light(generator: Gen
     out["shade"] = out["shade"] - 1.0
     dark = generator.maps(out, *args)
     assert torch.equal(dark.paint, maps.paint) and dark.skin.mean() < 0.9 * maps.skin.mean()
+
+
+def test_a_waist_is_between_armpits_and_hem_and_a_cropped_top_has_none() -> None:
+    marks = torch.zeros(3, len(LANDMARKS), 2)
+    for name, x, y in (("armpit_left", 0.7, 0.4), ("armpit_right", 0.3, 0.4),
+                       ("hem_left", 0.72, 0.8), ("hem_right", 0.28, 0.8)):  # fmt: skip
+        marks[:, LANDMARKS.index(name)] = torch.tensor([x, y])
+    marks[1, LANDMARKS.index("hem_left"), 1] = marks[1, LANDMARKS.index("hem_right"), 1] = 0.55
+    upper, lower = [1.0, 0, 0, 1, 0], [0, 1.0, 0, 1, 0]
+    pixels = pixel_coordinates(*HALF, marks)
+    waist = _waist(marks, torch.tensor([upper, upper, lower]), pixels)
+    assert waist.shape == (3, 1, *HALF) and waist[1:].max() == 0
+    inside = waist[0, 0] > 0.5
+    rows, columns = inside.any(1).nonzero(), inside.any(0).nonzero()
+    assert rows[0] / HALF[0] == pytest.approx(0.64, abs=0.03) and rows[-1] == HALF[0] - 1
+    assert columns[0] / HALF[1] == pytest.approx(0.29, abs=0.02)
+    assert columns[-1] / HALF[1] == pytest.approx(0.71, abs=0.02)
 
 
 def test_a_bare_limb_is_darker_at_its_sides() -> None:

@@ -70,6 +70,10 @@ _NEAR = 1
 
 
 _SKIN = tuple(PAINT).index("skin")
+_LOWER = torch.tensor([float(name == "lower") for name in PAINT])[None, :, None, None, None]
+_NO_BELLY = 6.0
+"""By how much (logits) trousers are likelier at the waist than the network says: nobody sees where
+they end beneath the old top, and a strip of belly is worse than a waistband too high."""
 _TEXTURED = [tuple(PAINT).index(name) for name in ("background", "lower")]
 _OTHERS = torch.tensor([[float(name != "skin") for name in PAINT]])
 
@@ -104,6 +108,28 @@ def near_old(odds: Tensor, condition: Tensor) -> Tensor:
     chosen = condition[:, : len(CATEGORIES)].float() @ constant(replaced.to(odds.device))
     share = share_of(odds, chosen)
     return F.max_pool2d((4 * share - 2).clamp(0, 1), 2 * _NEAR + 1, 1, _NEAR)
+
+
+def _waist(landmarks: Tensor, condition: Tensor, pixels: Tensor) -> Tensor:
+    """Where a top's own end is before the body, float (N, 1, h, w) in 0..1: between its armpits and
+    its hem's ends, from above its hem on down; nowhere for what is cropped or no top.
+
+    Args:
+        landmarks: (N, K, 2) on the person; condition: (N, 5); pixels: (1, 2, h, w).
+    """
+    names = ("armpit_left", "armpit_right", "hem_left", "hem_right")
+    one, other, low, lower = (landmarks[:, LANDMARKS.index(name)] for name in names)
+    columns = torch.stack([one, other, low, lower], 1)[..., 0]
+    left, right = columns.amin(1)[:, None, None], columns.amax(1)[:, None, None]
+    armpits, hem = (one + other)[:, 1, None, None] / 2, (low + lower)[:, 1, None, None] / 2
+    x, y = pixels[:, 0], pixels[:, 1]
+    within = (torch.minimum(x - left, right - x) / 0.02).clamp(0, 1)
+    below = ((y - armpits - 0.6 * (hem - armpits)) / 0.02).clamp(0, 1)
+    top = condition[:, CATEGORIES.index("upper"), None, None].float()
+    # A cropped top shows a belly, and is to.
+    wide = (one - other)[:, 0, None, None].abs() * NET_WIDTH
+    whole = (4 * (hem - armpits) * NET_HEIGHT / (wide + 1e-3) - 3).clamp(0, 1)
+    return (within * below * top * whole)[:, None]
 
 
 def _rounded(bare: Tensor) -> Tensor:
@@ -348,7 +374,10 @@ class Generator(nn.Module):
         classes = out["parse"].clamp(-30, 30).exp()
         kept = 1 - (1 - kept) * near_old(classes, condition) * (1 - out["stays"])
         odds = odds.reshape(-1, len(PAINT), 4, h, w)
-        total = total.reshape(-1, 4, h, w)
+        waist = _waist(out["landmarks"], condition, self.pixels_2)
+        likelier = constant(_LOWER.to(odds.device)) * waist[:, :, None] * _NO_BELLY
+        odds = odds * likelier.exp()
+        total = odds.sum(1)
         mask = torch.maximum(out["mask_packed"].sigmoid(), out["ahead"])
         masks = shuffled(torch.cat([mask, kept, (odds[:, _SKIN] + 1e-4) / (total + 2e-4)], 1))
         colours = up2(class_colours(rgb, classes).flatten(1, 2)).reshape(-1, len(PAINT), 3, h, w)
