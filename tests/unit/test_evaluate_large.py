@@ -23,7 +23,7 @@ def pair() -> dict[str, np.ndarray]:
     """Half as large, for its time; the garment has a print."""
     from training.data.studio import Studio
 
-    return make_pair(Studio(), 7, 29, scale=2)
+    return make_pair(Studio(), 7, 3, scale=2)
 
 
 def lettering(shift: int = 0) -> np.ndarray:

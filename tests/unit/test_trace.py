@@ -51,7 +51,9 @@ def test_a_frame_s_stages_follow_each_other_from_capture_to_draw(client):
                      "hand over", "draw"):  # fmt: skip
             assert name in names
         assert names.count(MEASURING) == (4 if number == 0 else 2)
-        flat = [s for s in frame.spans if s.name != "request" and not s.name.startswith("queue ")]
+        # Who is followed is looked for beside the crop and the pose.
+        beside = ("request", *(("detector", "update_track") if number else ()))
+        flat = [s for s in frame.spans if not s.name.startswith(("queue ", *beside))]
         for before, after in itertools.pairwise(flat):
             assert before.end <= after.start + 2e-3, f"{before.name} and {after.name} overlap"
         inside = [s for s in frame.spans if s.part_of == "request"]
