@@ -75,8 +75,8 @@ def written(path: Path, frames: list[np.ndarray]) -> Path:
 
 
 def walker(path: Path) -> Path:
-    """A rendered person in a pink top who walks and turns, there and back."""
-    sequence = make_sequence(Studio(), 2, 0, 16)["before"]
+    """A rendered person in a red top who walks and turns, there and back."""
+    sequence = make_sequence(Studio(), 2, 10, 16)["before"]
     wide = np.pad(sequence, ((0, 0), (0, 0), (86, 86), (0, 0)), "edge")
     frames = [np.asarray(Image.fromarray(f).resize((512, 384))) for f in wide]
     return written(path, frames + frames[-2:0:-1])
@@ -258,9 +258,9 @@ def test_a_garment_is_worn_by_somebody_who_walks_over_webrtc(address, tmp_path):
     with browser(f"{address}/?webrtc", tmp_path, walker(tmp_path / "walk.y4m")) as visitor:
         visitor.press("#start-camera")
         visitor.until("the film", lambda: visitor.mean(CHEST)[0] > visitor.mean(CHEST)[2] + 25)
-        pink, corner = visitor.mean(CHEST), visitor.mean(CORNER)
+        red, corner = visitor.mean(CHEST), visitor.mean(CORNER)
         visitor.tap("Shirt 2")
-        blue = visitor.changed(CHEST, pink)
+        blue = visitor.changed(CHEST, red)
         assert blue[2] > blue[0] + 25, "the shirt is blue"
         visitor.until("WebRTC", lambda: visitor.words("#stats").endswith("WebRTC"))
         # She goes on walking, and it stays on her.
