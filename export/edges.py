@@ -45,7 +45,7 @@ def edge_cases(
             "garment_net": np.full_like(request["garment_net"], 255), "canvas": white,
         },
         f"{EDGE}no garment seen": {
-            "garment_net": np.full_like(request["garment_net"], 255), "canvas": nobody,
+            "garment_net": np.full_like(request["garment_net"], 128), "canvas": nobody,
         },
     }  # fmt: skip
     return {

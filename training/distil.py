@@ -190,7 +190,7 @@ def meetings(
     One in four garments is a whole photo of a real one, if there are any.
     """
     for persons, places in (("before", 0), ("after", 1)):
-        shop = torch.roll(batch["shop"], places, 0)
+        shop = torch.roll(batch["shop_seen"], places, 0)
         category = torch.roll(batch["category"], places, 0)
         if photos is not None:
             for row in np.nonzero(rng.random(len(shop)) < 0.25)[0]:
@@ -238,7 +238,7 @@ def sights(pairs: Pairs, photos: RealPhotos | None, count: int, show: bool) -> d
     persons: list[Any] = []
     for index in tqdm(range(count), desc="pictures for the trunks", disable=not show):
         pair = pairs[index]
-        garments.append(pair["shop"])
+        garments.append(pair["shop_seen"])
         if photos is not None:
             net = make_canvas(photos.labelled(rng)[0], (2 * NET_HEIGHT, 2 * NET_WIDTH))[1]
             garments.append(net)

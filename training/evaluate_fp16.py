@@ -98,7 +98,7 @@ def request(pair: Mapping[str, object], tokenizer: Tokenizer) -> Tensors:
         "condition": condition_of(category, torch.tensor([bool(words)])).numpy(),
         "input_ids": ids[None],
         "attention_mask": seen[None],
-        "garment_net": shop[None],
+        "garment_net": np.asarray(pair["shop_seen"])[None],
         "canvas": canvas[None],
     }
 

@@ -177,7 +177,7 @@ def widened(mask: Tensor, reach: int) -> Tensor:
     grown = mask > 0.5
     for axis in (2, 3):
         length, done = grown.shape[axis], 0
-        while done < reach:
+        while done < min(reach, length - 1):
             step = min(reach - done, done + 1, length - 1)
             near, far = (grown.narrow(axis, start, length - step) for start in (0, step))
             wider = grown.clone()
@@ -282,14 +282,28 @@ def outlined_loss(logits: Tensor, top: Tensor, known: Tensor) -> Tensor:
     return (loss * known).sum() / known.sum().clamp(min=1.0)
 
 
-def beneath_truth(parse_before: Tensor, parse_after: Tensor, drawn: Tensor, old: Tensor) -> Tensor:
+_BROAD = [PARSE.index(n) for n in ("background", "face_neck")]
+_RIM = 1
+"""Network pixels beside the old garment that are painted, too."""
+
+
+def beneath_truth(
+    parse_before: Tensor, parse_after: Tensor, drawn: Tensor, old: Tensor, under: Tensor
+) -> Tensor:
     """What is beneath the new garment: 0 keep, 1 + index of the paint, -1 unknown; int64 (N, H, W).
 
     Where the old garment was and the new one now is, nobody knows what is beneath, except that it
-    isn't to be kept; `beneath_loss` treats that case by itself.
+    isn't to be kept; `beneath_loss` treats that case by itself. Walls, faces and necks beside the
+    old garment are mixed with it, in photos more than in renders: a rim of it stays unless they go
+    with it. Hair, hands and what is carried are narrower than that rim.
+
+    Args:
+        parse_before, parse_after: int64 (N, H, W); drawn, old, under: bool (N, H, W), as
+            `compose.compose` has them.
     """
     paint = class_index().to(parse_after.device)[parse_after]
-    same = (parse_before == parse_after) & ~old
+    beside = (widened(old.float()[:, None], _RIM)[:, 0] > 0) & _among(parse_before, _BROAD) & ~under
+    same = (parse_before == parse_after) & ~old & ~beside
     target = torch.where(same, torch.zeros_like(paint), paint + 1)
     target = torch.where(paint < 0, torch.full_like(paint, -1), target)
     return torch.where(drawn, torch.full_like(paint, -1), target)

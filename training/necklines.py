@@ -61,7 +61,7 @@ def teach(
         tqdm(loader(pairs, half, 0, steps, workers), total=steps, desc="steps")
     ):
         real = necklines.batch([seed, step], half)
-        seen = torch.cat([images(batch["shop"]), images(real["neckline_photos"])])
+        seen = torch.cat([images(batch["shop_seen"]), images(real["neckline_photos"])])
         truth, unknown = (batch[n].float() / 255 for n in ("shop_mask", "shop_unknown"))
         truth = torch.cat([truth, real["neckline_faces"]])[:, None]
         weight = torch.cat([1 - unknown, 3 * real["neckline_known"]])[:, None]

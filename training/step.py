@@ -159,6 +159,8 @@ class Seen:
     view: Tensor
     truth: Tensor
     shop: Tensor
+    cloth: Tensor
+    """The in-shop picture whole, of which the composite takes its colours."""
     condition: Tensor
     garment: dict[str, Tensor]
     z_text: Tensor
@@ -176,7 +178,8 @@ class Seen:
 
 def see(nets: Networks, batch: dict) -> Seen:
     """Runs the encoders on a batch."""
-    before, after, shop = images(batch["before"]), images(batch["after"]), images(batch["shop"])
+    before, after = images(batch["before"]), images(batch["after"])
+    shop, cloth = images(batch["shop_seen"]), images(batch["shop"])
     margin = (before.shape[3] - NET_WIDTH) // 2
     view, truth = (x[..., margin : margin + NET_WIDTH] for x in (before, after))
     has_text = torch.tensor([bool(c) for c in batch["caption"]])
@@ -186,7 +189,8 @@ def see(nets: Networks, batch: dict) -> Seen:
     drawn, old = batch["drawn"].bool(), batch["old"].bool()
     people = images(batch["outlined_people"]) if "outlined_people" in batch else None
     return Seen(
-        before, view, truth, shop, condition, garment, z_text, drawn, old, neckline_masks, people
+        before, view, truth, shop, cloth, condition, garment, z_text, drawn, old,
+        neckline_masks, people,
     )  # fmt: skip
 
 
@@ -348,7 +352,9 @@ def layer_terms(
     in_front = in_front | batch["under"].bool()
     inside = batch["shop_inside"].float()[:, None]
     front = losses.front_truth(parse_after, drawn, in_front, out["flow_2"], inside)
-    beneath = losses.beneath_truth(parse_before, parse_after, drawn, old)
+    beneath = losses.beneath_truth(
+        parse_before, parse_after, drawn, old, batch["under"].bool()
+    )
     terms = {
         "mask": w.mask * losses.mask_loss(out["mask"], front.truth, front.weight),
         "parse": w.parse * losses.parse_loss(out["parse"], parse_before),
@@ -380,7 +386,7 @@ def picture_terms(
     n = len(seen.view)
     none = (torch.zeros(n, 1), torch.zeros(n, 3))
     placement = torch.tensor([[0.0, 0.0, 1.0, 1.0]]).expand(n, 4)
-    canvas = torch.cat([seen.shop, torch.ones_like(seen.shop[:, :1])], 1) * 255
+    canvas = torch.cat([seen.cloth, torch.ones_like(seen.cloth[:, :1])], 1) * 255
     with torch.autocast(seen.view.device.type, enabled=False):  # products in bfloat16 lose levels
         maps = nets.generator.maps(
             out, seen.before, none, seen.shop, seen.garment["mask_share"], seen.condition
@@ -467,7 +473,7 @@ def caption_tokens(vocabulary: Vocabulary, captions: list[str]) -> Tensor:
 def discriminator_loss(nets: Networks, batch: dict, result: Result) -> Tensor:
     """The discriminator's own loss on the same batch: hinge, and captions of real pictures."""
     real, fake = F.avg_pool2d(result.truth, 2), F.avg_pool2d(result.picture.detach(), 2)
-    garment = F.avg_pool2d(images(batch["shop"]), 2)
+    garment = F.avg_pool2d(images(batch["shop_seen"]), 2)
     loss = losses.adversarial_losses(
         nets.discriminator(real, garment).float(), nets.discriminator(fake, garment).float()
     )

@@ -41,6 +41,8 @@ from tryon.assets import AssetError
 from tryon.models import system
 
 CHECKPOINT = "last.pt"
+_CUT = 0.85
+"""Share of the plain backgrounds that the networks don't see; when served they see none found."""
 
 
 def add_run(p: argparse.ArgumentParser) -> None:
@@ -78,6 +80,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--strength", type=float, default=1.0, help="of the randomisation, 0 to 1")
     p.add_argument("--blocks", type=float, default=0.3,
                    help="share of the pairs whose old garment gets a second colour")  # fmt: skip
+    p.add_argument("--fades", type=float, default=0.3,
+                   help="share of the pairs whose old cloth is faded or mottled")  # fmt: skip
     p.add_argument("--bend", type=float, default=0.6,
                    help="share of the pairs whose in-shop picture is bent")  # fmt: skip
     p.add_argument("--save-every", type=int, default=200)
@@ -240,7 +244,9 @@ def train(args: argparse.Namespace) -> int:
         print(f"{args.out} has reached step {first} already; give a larger --steps to go on")
         return 0
     weights = Weights(alpha=args.alpha)
-    options = Options(strength=args.strength, blocks=args.blocks, bend=args.bend)
+    options = Options(
+        strength=args.strength, blocks=args.blocks, fades=args.fades, bend=args.bend, cut=_CUT
+    )
     pairs = Pairs(
         scenes, args.photos, options, args.seed, cutouts=args.cutouts, without=args.without
     )
@@ -258,7 +264,8 @@ def train(args: argparse.Namespace) -> int:
     validating = bool(args.validate) and ranks.first and _can_validate(args)
     metadata = {"seed": str(args.seed), "batch": str(args.batch), "scenes": str(len(scenes)),
                 "strength": str(args.strength), "alpha": str(args.alpha),
-                "blocks": str(args.blocks), "bend": str(args.bend), "outlined": str(args.outlined),
+                "blocks": str(args.blocks), "fades": str(args.fades), "bend": str(args.bend),
+                "outlined": str(args.outlined),
                 "necklines": str(args.necklines), "without": " ".join(args.without)}  # fmt: skip
 
     def save(step: int) -> None:

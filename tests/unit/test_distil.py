@@ -169,7 +169,7 @@ def test_trunks_see_what_their_networks_see(folder: Path, seen: dict[str, Tensor
     }  # fmt: skip
     for index in (0, 1):
         pair = pairs[index]
-        assert np.array_equal(seen["image_encoder"][index].permute(1, 2, 0), pair["shop"])
+        assert np.array_equal(seen["image_encoder"][index].permute(1, 2, 0), pair["shop_seen"])
         for place, name in enumerate(("before", "after")):
             view = generator._centre(torch.from_numpy(pair[name]).permute(2, 0, 1)[None])[0]
             assert torch.equal(seen["generator"][2 * index + place], view)

@@ -172,7 +172,7 @@ def beneath() -> Case:
 
     def of(bared: int) -> Callable[[Tensor], Tensor]:
         after = torch.where(drawn, upper, bared)
-        truth = losses.beneath_truth(before, after, drawn, old)
+        truth = losses.beneath_truth(before, after, drawn, old, torch.zeros_like(old))
         return lambda x: losses.beneath_loss(x, truth, drawn, old)
 
     return Case(torch.zeros(N, 1 + len(PAINT), H, W), of(lower), of(skin), rate=0.2)

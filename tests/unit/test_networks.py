@@ -16,8 +16,9 @@ from export.samples import samples
 from export.trace import trace
 from tryon.contract import LANDMARKS, NET_HEIGHT, NET_WIDTH, PARSE, model
 from tryon.models.blocks import pixel_coordinates
-from tryon.models.generator import Generator, _rounded, _waist, near_old
+from tryon.models.generator import _GONE, Generator, _waist, near_old, old_share
 from tryon.models.inpaint import PAINT, class_colours
+from tryon.models.light import beyond_old, rounded
 from tryon.models.text_encoder import TextEncoder
 from tryon.pipeline import TryOn, TryOnPipeline
 
@@ -124,7 +125,8 @@ def test_masks_and_odds_are_what_the_heads_say(generator: Generator) -> None:
     out["parse"][:, PARSE.index("upper")] = 40  # all of it is the old garment's
     upper = torch.tensor([[1.0, 0, 0, 1, 0]]).expand(n, 5)
     maps = generator.maps(out, torch.rand(n, 3, 256, 256), none, rgb, inside, upper)
-    shares = F.pixel_shuffle(torch.cat([0 * odds[:, :4], odds], 1), 2).softmax(1)
+    # What of the old garment isn't covered is painted over, unless the head is very sure.
+    shares = F.pixel_shuffle(torch.cat([0 * odds[:, :4], odds + _GONE], 1), 2).softmax(1)
     assert torch.allclose(maps.keep, shares[:, :1], atol=1e-6)
     assert torch.allclose(
         maps.garment, F.pixel_shuffle(mask, 2).sigmoid() * out["covered"], atol=1e-6
@@ -194,9 +196,25 @@ def test_a_waist_is_between_armpits_and_hem_and_a_cropped_top_has_none() -> None
 def test_a_bare_limb_is_darker_at_its_sides() -> None:
     bare = torch.zeros(1, 1, NET_HEIGHT, NET_WIDTH)
     bare[..., 80:110] = 1
-    row = _rounded(bare)[0, 0, HALF[0] // 2, 40:55]
+    row = rounded(bare)[0, 0, HALF[0] // 2, 40:55]
     assert row.shape == (15,) and torch.allclose(row[6:9], torch.ones(3))
     assert (row[:3].diff() > 0).all() and 0.75 < row[0] < 0.9 and torch.allclose(row, row.flip(0))
+
+
+def test_trousers_drawing_is_no_light_on_the_top_over_them() -> None:
+    """The old top's own light is led on; all else stays as it is."""
+    top, trousers = torch.zeros(1, 1, *HALF), torch.zeros(1, 1, *HALF)
+    top[:, :, :80], trousers[:, :, 80:] = 1, 1
+    seams = torch.rand(1, 1, *HALF, generator=torch.Generator().manual_seed(3))
+    fine = torch.where(top > 0, -0.3, seams)
+    shade = torch.full((1, 3, HALF[0] // 2, HALF[1] // 2), -0.2)
+    shade[:, :, 40:] = 0.7
+    led, led_fine = beyond_old(shade, fine, top, trousers)
+    away = [row for row in range(HALF[0] // 2) if abs(row - 40) > 3]  # from where they meet
+    assert (led[:, :, away] + 0.2).abs().max() < 0.03
+    assert (led_fine[:, :, [2 * row for row in away]] + 0.3).abs().max() < 0.03
+    same, same_fine = beyond_old(shade, fine, top, torch.zeros_like(top))
+    assert torch.equal(same, shade) and torch.equal(same_fine, fine)
 
 
 def test_only_the_garment_that_is_replaced_is_painted_over() -> None:
@@ -210,13 +228,13 @@ def test_only_the_garment_that_is_replaced_is_painted_over() -> None:
     for category, first, last in ((0, 20, 40), (1, 40, 60), (2, 20, 60)):
         condition = torch.zeros(1, 5)
         condition[0, category] = 1
-        near = near_old(odds, condition)
-        assert torch.allclose(near, near_old(odds * 7, condition))
+        near = near_old(old_share(odds, condition))
+        assert torch.allclose(near, near_old(old_share(odds * 7, condition)))
         assert (near[:, :, first - 1 : last + 1] > 0.9).all()  # and a pixel around it
         assert (near[:, :, : first - 1] == 0).all() and (near[:, :, last + 1 :] == 0).all()
     # What is as likely an arm as a sleeve is kept.
     odds[:, PARSE.index("arm_left"), 20:40] = 1
-    assert (near_old(odds, torch.tensor([[1.0, 0, 0, 1, 0]])) < 0.01).all()
+    assert (near_old(old_share(odds, torch.tensor([[1.0, 0, 0, 1, 0]]))) < 0.01).all()
 
 
 def test_what_is_beneath_is_told_against_keeping(generator: Generator) -> None:

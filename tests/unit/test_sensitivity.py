@@ -79,7 +79,9 @@ def test_a_pair_becomes_a_request():
     rng = np.random.default_rng(0)
     before = rng.integers(0, 256, (256, 256, 3), np.uint8)
     shop = rng.integers(0, 256, (256, 192, 3), np.uint8)
-    pair = {"before": before, "shop": shop, "caption": "in red", "category": np.int64(1)}
+    seen = 255 - shop
+    pair = {"before": before, "shop": shop, "shop_seen": seen, "caption": "in red",
+            "category": np.int64(1)}  # fmt: skip
     made = evaluate_fp16.request(pair, lambda words: (np.arange(3), np.ones(3, np.int64)))
     wanted = {t.name: t for name in evaluate_fp16.ORDER for t in model(name).inputs}
     for name, value in made.items():
@@ -87,6 +89,8 @@ def test_a_pair_becomes_a_request():
         assert str(value.dtype) == tensor.dtype, name
         assert value.ndim == len(tensor.shape) + 1, name
     np.testing.assert_array_equal(made["window"][0], before[:, 32:224])
+    np.testing.assert_array_equal(made["garment_net"][0], seen)
+    assert made["canvas"][0, :3].mean() == pytest.approx(shop.mean(), abs=1)
     assert made["condition"].tolist() == [[0, 1, 0, 1, 1]]
 
 

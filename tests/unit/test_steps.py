@@ -9,6 +9,7 @@ import subprocess
 import sys
 import zlib
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -20,7 +21,14 @@ from tryon.models.pose import Detector
 from tryon.preprocess import window_from_anchors
 from tryon.steps import decode as decode_step
 from tryon.steps.crop import anchors_in_photo, crop, find_person, resample
-from tryon.steps.garment import canvas_size, cutout, foreground, make_canvas, resize
+from tryon.steps.garment import (
+    canvas_size,
+    cutout,
+    foreground,
+    make_canvas,
+    resize,
+    without_background,
+)
 from tryon.steps.paste import paste
 from tryon.steps.served import load_step
 from tryon.steps.thumbnail import letterbox, thumbnail, thumbnail_size
@@ -84,7 +92,9 @@ def test_condition_says_what_was_given(garment, prompt, expected):
     np.testing.assert_array_equal(found.condition[3:], expected)
     laid = cutout(found.cloth, found.canvas_size, DRAWING)
     if garment is NONE:
-        np.testing.assert_array_equal(laid.garment_net, DRAWING[..., :3])
+        opaque, gone = DRAWING[..., 3] == 255, DRAWING[..., 3] == 0
+        np.testing.assert_array_equal(laid.garment_net[opaque], DRAWING[opaque][:, :3])
+        assert len(np.unique(laid.garment_net[gone])) <= 1
         np.testing.assert_array_equal(rgba(laid.canvas), resize(DRAWING, 288, 384))
     else:
         assert (laid.garment_net != DRAWING[..., :3]).any()
@@ -330,6 +340,81 @@ def test_its_shadow_goes_with_it():
     assert grey.sum() > 1000 and canvas[..., 3][grey].mean() < 30
 
 
+def test_a_dark_garments_deep_shadow_goes_too():
+    garment = shirt((20, 20, 20), (240, 240, 240))
+    fading = np.array([110, 110, 105, 90, 70, 50, 30, 15, 5], np.uint8)[:, None, None]
+    garment[300:309, 92:208] = 240 - fading
+    canvas, _ = made(garment)
+    grey = np.abs(canvas[..., :3].astype(int) - 131).max(-1) < 4
+    assert grey.sum() > 300 and canvas[..., 3][grey].mean() < 60
+
+
+@pytest.mark.parametrize("part", [np.s_[287:300, 90:210], np.s_[150:300, 90:96]],
+                         ids=["a hem", "a stripe"])  # fmt: skip
+def test_a_dark_garments_grey_trim_is_no_shadow(part):
+    garment = shirt((20, 20, 20), (240, 240, 240))
+    garment[part] = 150
+    canvas, _ = made(garment)
+    grey = np.abs(canvas[..., :3].astype(int) - 150).max(-1) < 4
+    assert grey.sum() > 1000 and canvas[..., 3][grey].mean() > 180
+
+
+@pytest.mark.parametrize("part", [np.s_[150:200, 120:180], np.s_[140:150, 90:210],
+                                  np.s_[80:95, 125:175], np.s_[292:300, 90:210]],
+                         ids=["a print", "a stripe", "the neck", "the hem"])  # fmt: skip
+@pytest.mark.parametrize("level", [10, 205])
+def test_white_on_white_is_left_whole_with_what_is_dark_on_it(part, level):
+    garment = shirt((244, 244, 244), (240, 240, 240))
+    garment[part] = level
+    canvas, _ = made(garment)
+    dark = np.abs(canvas[..., :3].astype(int) - level).max(-1) < 3
+    assert dark.sum() > 200 and canvas[..., 3][dark].mean() > 250
+
+
+def test_a_grey_garment_is_seen_before_another_grey():
+    _, net = made(shirt((128, 128, 128), (245, 245, 245)))
+    assert (net[:4] == 220).all() and np.abs(net[100:120, 80:110].astype(int) - 128).max() < 12
+
+
+def test_an_alpha_that_is_opaque_is_none():
+    garment = shirt((200, 30, 30), (240, 240, 240))
+    opaque = np.dstack([garment, np.full(garment.shape[:2], 255, np.uint8)])
+    for one, other in zip(made(garment), made(opaque), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_dark_garment_on_dark_ground_is_no_shadow():
+    canvas, _ = made(shirt((32, 30, 30), (92, 90, 90)))
+    opaque = canvas[..., 3] > 127
+    assert 0.2 < opaque.mean() < 0.7 and opaque[240:300, 150:230].all()
+
+
+def test_a_pale_garment_on_paler_ground_loses_its_shadow_alone():
+    """It can't be told from the ground, which the light falls off on; the shadow can."""
+    garment = shirt((236, 236, 240), (236, 236, 232)).astype(np.int16)
+    garment[300:318, 92:208] -= np.linspace(40, 0, 18).astype(np.int16)[:, None, None]
+    garment -= np.linspace(0, 8, 400).astype(np.int16)[:, None, None]
+    canvas, net = made(garment.clip(0, 255).astype(np.uint8))
+    assert foreground(garment.astype(np.uint8), np.median(garment[:4], (0, 1))) is None
+    gone = canvas[..., 3] < 30
+    assert 0.01 < gone.mean() < 0.2 + 1 / 3  # bars, and a strip below
+    ys, xs = np.nonzero(gone[100:420, 40:344])
+    assert len(ys) > 500 and (canvas[100:420, 40:344][ys, xs, :3] < 232).mean() > 0.8
+    assert (canvas[200:300, 120:260, 3] == 255).all()
+    assert net.min() > 200, "the networks see the ground there"
+
+
+def test_the_networks_see_grey_in_place_of_a_background_that_is_found():
+    for garment, seen in ((shirt((200, 30, 30), (240, 240, 240)), 128), (GARMENT, None)):
+        _, net = made(garment)
+        corner = net[:4, :4].reshape(-1, 3)
+        assert (corner == 128).all() == (seen == 128)
+    picture = cv2.resize(shirt((200, 30, 30), (240, 240, 240)), (192, 256))
+    cut = without_background(picture)
+    assert (cut[:4] == 128).all()
+    np.testing.assert_array_equal(cut[100:120, 70:120], picture[100:120, 70:120])
+
+
 def test_white_on_white_is_left_whole():
     garment = shirt((244, 244, 244), (240, 240, 240))
     canvas, _ = made(garment)
@@ -365,8 +450,8 @@ def test_a_garments_own_alpha_is_kept_and_its_hidden_colours_are_not():
     canvas, net = made(pixels)
     opaque = canvas[..., 3] > 250
     assert (np.abs(canvas[opaque][:, :3].astype(int) - [10, 200, 30]).max(-1) < 60).mean() > 0.97
-    assert (canvas[canvas[..., 3] == 0][:, :3] == 255).all()
-    assert (net[0, 0] == 255).all()
+    assert (canvas[canvas[..., 3] == 0][:, :3] == 128).all()
+    assert (net[0, 0] == 128).all()
 
 
 def test_extreme_garments_do_not_break():

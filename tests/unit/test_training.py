@@ -307,15 +307,16 @@ def test_losses_are_lowest_at_the_truth() -> None:
 
 def test_what_is_beneath_the_new_garment() -> None:
     arm, upper, back = (PARSE.index(n) for n in ("arm_left", "upper", "background"))
-    before = torch.tensor([[[upper, upper, back, arm]]])
-    after = torch.tensor([[[upper, arm, back, arm]]])
+    before = torch.tensor([[[upper, upper, back, back, arm]]])
+    after = torch.tensor([[[upper, arm, back, back, arm]]])
     drawn = after == upper
     old = before == upper
-    truth = losses.beneath_truth(before, after, drawn, old)
-    skin = 1 + list(losses_paints()).index("skin")
-    assert truth.tolist() == [[[-1, skin, 0, 0]]]
-    right = torch.full((1, 7, 1, 4), -5.0)
-    for place, paint in enumerate((skin, skin, 0, 0)):
+    truth = losses.beneath_truth(before, after, drawn, old, torch.zeros_like(old))
+    skin, wall = (1 + list(losses_paints()).index(name) for name in ("skin", "background"))
+    # The wall beside the old garment is mixed with it, and goes with it.
+    assert truth.tolist() == [[[-1, skin, wall, 0, 0]]]
+    right = torch.full((1, 7, 1, 5), -5.0)
+    for place, paint in enumerate((skin, skin, wall, 0, 0)):
         right[0, paint, 0, place] = 5.0
     keeps_old = right.clone()
     keeps_old[0, :, 0, 0] = -5.0

@@ -23,6 +23,7 @@ from training.captions import (
 )
 from training.data.blocks import colour_blocks, dyed
 from training.data.camera import Camera, backdrop, shaded, tint
+from training.data.fades import faded
 from training.data.laid import (
     Cutout,
     Cutouts,
@@ -57,11 +58,15 @@ from tryon.contract import (
 )
 from tryon.models.patterns import PATTERNS
 from tryon.models.shapes import shape_of
+from tryon.steps.garment import without_background
 
+_MOST_LOST = 0.15
+"""Of a garment: where more goes with its background the picture teaches nothing."""
 MARGIN = (POSE_SIZE - NET_WIDTH) // 2
 _SKIN = [PARSE.index(n) for n in ("face_neck", "arm_left", "arm_right", "leg_left", "leg_right")]
 _LIMBS = _SKIN[1:]
 _HAIR = PARSE.index("hair")
+_CLOTH = [PARSE.index(n) for n in ("upper", "lower", "dress")]
 _MIRROR = np.array([LANDMARKS.index(_m) for _m in (
     (n[:-4] + "right") if n.endswith("left") else (n[:-5] + "left") if n.endswith("right") else n
     for n in LANDMARKS)])  # fmt: skip
@@ -79,8 +84,13 @@ class Options:
     recolour: float = 0.5
     blocks: float = 0.0
     """Share of the pairs whose old garment gets a second colour (`blocks.colour_blocks`)."""
+    fades: float = 0.0
+    """Share of the pairs whose cloth is faded before (`fades.faded`), and what is kept, after."""
     bend: float = 0.0
     """Share of the pairs whose in-shop picture is bent (`shop.bend`)."""
+    cut: float = 1.0
+    """Share of the pairs whose in-shop picture loses its plain background, as it does when it is
+    served (`tryon.steps.garment`)."""
 
 
 def _garment_texture(
@@ -229,8 +239,9 @@ def compose(
     in-shop picture is then the photo itself, its landmarks those of the rendered one, led on.
 
     Returns:
-        before, after: uint8 (256, 256, 3); shop uint8 (256, 192, 3), shop_mask uint8 (256, 192),
-        the garment without its inside, shop_unknown uint8 (256, 192), 255 where that isn't known,
+        before, after: uint8 (256, 256, 3); shop, shop_seen uint8 (256, 192, 3), the in-shop picture
+        and what the networks see of it; shop_mask uint8 (256, 192), the garment without its
+        inside, shop_unknown uint8 (256, 192), 255 where that isn't known,
         shop_inside float16 (256, 192), see `inside_distance`;
         shop_landmarks, landmarks: float32 (K, 3) x, y in 0..1 of canvas and of the 3:4 view, and
         whether there is one; flow float32 (2, 256, 192) in 0..1 of the canvas, valid uint8
@@ -270,8 +281,11 @@ def compose(
         back = back * shaded(rng, np.maximum(*alphas))
     pictures = []
     # Of their own, so that pairs with and without are the same but for them.
-    chance = rng.spawn(1)[0]
+    chance, fading = rng.spawn(2)
     drawn, under = drawn_of(scene, after, category)
+    fades = None
+    if fading.random() < options.fades:
+        fades = faded(fading, POSE_SIZE, POSE_SIZE)
     for outfit, alpha in zip((before, after), alphas, strict=True):
         parse = scene.parse[outfit]
         albedo = scene.albedo[outfit].astype(np.float32) / 255
@@ -281,6 +295,9 @@ def compose(
             replaced = np.isin(parse, [PARSE.index(n) for n in OLD_GARMENTS[category]])
             blocks = colour_blocks(chance, replaced, np.isin(parse, _SKIN))
             albedo = albedo if blocks is None else dyed(albedo, replaced, blocks)
+        if fades is not None:
+            kept = np.isin(parse, _CLOTH) & ((outfit == before) | (drawn == 0))
+            albedo *= np.where(kept[..., None], fades, 1)
         albedo *= gains[parse]
         if marks is not None:
             albedo *= np.where(np.isin(parse, _SKIN)[..., None], marks, 1)
@@ -333,6 +350,10 @@ def compose(
         rng, shop, np.stack([shop_mask, unknown], 2), shop_landmarks, flow, s
     )
     shop_mask, unknown = masks[..., 0], masks[..., 1]
+    seen = without_background(shop) if chance.random() < options.cut else shop
+    lost = np.not_equal(seen, shop).any(2) & (shop_mask > 128)
+    if lost.sum() > _MOST_LOST * (shop_mask > 128).sum():
+        seen = shop  # a dark garment on dark ground was taken for its shadow
     landmarks = scene.worn_landmarks[place].astype(np.float32).copy()
     parses = [scene.parse[before].copy(), scene.parse[after].copy()]
     old_classes = np.zeros(len(PARSE), np.uint8)
@@ -352,7 +373,7 @@ def compose(
         flow[..., 0] = 1 - flow[..., 0]
         landmarks[:, 0] = POSE_SIZE - landmarks[:, 0]
         landmarks = landmarks[_MIRROR]
-        shop, shop_mask, unknown = (m[:, ::-1] for m in (shop, shop_mask, unknown))
+        shop, seen, shop_mask, unknown = (m[:, ::-1] for m in (shop, seen, shop_mask, unknown))
         shop_landmarks[:, 0] = 1 - shop_landmarks[:, 0]
         shop_landmarks = shop_landmarks[_MIRROR]
 
@@ -380,6 +401,7 @@ def compose(
         "before": np.ascontiguousarray(shots[0]),
         "after": np.ascontiguousarray(shots[1]),
         "shop": np.ascontiguousarray(shop),
+        "shop_seen": np.ascontiguousarray(seen),
         "shop_mask": np.ascontiguousarray(shop_mask),
         "shop_unknown": np.ascontiguousarray(unknown),
         "shop_inside": inside_distance(shop_mask),

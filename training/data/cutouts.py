@@ -147,8 +147,7 @@ def _cut_all(
             continue
         rgb = np.ascontiguousarray(image[..., ::-1])
         # The whole photo, its background too: that is what the network has to see through.
-        net = make_canvas(np.dstack([rgb, np.full(rgb.shape[:2], 255, np.uint8)]),
-                          (2 * NET_HEIGHT, 2 * NET_WIDTH))[1]  # fmt: skip
+        net = make_canvas(rgb, (2 * NET_HEIGHT, 2 * NET_WIDTH), whole=True)[1]
         condition = torch.zeros(1, 5)
         condition[0, CATEGORIES.index(row["category"])] = condition[0, 3] = 1
         code = encoder.encode(torch.from_numpy(net).permute(2, 0, 1)[None].float() / 255, condition)

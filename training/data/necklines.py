@@ -118,8 +118,7 @@ class Necklines:
 def _neckline(image: np.ndarray, outline: dict) -> Neckline:
     """`image` as OpenCV reads it: uint8 (H, W, 3), BGR."""
     rgb = np.ascontiguousarray(image[..., ::-1])
-    opaque = np.full(rgb.shape[:2], 255, np.uint8)
-    net = make_canvas(np.dstack([rgb, opaque]), (2 * NET_HEIGHT, 2 * NET_WIDTH))[1]
+    net = make_canvas(rgb, (2 * NET_HEIGHT, 2 * NET_WIDTH), whole=True)[1]
     x, y, side = outline["box"]
     corners = [[1.0, 1.0], [0.0, 1.0]]
     points = (np.array(outline["face"] + corners) * side + [x, y]) * 16 - 8

@@ -7,7 +7,8 @@ Pairs are composed from rendered scenes as the training composes them: pair k of
 the same. Shards that are there are kept, so a run can be stopped and started again; a .json beside
 them says what they were made of. A sample holds
 
-    before.png after.png shop.png              uint8 pictures: 256x256, 256x256, 192x256
+    before.png after.png                       uint8 pictures 256x256
+    shop.png shop_seen.png                     uint8 pictures 192x256
     shop_mask.png shop_unknown.png parse_before.png parse_after.png drawn.png old.png under.png
     valid.png                                  uint8 maps
     flow.npy                                   float16 (2, 256, 192), 0..1 of the in-shop picture
@@ -42,8 +43,8 @@ from training.dataset import Pairs, scene_files
 if TYPE_CHECKING:
     import webdataset
 
-PICTURES = ("before", "after", "shop", "shop_mask", "shop_unknown", "parse_before", "parse_after",
-            "drawn", "old", "under", "valid")  # fmt: skip
+PICTURES = ("before", "after", "shop", "shop_seen", "shop_mask", "shop_unknown", "parse_before",
+            "parse_after", "drawn", "old", "under", "valid")  # fmt: skip
 ARRAYS = {"flow": np.float16, "landmarks": np.float32, "shop_landmarks": np.float32}
 
 
@@ -79,6 +80,7 @@ class Source:
         index = None if self.cutouts is None else self.cutouts / INDEX
         return {
             "renderer": RENDERER, "scenes": scenes, "per_shard": self.per_shard,
+            "parts": [*PICTURES, *ARRAYS],
             "photos": None if self.photos is None else str(self.photos.resolve()),
             "cutouts": index and index.is_file() and hashlib.sha256(index.read_bytes()).hexdigest(),
         }  # fmt: skip

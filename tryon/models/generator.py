@@ -50,6 +50,7 @@ from tryon.models.geometry import (
     TurnedLandmarks,
 )
 from tryon.models.inpaint import PAINT, certain, class_colours, mirrored
+from tryon.models.light import beyond_old, rounded
 
 WIDTH_16, WIDTH_8, WIDTH_4, WIDTH_2 = 128, 96, 64, 32
 HIDDEN_16, HIDDEN_8, HIDDEN_4, HIDDEN_2 = 48, 32, 16, 16
@@ -69,12 +70,20 @@ _NEAR = 1
 """Pixels of the parse by which the old garment's rim may lie beside it."""
 
 
+_GONE = 6.0
+"""By how much (logits) what of the old garment isn't covered is likelier painted over than the
+network says: a collar that stays beside the new one is worse than a wall painted too far. Hands
+and straps before it are narrower than its rim, and are not."""
 _SKIN = tuple(PAINT).index("skin")
 _LOWER = torch.tensor([float(name == "lower") for name in PAINT])[None, :, None, None, None]
 _NO_BELLY = 6.0
 """By how much (logits) trousers are likelier at the waist than the network says: nobody sees where
 they end beneath the old top, and a strip of belly is worse than a waistband too high."""
 _TEXTURED = [tuple(PAINT).index(name) for name in ("background", "lower")]
+_BROAD, _TROUSERS = (
+    torch.tensor([[float(name in names) for name in PARSE]])
+    for names in (("background", "face_neck"), ("lower",))
+)
 _OTHERS = torch.tensor([[float(name != "skin") for name in PAINT]])
 
 
@@ -95,18 +104,26 @@ def share_of(odds: Tensor, chosen: Tensor) -> Tensor:
     return (both[:, :1] / both[:, 1:]).reshape(-1, 1, h, w)
 
 
-def near_old(odds: Tensor, condition: Tensor) -> Tensor:
-    """Where the garment that is replaced may be: nothing else of the photo is painted over.
+def old_share(odds: Tensor, condition: Tensor) -> Tensor:
+    """How likely each pixel is the garment that is replaced: float (N, 1, h, w) in 0..1.
 
     Args:
         odds: as for `share_of`; condition: (N, 5) as `contract.CONDITION`.
+    """
+    replaced = torch.tensor([[float(p in OLD_GARMENTS[k]) for p in PARSE] for k in CATEGORIES])
+    chosen = condition[:, : len(CATEGORIES)].float() @ constant(replaced.to(odds.device))
+    return share_of(odds, chosen)
+
+
+def near_old(share: Tensor) -> Tensor:
+    """Where the garment that is replaced may be: nothing else of the photo is painted over.
+
+    Args:
+        share: (N, 1, h, w) of `old_share`.
 
     Returns:
         float (N, 1, h, w) in 0..1: over 0 within `_NEAR` pixels of where it is likelier than not.
     """
-    replaced = torch.tensor([[float(p in OLD_GARMENTS[k]) for p in PARSE] for k in CATEGORIES])
-    chosen = condition[:, : len(CATEGORIES)].float() @ constant(replaced.to(odds.device))
-    share = share_of(odds, chosen)
     return F.max_pool2d((4 * share - 2).clamp(0, 1), 2 * _NEAR + 1, 1, _NEAR)
 
 
@@ -130,12 +147,6 @@ def _waist(landmarks: Tensor, condition: Tensor, pixels: Tensor) -> Tensor:
     wide = (one - other)[:, 0, None, None].abs() * NET_WIDTH
     whole = (4 * (hem - armpits) * NET_HEIGHT / (wide + 1e-3) - 3).clamp(0, 1)
     return (within * below * top * whole)[:, None]
-
-
-def _rounded(bare: Tensor) -> Tensor:
-    """Gain (N, 1, H/2, W/2) of a limb's roundness, of how far each pixel (N, 1, H, W) is skin."""
-    inner = F.avg_pool2d(F.avg_pool2d(bare, 2), 5, 1, 2, count_include_pad=False)
-    return 1 - 0.45 * (1 - inner).clamp(0, 0.6)
 
 
 class Generator(nn.Module):
@@ -366,18 +377,22 @@ class Generator(nn.Module):
         rgb = _centre(view).float()
         # Each 2x2 pixels are channels still, which only the masks need apart.
         h, w = NET_HEIGHT // 2, NET_WIDTH // 2
-        odds = out["beneath_packed"].clamp(max=30).exp()
+        classes = out["parse"].clamp(-30, 30).exp()
+        old = old_share(classes, condition)
+        near = near_old(old) * (1 - out["stays"])
+        broad = share_of(classes, constant(_BROAD.to(classes.device)))
+        sure = torch.maximum((4 * old - 2).clamp(0, 1) * (1 - out["stays"]), near * broad)
+        odds = (out["beneath_packed"].clamp(max=30) + _GONE * sure.detach()).exp()
         # Sums over channels, as products: ONNX Runtime's are slow there.
         every = torch.ones(1, len(PAINT), device=odds.device)
         total = every @ odds.reshape(-1, len(PAINT), 4 * h * w)
         kept = 1 / (1 + total.reshape(-1, 4, h, w))
-        classes = out["parse"].clamp(-30, 30).exp()
-        kept = 1 - (1 - kept) * near_old(classes, condition) * (1 - out["stays"])
+        kept = 1 - (1 - kept) * near
         odds = odds.reshape(-1, len(PAINT), 4, h, w)
         waist = _waist(out["landmarks"], condition, self.pixels_2)
         likelier = constant(_LOWER.to(odds.device)) * waist[:, :, None] * _NO_BELLY
         odds = odds * likelier.exp()
-        total = odds.sum(1)
+        total = (every @ odds.reshape(-1, len(PAINT), 4 * h * w)).reshape(-1, 4, h, w)
         mask = torch.maximum(out["mask_packed"].sigmoid(), out["ahead"])
         masks = shuffled(torch.cat([mask, kept, (odds[:, _SKIN] + 1e-4) / (total + 2e-4)], 1))
         colours = up2(class_colours(rgb, classes).flatten(1, 2)).reshape(-1, len(PAINT), 3, h, w)
@@ -399,10 +414,14 @@ class Generator(nn.Module):
             painted = painted + own[:, i : i + 1] * (texture - plain[:, 3 * i : 3 * i + 3])
         # Broad light within a factor of 1.5, its tint within a tenth: more is not the light. Folds,
         # at twice the size, have another factor of 1.65.
-        gain = out["shade"].tanh()
+        top = condition[:, CATEGORIES.index("upper"), None, None, None].float()
+        lower = top * share_of(classes, constant(_TROUSERS.to(classes.device)))
+        gain, fine = beyond_old(
+            out["shade"].tanh(), out["shade_fine"].tanh(), old.detach(), lower.detach()
+        )
         level = gain.mean(1, keepdim=True)
         gain = (0.4 * level + 0.1 * (gain - level)).exp()
-        shade = up2(gain) * (0.5 * out["shade_fine"].tanh()).exp()
+        shade = up2(gain) * (0.5 * fine).exp()
         cloth_shade = shade * (1 - out["fold"])
         strength, colour = restyle
         inside = garment_mask.float().reshape(-1, NET_HEIGHT * NET_WIDTH, 1)
@@ -413,7 +432,7 @@ class Generator(nn.Module):
             bare=masks[:, 2:],
             flow=out["flow_2"],
             # Bare skin has the light's shape too: without it an arm is a flat cut-out.
-            skin=lit(skin, shade * _rounded(masks[:, 2:])),
+            skin=lit(skin, shade * rounded(masks[:, 2:])),
             paint=painted,
             shade=cloth_shade,
             strength=strength,

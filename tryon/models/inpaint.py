@@ -52,7 +52,7 @@ def class_colours(rgb: Tensor, parse: Tensor) -> Tensor:
     Returns:
         float (N, paints, 3, H/4, W/4).
     """
-    return _spread(F.avg_pool2d(rgb, 2), certain(parse))
+    return spread(F.avg_pool2d(rgb, 2), certain(parse))
 
 
 def certain(parse: Tensor) -> Tensor:
@@ -84,13 +84,15 @@ def mirrored(
     """
     half = F.avg_pool2d(pixels, 2)
     # To where a region's pixels nearby are, on average: a little beyond its edge, wherever one is.
-    near = _spread(half, weights, around=True) - F.avg_pool2d(half, 2)[:, None]
-    near = (near * F.avg_pool2d(shares, 2)[:, :, None]).sum(1)
+    near = spread(half, weights, around=True) - F.avg_pool2d(half, 2)[:, None]
+    small = F.avg_pool2d(shares, 2)
+    each = [near[:, i] * small[:, i : i + 1] for i in range(int(small.shape[1]))]
+    near = torch.stack(each).sum(0)
     found = warp(torch.cat([rgb, up2(weights)], 1), pixels + _BEYOND * up2(up2(near)))
     return found[:, :3], found[:, 3:]
 
 
-def _spread(values: Tensor, weight: Tensor, around: bool = False) -> Tensor:
+def spread(values: Tensor, weight: Tensor, around: bool = False) -> Tensor:
     """Values (N, C, h, w) of each paint's own pixels, weighted by (N, paints, h, w), at every pixel
     of half the size: float (N, paints, C, h/2, w/2).
 
