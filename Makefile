@@ -75,6 +75,7 @@ audit: venv ## how much of each built engine computes in fp16
 
 serve: assets ## run the embedded Triton server in the foreground (ports 8000, 8001, 8002)
 	@$(PY) deploy/check_system.py serve --install
+	@$(PY) -m export --target cpu --if-needed
 	@$(PY) -m deploy.embedded
 
 tryon: assets ## PERSON + GARMENT and/or PROMPT -> out/tryon.png, from nothing to the picture

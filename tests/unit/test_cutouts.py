@@ -202,4 +202,7 @@ def test_a_missing_folder_names_the_command(tmp_path: Path, capsys) -> None:
         laid.Cutouts(tmp_path)
     assert cutouts.main(["--photos", str(tmp_path), "--out", str(tmp_path / "out")]) == 2
     assert "manifest.csv" in capsys.readouterr().err
+    (tmp_path / "manifest.csv").write_text("file,category,sender\na.jpg,upper,me\n")
+    assert cutouts.main(["--photos", str(tmp_path), "--out", str(tmp_path / "out")]) == 2
+    assert "no column 'label'" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

@@ -12,7 +12,6 @@ outlined by hand (`training.data.necklines`) are as they were outlined. The resu
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import sys
 from collections.abc import Mapping
@@ -25,7 +24,7 @@ import torch
 from tqdm import tqdm
 
 from training.data.necklines import Neckline, outlined_in
-from training.data.real_photos import held_out
+from training.data.real_photos import held_out, manifest_of
 from tryon.contract import CATEGORIES, LANDMARKS, NET_HEIGHT, NET_WIDTH
 from tryon.models import system
 from tryon.models.image_encoder import ImageEncoder
@@ -108,11 +107,7 @@ def cut_out(photos: Path, out: Path, weights: Path | None = None) -> dict[str, i
         FileNotFoundError: no manifest in `photos`.
         OSError: `out` can't be written; what was there before still is.
     """
-    manifest = photos / "manifest.csv"
-    if not manifest.is_file():
-        raise FileNotFoundError(f"{manifest} is missing: --photos must name a folder with it")
-    with manifest.open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = manifest_of(photos, "label")
     outlined = outlined_in(photos)
     encoder = cast(ImageEncoder, system.load_models(weights)["image_encoder"].eval())
     out.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,6 @@ is garment.
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ import numpy as np
 import torch
 
 from training.data.camera import Camera
-from training.data.real_photos import held_out
+from training.data.real_photos import held_out, manifest_of
 from tryon.contract import NET_HEIGHT, NET_WIDTH
 from tryon.steps.garment import make_canvas
 
@@ -64,11 +63,7 @@ class Necklines:
     """
 
     def __init__(self, photos: Path, split: str = "train") -> None:
-        manifest = photos / "manifest.csv"
-        if not manifest.is_file():
-            raise FileNotFoundError(f"{manifest} is missing: --photos must name a folder with it")
-        with manifest.open(newline="") as file:
-            senders = {row["file"]: row["sender"] for row in csv.DictReader(file)}
+        senders = {row["file"]: row["sender"] for row in manifest_of(photos)}
         self.necklines = [
             neckline for name, neckline in outlined_in(photos).items()
             if name in senders and held_out(senders[name]) == (split == "test")

@@ -23,6 +23,26 @@ def held_out(sender: str) -> bool:
     return zlib.crc32(sender.encode()) % HELD_OUT == 0
 
 
+def manifest_of(folder: Path, *columns: str) -> list[dict[str, str]]:
+    """The rows of a folder's manifest.
+
+    Raises:
+        FileNotFoundError: no manifest, or one without file, category, sender or one of `columns`.
+    """
+    manifest = folder / "manifest.csv"
+    if not manifest.is_file():
+        raise FileNotFoundError(
+            f"{manifest} is missing: --photos must name a folder with manifest.csv and images/"
+        )
+    with manifest.open(newline="") as file:
+        reader = csv.DictReader(file)
+        rows = list(reader)
+    for column in ("file", "category", "sender", *columns):
+        if column not in (reader.fieldnames or ()):
+            raise FileNotFoundError(f"{manifest} has no column {column!r} (README, Training)")
+    return rows
+
+
 class RealPhotos:
     """Random crops of a folder's photos; split "train" or "test" by sender.
 
@@ -31,20 +51,16 @@ class RealPhotos:
     """
 
     def __init__(self, folder: Path, split: str = "train") -> None:
-        manifest = folder / "manifest.csv"
-        if not manifest.is_file():
-            raise FileNotFoundError(
-                f"{manifest} is missing: PHOTOS must name a folder with manifest.csv and images/"
-            )
-        with manifest.open(newline="") as file:
-            rows = list(csv.DictReader(file))
+        rows = manifest_of(folder)
         held = [held_out(row["sender"]) for row in rows]
         chosen = [row for row, out in zip(rows, held, strict=True) if out == (split == "test")]
         self.paths = [folder / "images" / row["file"] for row in chosen]
         self.categories = [row["category"] for row in chosen]
         self.labels = [row.get("label") or row["category"] for row in chosen]
         if not self.paths:
-            raise FileNotFoundError(f"{manifest} lists no photo for the split {split!r}")
+            raise FileNotFoundError(
+                f"{folder / 'manifest.csv'} lists no photo for the split {split!r}"
+            )
 
     def photo(self, rng: np.random.Generator, reduced: bool = True) -> np.ndarray:
         """A random whole photo, uint8 (h, w, 3) RGB, at half size if `reduced`."""
