@@ -75,14 +75,17 @@ _GONE = 6.0
 network says: a collar that stays beside the new one is worse than a wall painted too far. Hands
 and straps before it are narrower than its rim, and are not."""
 _SKIN = tuple(PAINT).index("skin")
-_LOWER = torch.tensor([float(name == "lower") for name in PAINT])[None, :, None, None, None]
-_NO_BELLY = 6.0
+_LOWER, _STRANDS = (
+    torch.tensor([float(name == only) for name in PAINT])[None, :, None, None, None]
+    for only in ("lower", "hair")
+)
+_NO_BELLY = 12.0
 """By how much (logits) trousers are likelier at the waist than the network says: nobody sees where
 they end beneath the old top, and a strip of belly is worse than a waistband too high."""
 _TEXTURED = [tuple(PAINT).index(name) for name in ("background", "lower")]
-_BROAD, _TROUSERS = (
+_BROAD, _TROUSERS, _HAIR = (
     torch.tensor([[float(name in names) for name in PARSE]])
-    for names in (("background", "face_neck"), ("lower",))
+    for names in (("background", "face_neck"), ("lower",), ("hair",))
 )
 _OTHERS = torch.tensor([[float(name != "skin") for name in PAINT]])
 
@@ -390,7 +393,10 @@ class Generator(nn.Module):
         kept = 1 - (1 - kept) * near
         odds = odds.reshape(-1, len(PAINT), 4, h, w)
         waist = _waist(out["landmarks"], condition, self.pixels_2)
+        hair = share_of(classes, constant(_HAIR.to(classes.device))).detach()
+        strands = F.max_pool2d((4 * hair - 2).clamp(0, 1), 5, 1, 2)
         likelier = constant(_LOWER.to(odds.device)) * waist[:, :, None] * _NO_BELLY
+        likelier = likelier + constant(_STRANDS.to(odds.device)) * strands[:, :, None] * _GONE
         odds = odds * likelier.exp()
         total = (every @ odds.reshape(-1, len(PAINT), 4 * h * w)).reshape(-1, 4, h, w)
         mask = torch.maximum(out["mask_packed"].sigmoid(), out["ahead"])

@@ -60,17 +60,22 @@ def live_crop(
     return *_cut_at(state[:5], photo, condition), state.astype(np.float32)
 
 
+_LEAD = 0.25
+"""Of the way that a track says somebody goes until the next frame: all of it overshoots when they
+turn, and the crop shimmers; who walks is in the crop either way."""
+
+
 def predict_crop(
     photo: np.ndarray, condition: np.ndarray, track: np.ndarray, elapsed: np.ndarray
 ) -> Cropped:
-    """`crop` of a person who is followed: where an earlier frame's track says that they are by now.
+    """`crop` of a person who is followed: where an earlier frame's track says that they go.
 
     The arguments are `live_crop`'s, without the detector's. Where the track says nothing of this
     frame, or leads out of it, the middle of the photo is cut out: `update_track` tells so.
     """
     seconds, before = float(elapsed[0]), track.astype(np.float64)
     gap = 0 < seconds <= LONGEST_GAP
-    place = before[:5] + before[5:] * (seconds if gap else 0)
+    place = before[:5] + before[5:] * (_LEAD * seconds if gap else 0)
     if gap and place[4] > 0 and followed(place, before, seconds):
         with contextlib.suppress(NoPerson):
             return _cut_at(place, photo, condition)
