@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from pairs_apart import without_and_with
 
 from training.data.blocks import colour_blocks, dyed
-from training.data.compose import MARGIN, Options, compose
-from training.data.outfits import pairs_of
+from training.data.compose import MARGIN
 from training.data.shards import Scene
 from tryon.contract import NET_WIDTH
 
@@ -66,19 +66,11 @@ def test_cloth_keeps_its_own_drawing() -> None:
 def test_only_what_is_replaced_changes_in_a_pair(scenes: list[Scene]) -> None:
     """Everything else of the pair is the same to the last byte, with and without."""
     changes = 0
-    for scene in scenes:
-        for before, after, category in pairs_of(scene):
-            one, two = (
-                compose(
-                    scene, before, after, category, np.random.default_rng(5), None,
-                    Options(strength=0.0, text=0.0, blocks=share),
-                )
-                for share in (0.0, 1.0)
-            )  # fmt: skip
-            for name in one.keys() - {"before"}:
-                np.testing.assert_array_equal(one[name], two[name], err_msg=name)
-            changed = np.not_equal(one["before"], two["before"]).any(2)
-            changed = changed[:, MARGIN : MARGIN + NET_WIDTH]
-            assert not changed[np.asarray(one["old"]) == 0].any()
-            changes += int(changed.any())
+    for one, two in without_and_with(scenes, "blocks"):
+        for name in one.keys() - {"before"}:
+            np.testing.assert_array_equal(one[name], two[name], err_msg=name)
+        changed = np.not_equal(one["before"], two["before"]).any(2)
+        changed = changed[:, MARGIN : MARGIN + NET_WIDTH]
+        assert not changed[np.asarray(one["old"]) == 0].any()
+        changes += int(changed.any())
     assert changes > 5

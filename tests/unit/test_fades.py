@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+from pairs_apart import without_and_with
 
-from training.data.compose import MARGIN, Options, compose
+from training.data.compose import MARGIN
 from training.data.fades import faded
-from training.data.outfits import pairs_of
 from training.data.shards import Scene
 from tryon.contract import NET_WIDTH, PARSE
 
@@ -24,22 +24,14 @@ def test_marks_are_gains_around_one(seed: int) -> None:
 def test_only_cloth_is_faded_and_what_is_kept_is_in_both_pictures(scenes: list[Scene]) -> None:
     """All else of the pair is the same to the last byte, the new garment too."""
     kept = 0
-    for scene in scenes:
-        for before, after, category in pairs_of(scene):
-            one, two = (
-                compose(
-                    scene, before, after, category, np.random.default_rng(5), None,
-                    Options(strength=0.0, text=0.0, bend=0.5, cut=0.5, fades=share),
-                )
-                for share in (0.0, 1.0)
-            )  # fmt: skip
-            for name in one.keys() - {"before", "after"}:
-                np.testing.assert_array_equal(one[name], two[name], err_msg=name)
-            for name in ("before", "after"):
-                changed = np.not_equal(one[name], two[name]).any(2)[:, MARGIN : MARGIN + NET_WIDTH]
-                assert changed.any() or name == "after"
-                assert not changed[~np.isin(one[f"parse_{name}"], _CLOTH)].any()
-                if name == "after":
-                    assert not changed[np.asarray(one["drawn"]) > 0].any()
-                    kept += int(changed.any())
+    for one, two in without_and_with(scenes, "fades", bend=0.5, cut=0.5):
+        for name in one.keys() - {"before", "after"}:
+            np.testing.assert_array_equal(one[name], two[name], err_msg=name)
+        for name in ("before", "after"):
+            changed = np.not_equal(one[name], two[name]).any(2)[:, MARGIN : MARGIN + NET_WIDTH]
+            assert changed.any() or name == "after"
+            assert not changed[~np.isin(one[f"parse_{name}"], _CLOTH)].any()
+            if name == "after":
+                assert not changed[np.asarray(one["drawn"]) > 0].any()
+                kept += int(changed.any())
     assert kept > 3

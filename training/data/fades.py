@@ -15,9 +15,8 @@ _WIDEST = 10.0
 
 
 def faded(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """Gain float32 (height, width, 1) of marks of any size, upright, across or round.
-
-    The mean of its logarithm is 0.
+    """Gain float32 (height, width, 1) of marks of any size, upright, across or round: as
+    often darker as lighter.
     """
     marks: np.ndarray = np.zeros((height, width), np.float32)
     for _ in range(int(rng.integers(1, 4))):
