@@ -17,6 +17,7 @@ from export.trace import trace
 from tryon.contract import LANDMARKS, NET_HEIGHT, NET_WIDTH, PARSE, model
 from tryon.models.blocks import pixel_coordinates
 from tryon.models.generator import _GONE, Generator, _waist, near_old, old_share
+from tryon.models.geometry import PARTS
 from tryon.models.inpaint import PAINT, class_colours
 from tryon.models.light import beyond_old, rounded
 from tryon.models.text_encoder import TextEncoder
@@ -118,6 +119,7 @@ def test_masks_and_odds_are_what_the_heads_say(generator: Generator) -> None:
         "parse": torch.randn(n, len(PARSE), *HALF), "flow_2": torch.rand(n, 2, *HALF),
         "landmarks": torch.rand(n, len(LANDMARKS), 2),
         "shade": torch.zeros(n, 3, NET_HEIGHT // 4, NET_WIDTH // 4),
+        "parts": torch.rand(n, len(PARTS), NET_HEIGHT // 8, NET_WIDTH // 8),
         "shade_fine": torch.zeros(n, 1, *HALF),
         **{name: torch.zeros(n, 1, *HALF) for name in ("fold", "stays", "ahead")},
     }  # fmt: skip
@@ -160,6 +162,7 @@ def test_skin_is_painted_by_itself_and_alone_has_the_cloths_light(generator: Gen
         "beneath_packed": odds.flatten(1, 2), "parse": parse,
         "flow_2": torch.full((1, 2, *HALF), 0.5), "shade_fine": torch.zeros(1, 1, *HALF),
         "landmarks": torch.zeros(1, len(LANDMARKS), 2),
+        "parts": torch.ones(1, len(PARTS), NET_HEIGHT // 8, NET_WIDTH // 8),
         "shade": torch.zeros(1, 3, NET_HEIGHT // 4, NET_WIDTH // 4),
         **{name: torch.zeros(1, 1, *HALF) for name in ("fold", "stays", "ahead")},
     }  # fmt: skip
@@ -209,11 +212,28 @@ def test_trousers_drawing_is_no_light_on_the_top_over_them() -> None:
     fine = torch.where(top > 0, -0.3, seams)
     shade = torch.full((1, 3, HALF[0] // 2, HALF[1] // 2), -0.2)
     shade[:, :, 40:] = 0.7
-    led, led_fine = beyond_old(shade, fine, top, trousers)
+    none = torch.zeros_like(top)
+    led, led_fine = beyond_old(shade, fine, top, trousers, none, none)
     away = [row for row in range(HALF[0] // 2) if abs(row - 40) > 3]  # from where they meet
     assert (led[:, :, away] + 0.2).abs().max() < 0.03
     assert (led_fine[:, :, [2 * row for row in away]] + 0.3).abs().max() < 0.03
-    same, same_fine = beyond_old(shade, fine, top, torch.zeros_like(top))
+    same, same_fine = beyond_old(shade, fine, top, none, none, none)
+    assert torch.equal(same, shade) and torch.equal(same_fine, fine)
+
+
+def test_the_hem_of_an_old_sleeve_is_no_shadow_on_a_longer_one() -> None:
+    """Nor is the step from cloth to skin; along an arm before the body, which is one, it stays."""
+    top, arms = torch.zeros(1, 1, *HALF), torch.zeros(1, 1, *HALF)
+    top[:, :, :60], arms[:, :, 60:] = 1, 1
+    fine = torch.where(top > 0, 0.1, -0.1)
+    fine[:, :, 58:60] = -0.8  # the hem
+    shade = torch.zeros(1, 3, HALF[0] // 2, HALF[1] // 2)
+    none, sleeve = torch.zeros_like(top), torch.ones_like(top)
+    _, led = beyond_old(shade, fine, top, none, arms, sleeve)
+    column = led[0, 0, :, HALF[1] // 2]
+    assert column.min() > -0.15 and column.diff().abs().max() < 0.06
+    assert (column[:50] == 0.1).all() and (column[70:] == -0.1).all()
+    same, same_fine = beyond_old(shade, fine, top, none, arms, none)
     assert torch.equal(same, shade) and torch.equal(same_fine, fine)
 
 

@@ -83,10 +83,11 @@ _NO_BELLY = 12.0
 """By how much (logits) trousers are likelier at the waist than the network says: nobody sees where
 they end beneath the old top, and a strip of belly is worse than a waistband too high."""
 _TEXTURED = [tuple(PAINT).index(name) for name in ("background", "lower")]
-_BROAD, _TROUSERS, _HAIR = (
+_BROAD, _TROUSERS, _HAIR, _ARMS = (
     torch.tensor([[float(name in names) for name in PARSE]])
-    for names in (("background", "face_neck"), ("lower",), ("hair",))
+    for names in (("background", "face_neck"), ("lower",), ("hair",), ("arm_left", "arm_right"))
 )
+_SLEEVES = torch.tensor([[float(name.startswith("sleeve")) for name in PARTS]])
 _OTHERS = torch.tensor([[float(name != "skin") for name in PAINT]])
 
 
@@ -252,7 +253,8 @@ class Generator(nn.Module):
 
         Returns:
             `landmarks` (N, K, 2) on the person, `votes` and `voted` as `LandmarkVote` has them;
-            `turned` (N, K, 2), how far what is seen there is from them in the canvas;
+            `turned` (N, K, 2), how far what is seen there is from them in the canvas; `parts`
+            (N, len(PARTS), H/8, W/8), how likely each pixel follows each part, up to a factor;
             `flow_parts` to `flow` (N, 2, h, w), coarse to fine, in 0..1 of the canvas; `mask`
             logits (N, 1, H, W) of the garment drawn, and `mask_packed` the same with each 2x2
             pixels as channels; `covered`, the garment's own mask at `flow_2`, without what is
@@ -337,6 +339,7 @@ class Generator(nn.Module):
         covered = up2(covered * (1 - gone))
         return {
             **places,
+            "parts": odds,
             "flow_8": flow_8,
             "flow_4": flow_4,
             "flow_2": flow_2,
@@ -422,9 +425,12 @@ class Generator(nn.Module):
         # at twice the size, have another factor of 1.65.
         top = condition[:, CATEGORIES.index("upper"), None, None, None].float()
         lower = top * share_of(classes, constant(_TROUSERS.to(classes.device)))
+        arms = share_of(classes, constant(_ARMS.to(classes.device)))
+        sleeves = up2(up2(share_of(out["parts"], constant(_SLEEVES.to(classes.device)))))
         gain, fine = beyond_old(
-            out["shade"].tanh(), out["shade_fine"].tanh(), old.detach(), lower.detach()
-        )
+            out["shade"].tanh(), out["shade_fine"].tanh(),
+            *(x.detach() for x in (old, lower, arms, sleeves)),
+        )  # fmt: skip
         level = gain.mean(1, keepdim=True)
         gain = (0.4 * level + 0.1 * (gain - level)).exp()
         shade = up2(gain) * (0.5 * fine).exp()

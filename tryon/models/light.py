@@ -16,24 +16,40 @@ def rounded(bare: Tensor) -> Tensor:
     return 1 - 0.45 * (1 - inner).clamp(0, 0.6)
 
 
-def beyond_old(shade: Tensor, fine: Tensor, old: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
-    """The light that the old garment shows, where other cloth is that the new one will cover.
+_SEAM = 5
+"""Pixels across the end of an old sleeve where its hem and the step from cloth to skin are seen."""
 
-    Trousers' seams and their fading are no shadow on a top that hangs over them: what the network
-    says there is of them, however it is taught. The old top's light is led on by normalised
-    convolution instead (as `inpaint.spread` does with colours).
+
+def beyond_old(
+    shade: Tensor, fine: Tensor, old: Tensor, other: Tensor, arms: Tensor, sleeves: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The light that the old garment and arms show, where something else is to be seen.
+
+    Trousers' seams and their fading are no shadow on a top that hangs over them, nor is the hem of
+    an old sleeve one on a longer sleeve: what the network says there is of them, however it is
+    taught. The light beside them is led on instead, by normalised convolution (as
+    `inpaint.spread` does with colours).
 
     Args:
         shade: (N, 3, h/2, w/2), fine: (N, 1, h, w), log gains.
         old: (N, 1, h, w) in 0..1, how surely each pixel is what is replaced.
-        other: the same of the other cloth.
+        other, arms: the same of the other cloth, and of bare arms.
+        sleeves: the same of the new garment's sleeves: the old one's edge along an arm that hangs
+            before it has a shadow.
 
     Returns:
-        `shade` and `fine`, changed where `other` is.
+        `shade` and `fine`, changed where `other` is and where an old sleeve ends.
     """
     covered = F.max_pool2d((4 * other - 1).clamp(0, 1), 3, 1, 1)
-    covered = F.avg_pool2d(covered, 3, 1, 1, count_include_pad=False)
-    weight = old * (1 - covered) + 1e-6
-    light = spread(torch.cat([up2(shade), fine], 1), weight)[:, 0]
-    shade = shade + F.avg_pool2d(covered, 2) * (light[:, :3] - shade)
-    return shade, fine + covered * (up2(light[:, 3:]) - fine)
+    beside = [F.max_pool2d((4 * x - 2).clamp(0, 1), _SEAM, 1, _SEAM // 2) for x in (old, arms)]
+    seam = F.max_pool2d(beside[0] * beside[1] * (4 * sleeves - 3).clamp(0, 1), 3, 1, 1)
+    apart = F.max_pool2d(seam, 3, 1, 1)
+    covered, seam = (
+        F.avg_pool2d(x, 3, 1, 1, count_include_pad=False) for x in (covered, seam)
+    )  # fmt: skip
+    weights = torch.cat([old * (1 - covered), (old + arms) * (1 - apart)], 1) + 1e-6
+    light = spread(torch.cat([up2(shade), fine], 1), weights)
+    for where, led in ((covered, light[:, 0]), (seam, light[:, 1])):
+        shade = shade + F.avg_pool2d(where, 2) * (led[:, :3] - shade)
+        fine = fine + where * (up2(led[:, 3:]) - fine)
+    return shade, fine
