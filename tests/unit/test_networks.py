@@ -19,7 +19,7 @@ from tryon.models.blocks import pixel_coordinates
 from tryon.models.generator import _GONE, Generator, _waist, near_old, old_share
 from tryon.models.geometry import PARTS
 from tryon.models.inpaint import PAINT, class_colours
-from tryon.models.light import beyond_old, rounded
+from tryon.models.light import believed, beyond_old, rounded
 from tryon.models.text_encoder import TextEncoder
 from tryon.pipeline import TryOn, TryOnPipeline
 
@@ -235,6 +235,18 @@ def test_the_hem_of_an_old_sleeve_is_no_shadow_on_a_longer_one() -> None:
     assert (column[:50] == 0.1).all() and (column[70:] == -0.1).all()
     same, same_fine = beyond_old(shade, fine, top, none, arms, none)
     assert torch.equal(same, shade) and torch.equal(same_fine, fine)
+
+
+def test_dark_cloths_light_is_believed_the_less() -> None:
+    """A black top's by 0.4, a white one's all of it; where no old garment is, all is as it was."""
+    top = torch.zeros(1, 1, *HALF)
+    top[:, :, 30:90, 20:76] = 1
+    for level, share in ((0.05, 0.4), (0.25, 0.25 / 0.35), (0.8, 1.0)):
+        rgb = torch.full((1, 3, NET_HEIGHT, NET_WIDTH), 0.7)
+        rgb[..., 60:180, 40:152] = level
+        found = believed(rgb, top)
+        assert found.shape == top.shape and (found[top == 0] == 1).all()
+        assert torch.allclose(found[:, :, 50:70, 40:56], torch.tensor(share), atol=0.02)
 
 
 def test_only_the_garment_that_is_replaced_is_painted_over() -> None:

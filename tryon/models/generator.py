@@ -50,7 +50,7 @@ from tryon.models.geometry import (
     TurnedLandmarks,
 )
 from tryon.models.inpaint import PAINT, certain, class_colours, mirrored
-from tryon.models.light import beyond_old, rounded
+from tryon.models.light import believed, beyond_old, rounded
 
 WIDTH_16, WIDTH_8, WIDTH_4, WIDTH_2 = 128, 96, 64, 32
 HIDDEN_16, HIDDEN_8, HIDDEN_4, HIDDEN_2 = 48, 32, 16, 16
@@ -372,13 +372,15 @@ class Generator(nn.Module):
 
     def maps(
         self, out: dict[str, Tensor], view: Tensor, restyle: tuple[Tensor, Tensor],
-        garment_rgb: Tensor, garment_mask: Tensor, condition: Tensor,
+        garment_rgb: Tensor, garment_mask: Tensor, condition: Tensor, doubting: bool = False,
     ) -> Maps:  # fmt: skip
         """What the composite needs, from what `predict` returned.
 
         Args:
             out: of `predict`; view, condition: as there; restyle: of `Fusion.recolour`;
             garment_rgb: as there; garment_mask: (N, 1, H, W) in 0..1.
+            doubting: take less of dark cloth's light (`light.believed`), as photos ask for; what
+                learns would make up for it.
         """
         rgb = _centre(view).float()
         # Each 2x2 pixels are channels still, which only the masks need apart.
@@ -427,9 +429,12 @@ class Generator(nn.Module):
         lower = top * share_of(classes, constant(_TROUSERS.to(classes.device)))
         arms = share_of(classes, constant(_ARMS.to(classes.device)))
         sleeves = up2(up2(share_of(out["parts"], constant(_SLEEVES.to(classes.device)))))
+        shade, fine = out["shade"].tanh(), out["shade_fine"].tanh()
+        if doubting:
+            share = believed(rgb, old)
+            shade, fine = F.avg_pool2d(share, 2) * shade, share * fine
         gain, fine = beyond_old(
-            out["shade"].tanh(), out["shade_fine"].tanh(),
-            *(x.detach() for x in (old, lower, arms, sleeves)),
+            shade, fine, *(x.detach() for x in (old, lower, arms, sleeves)),
         )  # fmt: skip
         level = gain.mean(1, keepdim=True)
         gain = (0.4 * level + 0.1 * (gain - level)).exp()
@@ -479,7 +484,7 @@ class Generator(nn.Module):
         # The canvas's alpha ends the garment at its own pixels; its mask, as coarse as the view,
         # would round off the corners of cuffs and hems.
         out["covered"] = (_REACH * out["covered"]).clamp(max=1)
-        maps = self.maps(out, rgb, restyle, small, own_mask, condition)
+        maps = self.maps(out, rgb, restyle, small, own_mask, condition, doubting=True)
         if self.bounded:
             corners, placement = changed_box(maps, placement, window)
             part = window[:, corners[1] : corners[3], corners[0] : corners[2]]

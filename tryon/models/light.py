@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tryon.models.blocks import up2
+from tryon.models.composite import LUMA
 from tryon.models.inpaint import spread
 
 
@@ -18,6 +19,29 @@ def rounded(bare: Tensor) -> Tensor:
 
 _SEAM = 5
 """Pixels across the end of an old sleeve where its hem and the step from cloth to skin are seen."""
+
+
+_DIM = 0.35
+"""Luma of old cloth below which its light is believed the less, the darker it is."""
+_LEAST = 0.4
+"""How far the light of black cloth is believed."""
+
+
+def believed(rgb: Tensor, old: Tensor) -> Tensor:
+    """How far the light that the old garment shows is to be believed: float (N, 1, h, w) in 0..1.
+
+    Of a dark jacket's few levels most are pockets, seams and wear, in shares of its light as large
+    as shadows are on white cloth; on rendered cloth they are not, so that this isn't learned.
+
+    Args:
+        rgb: (N, 3, 2h, 2w) in 0..1; old: (N, 1, h, w) in 0..1.
+    """
+    luma = (rgb.new_tensor(LUMA) @ rgb.flatten(2)).reshape(-1, 1, *rgb.shape[2:])
+    near = F.avg_pool2d(torch.cat([F.avg_pool2d(luma, 2) * old, old], 1), 4)
+    for _ in range(2):
+        near = F.avg_pool2d(near, 5, 1, 2, count_include_pad=False)
+    level = up2(up2(near[:, :1] / (near[:, 1:] + 1e-3)))
+    return 1 - old * (1 - (level / _DIM).clamp(_LEAST, 1))
 
 
 def beyond_old(
