@@ -82,29 +82,9 @@ def _unlike_ground(image: np.ndarray, colour: np.ndarray) -> np.ndarray | None:
     if surface is None:
         return None
     above = image - surface
-    off = cv2.GaussianBlur(above, (0, 0), 1.5)
-    edge = max(1, min(image.shape[:2]) // 25)
-    border = np.concatenate([
-        off[:edge].reshape(-1, 3), off[-edge:].reshape(-1, 3),
-        off[:, :edge].reshape(-1, 3), off[:, -edge:].reshape(-1, 3),
-    ])  # fmt: skip
-    border = border[np.abs(border).max(1) <= _NEAR]
-    if len(border) < 200:
+    clear = _clearness(above, colour)
+    if clear is None:
         return None
-    light = colour / max(1.0, float(np.linalg.norm(colour)))
-    tints = np.linalg.svd(light[None])[2][1:]
-    spread = np.cov((border @ tints.T).T) + 0.15 * np.eye(2)  # bytes are coarse
-    # In standard deviations of the ground, 1 where it is as unlike as cloth is to be.
-    tints = np.linalg.cholesky(np.linalg.inv(spread)).T @ tints / _UNLIKE
-    bright = light / max(float((border @ light).std()), 0.6) / (_UNLIKE + 1)
-    axes = np.concatenate([bright[None], tints])
-    unlike = cv2.transform(off, np.concatenate([axes, -(axes @ border.mean(0))[:, None]], 1))
-    brighter, one, other = cv2.split(unlike)
-    # What is much darker than its shadow is cloth of whatever tint.
-    brighter[brighter < -_DARKEST * np.linalg.norm(colour) * np.linalg.norm(bright)] = 2
-    clear = cv2.GaussianBlur(
-        np.minimum(cv2.max(brighter, cv2.magnitude(one, other)), 2), (0, 0), 1.5
-    )
     mask = _fill_from_border(np.where(clear > 1, np.uint8(0), np.uint8(255)))
     red, green, blue = cv2.split(above)  # numpy's own maximum takes 4 ms
     depth = -cv2.max(cv2.max(red, green), blue)
@@ -123,6 +103,40 @@ def _unlike_ground(image: np.ndarray, colour: np.ndarray) -> np.ndarray | None:
     sure = float((clear[rim] > 1.3).mean()) if rim.any() else 0.0
     found = sure > 0.8 and _whole(mask, 0.9) and _raggedness(mask) < _RAGGED
     return mask if found and _evenness(mask) > _EVEN else None
+
+
+def _clearness(above: np.ndarray, colour: np.ndarray) -> np.ndarray | None:
+    """How unlike the ground each pixel is, averaged over a few of them: float32 (H, W), 1 where
+    that can hardly be chance, at most 2.
+
+    Args:
+        above: float32 (H, W, 3), how far the picture is from its background; colour: (3,) that.
+
+    Returns:
+        None where too little of the border is background.
+    """
+    off = cv2.GaussianBlur(above, (0, 0), 1.5)
+    edge = max(1, min(above.shape[:2]) // 25)
+    border = np.concatenate([
+        off[:edge].reshape(-1, 3), off[-edge:].reshape(-1, 3),
+        off[:, :edge].reshape(-1, 3), off[:, -edge:].reshape(-1, 3),
+    ])  # fmt: skip
+    border = border[np.abs(border).max(1) <= _NEAR]
+    if len(border) < 200:
+        return None
+    light = colour / max(1.0, float(np.linalg.norm(colour)))
+    tints = np.linalg.svd(light[None])[2][1:]
+    spread = np.cov((border @ tints.T).T) + 0.15 * np.eye(2)  # bytes are coarse
+    # In standard deviations of the ground, 1 where it is as unlike as cloth is to be.
+    tints = np.linalg.cholesky(np.linalg.inv(spread)).T @ tints / _UNLIKE
+    bright = light / max(float((border @ light).std()), 0.6) / (_UNLIKE + 1)
+    axes = np.concatenate([bright[None], tints])
+    unlike = cv2.transform(off, np.concatenate([axes, -(axes @ border.mean(0))[:, None]], 1))
+    brighter, one, other = cv2.split(unlike)
+    # What is much darker than its shadow is cloth of whatever tint.
+    brighter[brighter < -_DARKEST * np.linalg.norm(colour) * np.linalg.norm(bright)] = 2
+    unlike = np.minimum(cv2.max(brighter, cv2.magnitude(one, other)), 2)
+    return cv2.GaussianBlur(unlike, (0, 0), 1.5)
 
 
 def _evenness(mask: np.ndarray) -> float:
