@@ -10,21 +10,18 @@ from tryon.models.blocks import up2
 from tryon.models.composite import LUMA
 from tryon.models.inpaint import spread
 
+_SEAM = 5
+"""Pixels across the end of an old sleeve where its hem and the step from cloth to skin are seen."""
+_DIM = 0.35
+"""Luma of old cloth below which its light is believed the less, the darker it is."""
+_LEAST = 0.4
+"""How far the light of black cloth is believed."""
+
 
 def rounded(bare: Tensor) -> Tensor:
     """Gain (N, 1, H/2, W/2) of a limb's roundness, of how far each pixel (N, 1, H, W) is skin."""
     inner = F.avg_pool2d(F.avg_pool2d(bare, 2), 5, 1, 2, count_include_pad=False)
     return 1 - 0.45 * (1 - inner).clamp(0, 0.6)
-
-
-_SEAM = 5
-"""Pixels across the end of an old sleeve where its hem and the step from cloth to skin are seen."""
-
-
-_DIM = 0.35
-"""Luma of old cloth below which its light is believed the less, the darker it is."""
-_LEAST = 0.4
-"""How far the light of black cloth is believed."""
 
 
 def believed(rgb: Tensor, old: Tensor) -> Tensor:

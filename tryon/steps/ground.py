@@ -31,14 +31,17 @@ _RAGGED = 0.4
 
 def border_colour(image: np.ndarray) -> tuple[np.ndarray, bool]:
     """Median colour (3,) of the outermost pixels of uint8 (H, W, 3), and whether most have it."""
-    edge = max(1, min(image.shape[:2]) // 100)
-    border = np.concatenate([
-        image[:edge].reshape(-1, 3), image[-edge:].reshape(-1, 3),
-        image[:, :edge].reshape(-1, 3), image[:, -edge:].reshape(-1, 3),
-    ])  # fmt: skip
+    border = _border_of(image, 100)
     colour = np.median(border, axis=0)
     near = np.abs(border - colour).max(axis=1) <= _NEAR + 4
     return colour, bool(near.mean() >= 0.7)
+
+
+def _border_of(image: np.ndarray, part: int) -> np.ndarray:
+    """The outermost pixels (n, 3) of (H, W, 3), as far as one `part`th of its shorter side."""
+    edge = max(1, min(image.shape[:2]) // part)
+    sides = image[:edge], image[-edge:], image[:, :edge], image[:, -edge:]
+    return np.concatenate([side.reshape(-1, 3) for side in sides])
 
 
 def foreground(image: np.ndarray, colour: np.ndarray) -> np.ndarray | None:
@@ -86,8 +89,7 @@ def _unlike_ground(image: np.ndarray, colour: np.ndarray) -> np.ndarray | None:
     if clear is None:
         return None
     mask = _fill_from_border(np.where(clear > 1, np.uint8(0), np.uint8(255)))
-    red, green, blue = cv2.split(above)  # numpy's own maximum takes 4 ms
-    depth = -cv2.max(cv2.max(red, green), blue)
+    depth = -_range_of(above)[1]
     dark, plain = (
         cv2.bitwise_and(np.where(part, np.uint8(255), np.uint8(0)), cv2.bitwise_not(mask))
         for part in (depth > _NEAR / 2, depth <= _NEAR / 2)
@@ -116,11 +118,7 @@ def _clearness(above: np.ndarray, colour: np.ndarray) -> np.ndarray | None:
         None where too little of the border is background.
     """
     off = cv2.GaussianBlur(above, (0, 0), 1.5)
-    edge = max(1, min(above.shape[:2]) // 25)
-    border = np.concatenate([
-        off[:edge].reshape(-1, 3), off[-edge:].reshape(-1, 3),
-        off[:, :edge].reshape(-1, 3), off[:, -edge:].reshape(-1, 3),
-    ])  # fmt: skip
+    border = _border_of(off, 25)
     border = border[np.abs(border).max(1) <= _NEAR]
     if len(border) < 200:
         return None
@@ -150,10 +148,10 @@ def _evenness(mask: np.ndarray) -> float:
 def _raggedness(mask: np.ndarray) -> float:
     """How far the outline of uint8 (H, W) goes in and out, pixels on average."""
     side = max(5, round(min(mask.shape) * 0.025)) | 1
-    disc = np.ones((side, side), np.uint8)
+    square = np.ones((side, side), np.uint8)
     wide = cv2.copyMakeBorder(mask, side, side, side, side, cv2.BORDER_REPLICATE)
-    closed = cv2.morphologyEx(wide, cv2.MORPH_CLOSE, disc)
-    opened = cv2.morphologyEx(wide, cv2.MORPH_OPEN, disc)
+    closed = cv2.morphologyEx(wide, cv2.MORPH_CLOSE, square)
+    opened = cv2.morphologyEx(wide, cv2.MORPH_OPEN, square)
     outline = mask & ~cv2.erode(mask, np.ones((3, 3), np.uint8))
     return cv2.countNonZero(cv2.absdiff(closed, opened)) / max(1, cv2.countNonZero(outline))
 
@@ -171,8 +169,8 @@ def beside_shadows(image: np.ndarray, colour: np.ndarray) -> np.ndarray | None:
     if surface is None:
         return None
     above = image - surface
-    level = cv2.max(cv2.max(above[..., 0], above[..., 1]), above[..., 2])
-    tint = level - cv2.min(cv2.min(above[..., 0], above[..., 1]), above[..., 2])
+    low, level = _range_of(above)
+    tint = level - low
     tolerance = min(max(4 * noise, 4.0), float(_NEAR))
     ground = (level <= tolerance) & (tint <= tolerance) & (level >= -_DARKEST * colour.max())
     mask = _fill_from_border(np.where(ground, np.uint8(255), np.uint8(0)))
@@ -261,6 +259,12 @@ def _lit_background(image: np.ndarray, colour: np.ndarray) -> tuple[np.ndarray |
     return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR), noise
 
 
+def _range_of(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Each pixel's least and greatest channel, (H, W) each of (H, W, 3); numpy's take 4 ms."""
+    one, two, three = cv2.split(image)
+    return cv2.min(cv2.min(one, two), three), cv2.max(cv2.max(one, two), three)
+
+
 def _within(image: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
     """uint8 (H, W): 255 where every channel lies between the two colours, else 0."""
     return cv2.inRange(image, low.clip(0, 255), high.clip(0, 255))
@@ -310,8 +314,8 @@ def _shadow(image: np.ndarray, colour: np.ndarray, depth: float) -> np.ndarray:
     levels."""
     darker = _within(image, colour - depth, colour)
     below = cv2.subtract((*colour, 0.0), image, dtype=cv2.CV_8U)  # type: ignore[call-overload]
-    one, two, three = cv2.split(below)
-    tint = cv2.subtract(cv2.max(cv2.max(one, two), three), cv2.min(cv2.min(one, two), three))
+    low, high = _range_of(below)
+    tint = cv2.subtract(high, low)
     return darker & cv2.threshold(tint, _SHADOW_TINT, 255, cv2.THRESH_BINARY_INV)[1]
 
 
