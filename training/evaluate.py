@@ -28,6 +28,7 @@ from training.losses import feature_distance, widened
 from training.step import Networks, Result, Weights, assemble, images, run
 from tryon.contract import NET_HEIGHT, NET_WIDTH, PARSE
 from tryon.models import system
+from tryon.models.by_colour import by_colour
 from tryon.models.composite import LUMA
 
 
@@ -43,6 +44,7 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
     vx, vy, cov = mean(x * x) - mx * mx, mean(y * y) - my * my, mean(x * y) - mx * my
     c1, c2 = 0.01**2, 0.03**2
     return ((2 * mx * my + c1) * (2 * cov + c2)) / ((mx * mx + my * my + c1) * (vx + vy + c2))
+
 
 PAIRS_SEED = 7
 """Of the pairs that are measured on, unless another is asked for."""
@@ -88,10 +90,11 @@ def evaluate(
             spoken = nets.sentences(list(batch["caption"]))
             said = torch.tensor([[0.0, 0, 0, 0, bool(words)] for words in batch["caption"]])
             batch["styling"] = nets.text_encoder.style(spoken, said)
-            result = run(nets, batch, Weights(), "truth", perceptual=False)
+            result = run(nets, batch, Weights(), "truth", perceptual=False, served=True)
             before = images(batch["before"])
             margin = (before.shape[3] - NET_WIDTH) // 2
             before = before[..., margin : margin + NET_WIDTH]
+            result.out["parse"] = by_colour(result.out["parse"], before)
             pasted, _ = baselines.paste(
                 before, images(batch["shop"]), result.out["garment_mask"],
                 result.out["landmarks"], result.out["garment_landmarks"], result.out["visible"],

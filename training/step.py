@@ -212,7 +212,7 @@ def encoded(
 
 def run(
     nets: Networks, batch: dict, weights: Weights, phase: str, perceptual: bool,
-    forced: float = 0.0,
+    forced: float = 0.0, served: bool = False,
 ) -> Result:  # fmt: skip
     """Forward pass and losses of the generator side.
 
@@ -224,6 +224,7 @@ def run(
         forced: share of the pairs whose garment is laid by its true landmarks on the person
             (teacher forcing, Williams and Zipser, 1989). How long a sleeve falls is a guess that
             the landmarks alone must make; all that comes after learns to follow them sharply.
+        served: the picture and its masks as they are served, with all that isn't learned.
     """
     seen = see(nets, batch)
     z = nets.generator.fusion(seen.garment["z_image"], seen.z_text, seen.condition)
@@ -241,7 +242,10 @@ def run(
     if phase != "places":
         layers, told = layer_terms(batch, weights, seen, out)
         taught = {**out, "mask_packed": stopped(out["mask_packed"], told)}
-        picture, out["garment"], more = picture_terms(nets, weights, seen, taught, perceptual)
+        joints = out["joints"] if served else None
+        picture, out["garment"], more = picture_terms(
+            nets, weights, seen, taught, perceptual, joints
+        )
         terms |= layers | more
         with torch.no_grad():
             shown = (out["garment"] > 0.5).float()
@@ -250,11 +254,11 @@ def run(
             overlap = both / ((shown + drawn) > 0).float().sum((1, 2, 3)).clamp(min=1)
             iou = overlap.mean()
         # Of those laid as they will be served: by true landmarks all lie well.
-        served = (placed[0][..., 2] < 0.5).all(1).float()
+        laid = (placed[0][..., 2] < 0.5).all(1).float()
         doubt = F.binary_cross_entropy_with_logits(
             out["confidence"][:, 0], overlap, reduction="none"
         )
-        terms["confidence"] = weights.confidence * (doubt * served).sum() / served.sum().clamp(1)
+        terms["confidence"] = weights.confidence * (doubt * laid).sum() / laid.sum().clamp(1)
     if phase == "joint":
         adversarial, caption = judged_terms(nets, batch, weights, seen, picture)
         terms["adversarial"] = adversarial
@@ -296,6 +300,7 @@ def predicted(
         before, pose, garment, more(z), more(seen.condition), more(batch["styling"]),
         more(seen.shop), (_nowhere(placed[0], count), _nowhere(placed[1], count)), places_only,
     )  # fmt: skip
+    out["joints"] = pose["landmarks"]
     if not count:
         return out, None
     return {name: part[:-count] for name, part in out.items()}, out["parse"][-count:]
@@ -352,9 +357,7 @@ def layer_terms(
     in_front = in_front | batch["under"].bool()
     inside = batch["shop_inside"].float()[:, None]
     front = losses.front_truth(parse_after, drawn, in_front, out["flow_2"], inside)
-    beneath = losses.beneath_truth(
-        parse_before, parse_after, drawn, old, batch["under"].bool()
-    )
+    beneath = losses.beneath_truth(parse_before, parse_after, drawn, old, batch["under"].bool())
     terms = {
         "mask": w.mask * losses.mask_loss(out["mask"], front.truth, front.weight),
         "parse": w.parse * losses.parse_loss(out["parse"], parse_before),
@@ -376,12 +379,13 @@ def stopped(packed: Tensor, told: Tensor) -> Tensor:
 
 
 def picture_terms(
-    nets: Networks, w: Weights, seen: Seen, out: dict[str, Tensor], perceptual: bool
-) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    nets: Networks, w: Weights, seen: Seen, out: dict[str, Tensor], perceptual: bool,
+    joints: Tensor | None = None,
+) -> tuple[Tensor, Tensor, dict[str, Tensor]]:  # fmt: skip
     """The picture, where the garment is in it, and the terms that look at them.
 
-    The picture is composed as it will be served, but never recoloured: the words' colour has its
-    own exact truth.
+    The picture is composed as it will be served (given `joints`, with what isn't learned), but
+    never recoloured: the words' colour has its own exact truth.
     """
     n = len(seen.view)
     none = (torch.zeros(n, 1), torch.zeros(n, 3))
@@ -389,7 +393,7 @@ def picture_terms(
     canvas = torch.cat([seen.cloth, torch.ones_like(seen.cloth[:, :1])], 1) * 255
     with torch.autocast(seen.view.device.type, enabled=False):  # products in bfloat16 lose levels
         maps = nets.generator.maps(
-            out, seen.before, none, seen.shop, seen.garment["mask_share"], seen.condition
+            out, seen.before, none, seen.shop, seen.garment["mask_share"], seen.condition, joints
         )
         picture = composite(seen.view, placement, maps, canvas, decide=1.0)
     truth, changed = seen.truth, seen.changed

@@ -249,6 +249,19 @@ def test_dark_cloths_light_is_believed_the_less() -> None:
         assert torch.allclose(found[:, :, 50:70, 40:56], torch.tensor(share), atol=0.02)
 
 
+def test_a_white_shirt_between_dark_lapels_is_no_light() -> None:
+    """Old cloth of one tone is believed, of two that no light makes hardly."""
+    top = torch.zeros(1, 1, *HALF)
+    top[:, :, 20:108, 20:76] = 1
+    rgb = torch.full((1, 3, NET_HEIGHT, NET_WIDTH), 0.7)
+    # Folds and a light from aside; then a jacket, grey enough to be believed by itself.
+    rgb[..., 40:152] = torch.linspace(0.6, 0.85, 112)
+    assert believed(rgb, top)[:, :, 50:70, 36:60].min() > 0.9
+    rgb[..., 40:76], rgb[..., 116:152] = 0.36, 0.36
+    rgb[..., 76:116] = 0.95
+    assert believed(rgb, top)[:, :, 50:70, 36:60].max() < 0.5
+
+
 def test_only_the_garment_that_is_replaced_is_painted_over() -> None:
     odds = torch.full((1, len(PARSE), *HALF), 1e-3)
     for name, rows in (

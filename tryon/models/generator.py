@@ -24,6 +24,7 @@ from tryon.contract import (
     POSE_POINTS,
     STYLING,
 )
+from tryon.models.arms import standing_off
 from tryon.models.blocks import (
     Conv,
     FiLM,
@@ -36,6 +37,7 @@ from tryon.models.blocks import (
     up2,
     warp,
 )
+from tryon.models.by_colour import by_colour
 from tryon.models.composite import Maps, changed_box, layers, lit, to_bytes
 from tryon.models.efficientnet import CHANNELS, EfficientNetTrunk
 from tryon.models.fusion import Fusion
@@ -75,10 +77,14 @@ _GONE = 6.0
 network says: a collar that stays beside the new one is worse than a wall painted too far. Hands
 and straps before it are narrower than its rim, and are not."""
 _SKIN = tuple(PAINT).index("skin")
-_LOWER, _STRANDS = (
+_LOWER, _STRANDS, _WALL = (
     torch.tensor([float(name == only) for name in PAINT])[None, :, None, None, None]
-    for only in ("lower", "hair")
+    for only in ("lower", "hair", "background")
 )
+_WORN = 3.0
+"""By how much (logits) the new garment is likelier before what surely is the old one: necklines of
+real garments are higher than the network, taught on rendered ones, says, and nothing is in front of
+them."""
 _NO_BELLY = 12.0
 """By how much (logits) trousers are likelier at the waist than the network says: nobody sees where
 they end beneath the old top, and a strip of belly is worse than a waistband too high."""
@@ -372,20 +378,22 @@ class Generator(nn.Module):
 
     def maps(
         self, out: dict[str, Tensor], view: Tensor, restyle: tuple[Tensor, Tensor],
-        garment_rgb: Tensor, garment_mask: Tensor, condition: Tensor, doubting: bool = False,
+        garment_rgb: Tensor, garment_mask: Tensor, condition: Tensor, joints: Tensor | None = None,
     ) -> Maps:  # fmt: skip
         """What the composite needs, from what `predict` returned.
 
         Args:
             out: of `predict`; view, condition: as there; restyle: of `Fusion.recolour`;
             garment_rgb: as there; garment_mask: (N, 1, H, W) in 0..1.
-            doubting: take less of dark cloth's light (`light.believed`), as photos ask for; what
-                learns would make up for it.
+            joints: (N, 39, 5) of `Pose`, where what is served is wanted, with all that photos ask
+                for and rendered pictures don't: the parse told by colours, too, less belief in old
+                cloth's light, sleeves' own outlines. What learns would make up for it.
         """
         rgb = _centre(view).float()
         # Each 2x2 pixels are channels still, which only the masks need apart.
         h, w = NET_HEIGHT // 2, NET_WIDTH // 2
-        classes = out["parse"].clamp(-30, 30).exp()
+        parse = out["parse"] if joints is None else by_colour(out["parse"], rgb)
+        classes = parse.clamp(-30, 30).exp()
         old = old_share(classes, condition)
         near = near_old(old) * (1 - out["stays"])
         broad = share_of(classes, constant(_BROAD.to(classes.device)))
@@ -401,10 +409,20 @@ class Generator(nn.Module):
         hair = share_of(classes, constant(_HAIR.to(classes.device))).detach()
         strands = F.max_pool2d((4 * hair - 2).clamp(0, 1), 5, 1, 2)
         likelier = constant(_LOWER.to(odds.device)) * waist[:, :, None] * _NO_BELLY
-        likelier = likelier + constant(_STRANDS.to(odds.device)) * strands[:, :, None] * _GONE
+        near_hair = _GONE if joints is None else _GONE / 2
+        likelier = likelier + constant(_STRANDS.to(odds.device)) * strands[:, :, None] * near_hair
+        arms = share_of(classes, constant(_ARMS.to(classes.device)))
+        mask, own = out["mask_packed"], torch.ones(1, device=odds.device)
+        if joints is not None:
+            mask = mask + _WORN * (4 * old - 3).clamp(min=0) * (1 - out["stays"])
+            cloth = F.avg_pool2d(out["covered"], 2) * mask.sigmoid().mean(1, keepdim=True)
+            before = torch.maximum(hair, arms * kept.mean(1, keepdim=True))
+            slack = standing_off(joints, cloth, before, old, arms, self.pixels_2)
+            likelier = likelier + constant(_WALL.to(odds.device)) * slack[:, :, None] * 2 * _GONE
+            own = 1 - slack
         odds = odds * likelier.exp()
         total = (every @ odds.reshape(-1, len(PAINT), 4 * h * w)).reshape(-1, 4, h, w)
-        mask = torch.maximum(out["mask_packed"].sigmoid(), out["ahead"])
+        mask = torch.maximum(mask.sigmoid(), out["ahead"]) * own
         masks = shuffled(torch.cat([mask, kept, (odds[:, _SKIN] + 1e-4) / (total + 2e-4)], 1))
         colours = up2(class_colours(rgb, classes).flatten(1, 2)).reshape(-1, len(PAINT), 3, h, w)
         skin = colours[:, _SKIN]
@@ -427,12 +445,11 @@ class Generator(nn.Module):
         # at twice the size, have another factor of 1.65.
         top = condition[:, CATEGORIES.index("upper"), None, None, None].float()
         lower = top * share_of(classes, constant(_TROUSERS.to(classes.device)))
-        arms = share_of(classes, constant(_ARMS.to(classes.device)))
         sleeves = up2(up2(share_of(out["parts"], constant(_SLEEVES.to(classes.device)))))
         shade, fine = out["shade"].tanh(), out["shade_fine"].tanh()
-        if doubting:
-            share = believed(rgb, old)
-            shade, fine = F.avg_pool2d(share, 2) * shade, share * fine
+        if joints is not None:
+            belief = believed(rgb, old)
+            shade, fine = F.avg_pool2d(belief, 2) * shade, belief * fine
         gain, fine = beyond_old(
             shade, fine, *(x.detach() for x in (old, lower, arms, sleeves)),
         )  # fmt: skip
@@ -484,7 +501,7 @@ class Generator(nn.Module):
         # The canvas's alpha ends the garment at its own pixels; its mask, as coarse as the view,
         # would round off the corners of cuffs and hems.
         out["covered"] = (_REACH * out["covered"]).clamp(max=1)
-        maps = self.maps(out, rgb, restyle, small, own_mask, condition, doubting=True)
+        maps = self.maps(out, rgb, restyle, small, own_mask, condition, landmarks)
         if self.bounded:
             corners, placement = changed_box(maps, placement, window)
             part = window[:, corners[1] : corners[3], corners[0] : corners[2]]

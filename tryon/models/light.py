@@ -16,6 +16,9 @@ _DIM = 0.35
 """Luma of old cloth below which its light is believed the less, the darker it is."""
 _LEAST = 0.4
 """How far the light of black cloth is believed."""
+_EVEN, _MOTLEY, _HARDLY = 0.12, 0.32, 0.2
+"""Standard deviation of old cloth's luma that light alone may make, and from which on it is the
+cloth's own, a jacket over a shirt, say; how far light is believed there."""
 
 
 def rounded(bare: Tensor) -> Tensor:
@@ -34,11 +37,15 @@ def believed(rgb: Tensor, old: Tensor) -> Tensor:
         rgb: (N, 3, 2h, 2w) in 0..1; old: (N, 1, h, w) in 0..1.
     """
     luma = (rgb.new_tensor(LUMA) @ rgb.flatten(2)).reshape(-1, 1, *rgb.shape[2:])
-    near = F.avg_pool2d(torch.cat([F.avg_pool2d(luma, 2) * old, old], 1), 4)
+    luma = F.avg_pool2d(luma, 2)
+    near = F.avg_pool2d(torch.cat([luma * old, luma * luma * old, old], 1), 4)
     for _ in range(2):
         near = F.avg_pool2d(near, 5, 1, 2, count_include_pad=False)
-    level = up2(up2(near[:, :1] / (near[:, 1:] + 1e-3)))
-    return 1 - old * (1 - (level / _DIM).clamp(_LEAST, 1))
+    level, square = (near[:, :2] / (near[:, 2:] + 1e-3)).split(1, 1)
+    spread_of = (square - level * level).clamp(min=0).sqrt()
+    dim = (level / _DIM).clamp(_LEAST, 1)
+    motley = ((_MOTLEY - spread_of) / (_MOTLEY - _EVEN)).clamp(_HARDLY, 1)
+    return 1 - old * (1 - up2(up2(dim * motley)))
 
 
 def beyond_old(

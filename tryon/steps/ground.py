@@ -25,6 +25,8 @@ _UNLIKE = 4.5
 """
 _EVEN = 0.75
 """How alike both halves are at least: a part that has the ground's very colour is missing else."""
+_BUMPS = 0.012
+"""Of the picture's shorter side: how coarse the outline of pale cloth on pale ground is."""
 _RAGGED = 0.4
 """Pixels by which an outline that was found goes in and out, at most: more is not a garment's."""
 
@@ -104,7 +106,13 @@ def _unlike_ground(image: np.ndarray, colour: np.ndarray) -> np.ndarray | None:
     rim = narrower & (cv2.erode(mask, np.ones((9, 9), np.uint8)) == 0)
     sure = float((clear[rim] > 1.3).mean()) if rim.any() else 0.0
     found = sure > 0.8 and _whole(mask, 0.9) and _raggedness(mask) < _RAGGED
-    return mask if found and _evenness(mask) > _EVEN else None
+    if not found or _evenness(mask) <= _EVEN:
+        return None
+    # By averages of noise its outline is known to a few pixels: bumps that no hem has, but where
+    # it is dark.
+    even = _even_outline(mask, _BUMPS * min(mask.shape))
+    dark = cv2.bitwise_or(trims, np.where(depth > _SHADOW, np.uint8(255), np.uint8(0)))
+    return cv2.bitwise_or(even, cv2.bitwise_and(mask, dark))
 
 
 def _clearness(above: np.ndarray, colour: np.ndarray) -> np.ndarray | None:
@@ -219,9 +227,10 @@ def _softened(mask: np.ndarray) -> np.ndarray:
     return cv2.GaussianBlur(mask, (0, 0), 0.8)
 
 
-def _even_outline(mask: np.ndarray) -> np.ndarray:
-    """uint8 (H, W): the mask without the steps that JPEG's blocks leave in its outline."""
-    return cv2.threshold(cv2.GaussianBlur(mask, (0, 0), 2.5), 127, 255, cv2.THRESH_BINARY)[1]
+def _even_outline(mask: np.ndarray, sigma: float = 2.5) -> np.ndarray:
+    """uint8 (H, W): the mask without what is smaller than `sigma` pixels in its outline, by default
+    the steps that JPEG's blocks leave there."""
+    return cv2.threshold(cv2.GaussianBlur(mask, (0, 0), sigma), 127, 255, cv2.THRESH_BINARY)[1]
 
 
 def _lit_background(image: np.ndarray, colour: np.ndarray) -> tuple[np.ndarray | None, float]:

@@ -1,0 +1,65 @@
+"""The parse, told a second time by the colours that each class has nearby in the photo itself.
+
+What the network is sure of gives each class its local colours (normalised convolution, as
+`inpaint.spread` does for paint): a mean and a spread. Where it errs, on a hood beside a neck or on
+hair before a pale top, the pixel's own colour often says so: one round of what GrabCut does (Rother
+et al., 2004), with models that are local and no cut.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from tryon.contract import PARSE
+from tryon.models.blocks import constant, up2
+from tryon.models.composite import LUMA
+from tryon.models.inpaint import PAINT, certain, class_index, spread
+
+_NOISE = 0.08
+"""Standard deviation, in 0..1, that a class's colours have at least."""
+_MOST = 4.0
+"""By how much (log odds) colours alone speak against a class at most."""
+_SEEN = 0.003
+"""Share of the view that a class has at least, to be told by its colours."""
+_HAIR, _SKIN, _TOP = (list(PAINT).index(name) for name in ("hair", "skin", "upper"))
+
+
+def by_colour(logits: Tensor, rgb: Tensor) -> Tensor:
+    """The parse's logits with the colours' log likelihood in them: float (N, classes, h, w).
+
+    Args:
+        logits: (N, len(PARSE), h, w); rgb: (N, 3, 2h, 2w) in 0..1.
+    """
+    h, w = int(logits.shape[2]), int(logits.shape[3])
+    half = F.avg_pool2d(rgb, 2)
+    shares = certain(logits.clamp(-30, 30).exp())
+    # A jacket over a shirt has two colours, and their mean is neither's: light and dark apart.
+    top = shares[:, _TOP : _TOP + 1]
+    luma = (rgb.new_tensor(LUMA) @ half.flatten(2)).reshape(-1, 1, h, w)
+    level = (luma * top).sum((2, 3), keepdim=True) / top.sum((2, 3), keepdim=True)
+    light = ((luma - level) / 0.05 + 0.5).clamp(0, 1)
+    shares = torch.cat(
+        [shares[:, :_TOP], top * light, shares[:, _TOP + 1 :], top * (1 - light)], 1
+    )  # fmt: skip
+    count = len(PAINT) + 1
+    found = spread(torch.cat([half, half * half], 1), shares + 1e-6).flatten(1, 2)
+    found = up2(found).reshape(-1, count, 6, h, w)
+    mean, variance = found[:, :, :3], found[:, :, 3:]
+    variance = (variance - mean * mean).clamp(min=0) + _NOISE**2
+    told = (half[:, None] - mean).square() / variance + variance.log()
+    told = -0.5 * (told[:, :, 0] + told[:, :, 1] + told[:, :, 2])
+    told = told - 1e3 * (shares.mean((2, 3), keepdim=True) < _SEEN).float()
+    either = torch.maximum(told[:, _TOP : _TOP + 1], told[:, -1:])
+    # A bare arm and a sleeve are told apart by shape, and hair and a face: each takes the likelier
+    # of both, so that colours neither make nor unmake one.
+    arm = torch.maximum(either, told[:, _SKIN : _SKIN + 1])
+    head = torch.maximum(told[:, _HAIR : _HAIR + 1], told[:, _SKIN : _SKIN + 1])
+    told = torch.cat([told[:, :_HAIR], head, head, either, told[:, _TOP + 1 : -1], arm], 1)
+    told = (told - told.amax(1, keepdim=True)).clamp(min=-_MOST)
+    place = class_index()
+    place[PARSE.index("dress")] = _TOP
+    for name in ("arm_left", "arm_right"):
+        place[PARSE.index(name)] = len(PAINT)
+    return logits + told.index_select(1, constant(place.to(told.device))).detach()
