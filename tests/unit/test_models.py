@@ -471,6 +471,27 @@ def test_uncovered_skin_takes_the_persons_own_colour() -> None:
     assert colours[0, background, 0, :, 32:].max() < 0.1
 
 
+def test_an_arms_colour_is_a_hands_where_one_is_seen() -> None:
+    """A face, with its beard and its light, has little say then; alone it has all of it."""
+    rgb = torch.zeros(1, 3, 256, 192)
+    parse = torch.zeros(1, len(PARSE), 128, 96)
+    parse[:, PARSE.index("background")] = 1
+    skin = list(PAINT).index("skin")
+
+    def seen(name: str, rows: slice, level: float) -> None:
+        parse[:, :, rows, 40:60] = 0
+        parse[:, PARSE.index(name), rows, 40:60] = 1
+        rgb[:, :, 2 * rows.start : 2 * rows.stop, 80:120] = level
+
+    seen("face_neck", slice(10, 30), 0.3)
+    between = class_colours(rgb, parse)[0, skin, :, 30, 25]
+    assert (between - 0.3).abs().max() < 0.02
+    seen("arm_left", slice(100, 112), 0.7)
+    between = class_colours(rgb, parse)[0, skin, :, 30, 25]
+    assert (between > 0.55).all(), "halfway between them it is nearly the hand's"
+    assert (class_colours(rgb, parse)[0, skin, :, 10, 25] < 0.4).all(), "a throat is the face's"
+
+
 @pytest.mark.parametrize("edge", range(66, 129, 6))
 def test_texture_goes_on_beyond_an_edge_wherever_that_is(edge: int) -> None:
     """Left of a hole: within it each pixel shows about what lies as far left of its edge."""

@@ -53,6 +53,11 @@ def _extent(readings: Tensor, aside: Tensor) -> Tensor:
     return ((aside - width / 2 + width * seen) * (10 * seen).clamp(max=1)).amax(-1)
 
 
+def _pulled(widths: Tensor) -> Tensor:
+    """Each curve's lower convex hull: (..., places) of the same."""
+    return (constant(_strings().to(widths.device)) @ widths[..., None, :, None])[..., 0].amin(-1)
+
+
 def standing_off(
     joints: Tensor, cloth: Tensor, before: Tensor, old: Tensor, arms: Tensor, pixels: Tensor
 ) -> Tensor:
@@ -89,9 +94,12 @@ def standing_off(
     read = warp(torch.cat([torch.maximum(cloth, before), old, arms], 1), at)
     outline, old_there, bare = read.reshape(-1, 3, 2, _PLACES, _BINS).unbind(1)
     wide = _extent(outline, aside)
-    tight = (constant(_strings().to(wide.device)) @ wide[:, :, None, :, None])[..., 0].amin(3)
-    # No tighter than a bare arm that is seen.
-    tight = torch.maximum(tight, torch.minimum(_extent(bare, aside), wide))
+    skin = _extent(bare, aside)
+    none = (skin < 0.5 * _WIDE / _BINS).float()
+    tight, straight = _pulled(torch.stack([wide, skin + 9 * none], 1)).unbind(1)
+    # No tighter than a bare arm that is seen, pulled straight as well: beside an old hem the parse
+    # takes some of the wall for it.
+    tight = torch.maximum(tight, torch.minimum(straight * (1 - none), wide))
     # An old sleeve above, a bare arm further down.
     above = old_there[:, :, : _PLACES // 3, : _BINS // 10].mean((2, 3))
     below = bare[:, :, _PLACES // 2 :, : _BINS // 5].mean(3).amax(2)

@@ -39,6 +39,7 @@ from tryon.models.blocks import (
 )
 from tryon.models.by_colour import by_colour
 from tryon.models.composite import Maps, changed_box, layers, lit, to_bytes
+from tryon.models.cuffs import straightened
 from tryon.models.efficientnet import CHANNELS, EfficientNetTrunk
 from tryon.models.fusion import Fusion
 from tryon.models.geometry import (
@@ -93,6 +94,8 @@ _BROAD, _TROUSERS, _HAIR, _ARMS = (
     torch.tensor([[float(name in names) for name in PARSE]])
     for names in (("background", "face_neck"), ("lower",), ("hair",), ("arm_left", "arm_right"))
 )
+_EACH_ARM = [torch.tensor([[float(name == side) for name in PARSE]])
+             for side in ("arm_left", "arm_right")]  # fmt: skip
 _SLEEVES = torch.tensor([[float(name.startswith("sleeve")) for name in PARTS]])
 _OTHERS = torch.tensor([[float(name != "skin") for name in PAINT]])
 
@@ -330,10 +333,16 @@ class Generator(nn.Module):
         half = F.avg_pool2d(rgb, 2)
         h2 = self.fine([[h4], [m2], [half, seen]])
         flow_2 = flow + 0.05 * self.delta_2(h2).float().tanh()
+        parse = self.parse(h2).float()
+        if not self.training:  # what is taught is the flow itself
+            classes = parse.clamp(-30, 30).exp()
+            arms = [share_of(classes, constant(one.to(classes.device))) for one in _EACH_ARM]
+            flow_2 = straightened(
+                flow_2, odds, torch.cat(arms, 1), marks[0], visible, self.pixels_2
+            )
         flow = up2(flow_2)
         left, fold, roll = self.rolled(*marks, visible, styling, self.pixels_2, flow_2)
         mask, beneath = self.mask(h2).float(), self._beneath(h2).float()
-        parse = self.parse(h2).float()
         classes = torch.tensor([[float(name in _AHEAD) for name in PARSE]], device=parse.device)
         front = share_of(parse.clamp(-30, 30).exp(), classes)
         opened, stays, apart = self.opened(marks[1], visible, styling, flow_2, front)

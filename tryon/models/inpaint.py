@@ -27,6 +27,10 @@ PAINT: dict[str, tuple[str, ...]] = {
 }
 """What can be painted, and the parse classes whose colours it takes."""
 
+_SKIN, _FACE = list(PAINT).index("skin"), PARSE.index("face_neck")
+_LESS = 0.15
+"""How much of a say faces have in an arm's colour, where hands are seen: they have beards, and
+another light."""
 _LEVELS = 5
 _BEYOND = 1.35
 """How far a mirrored place lies away, in ways to the region's pixels nearby: so that texture keeps
@@ -52,7 +56,11 @@ def class_colours(rgb: Tensor, parse: Tensor) -> Tensor:
     Returns:
         float (N, paints, 3, H/4, W/4).
     """
-    return spread(F.avg_pool2d(rgb, 2), certain(parse))
+    weights = certain(parse)
+    faces = parse[:, _FACE : _FACE + 1] / parse.sum(1, keepdim=True)
+    skin = weights[:, _SKIN : _SKIN + 1] * (1 - (1 - _LESS) * faces)
+    weights = torch.cat([weights[:, :_SKIN], skin, weights[:, _SKIN + 1 :]], 1)
+    return spread(F.avg_pool2d(rgb, 2), weights)
 
 
 def certain(parse: Tensor) -> Tensor:

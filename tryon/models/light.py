@@ -16,15 +16,20 @@ _DIM = 0.35
 """Luma of old cloth below which its light is believed the less, the darker it is."""
 _LEAST = 0.4
 """How far the light of black cloth is believed."""
+_MIDDLE = 1.12
+"""Gain along the middle of a limb."""
 _EVEN, _MOTLEY, _HARDLY = 0.12, 0.32, 0.2
 """Standard deviation of old cloth's luma that light alone may make, and from which on it is the
 cloth's own, a jacket over a shirt, say; how far light is believed there."""
 
 
 def rounded(bare: Tensor) -> Tensor:
-    """Gain (N, 1, H/2, W/2) of a limb's roundness, of how far each pixel (N, 1, H, W) is skin."""
+    """Gain (N, 1, H/2, W/2) of a limb's roundness, of how far each pixel (N, 1, H, W) is skin.
+
+    Across a limb it is 1 on the whole: lighter along its middle, darker at its sides.
+    """
     inner = F.avg_pool2d(F.avg_pool2d(bare, 2), 5, 1, 2, count_include_pad=False)
-    return 1 - 0.45 * (1 - inner).clamp(0, 0.6)
+    return _MIDDLE - 0.45 * (1 - inner).clamp(0, 0.6)
 
 
 def believed(rgb: Tensor, old: Tensor) -> Tensor:

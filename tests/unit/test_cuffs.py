@@ -1,0 +1,106 @@
+"""Long sleeves end straight, across the arm; all else of the flow stays."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from tryon.contract import LANDMARKS, NET_HEIGHT, NET_WIDTH
+from tryon.models.blocks import pixel_coordinates
+from tryon.models.cuffs import straightened
+from tryon.models.geometry import ASPECT, PARTS
+
+HALF = (NET_HEIGHT // 2, NET_WIDTH // 2)
+PIXELS = pixel_coordinates(*HALF, torch.zeros(1))
+ELBOW, CUFF = (66, 60), (72, 100)
+"""Column and row of the left arm's; the right arm's are mirrored."""
+
+
+def scene() -> dict[str, Tensor]:
+    """Arms a little aslant, a flow that turns them by 20 degrees and shows them half as wide."""
+    marks = torch.full((1, len(LANDMARKS), 2), 0.5)
+    for side in ("left", "right"):
+        for name, (column, row) in (("elbow", ELBOW), ("cuff", CUFF)):
+            column = column if side == "left" else HALF[1] - 1 - column
+            place = torch.tensor([(column + 0.5) / HALF[1], (row + 0.5) / HALF[0]])
+            marks[0, LANDMARKS.index(f"{name}_{side}")] = place
+    columns, rows = PIXELS[0, 0] * HALF[1], PIXELS[0, 1] * HALF[0]
+    arms = []
+    for side in ("left", "right"):
+        middle = ELBOW[0] + (rows - ELBOW[1]) * (CUFF[0] - ELBOW[0]) / (CUFF[1] - ELBOW[1])
+        middle = middle if side == "left" else HALF[1] - 1 - middle
+        arms.append(((columns - middle).abs() < 7).float() * (rows > ELBOW[1] - 10))
+    arms = torch.stack(arms)[None]
+    parts = torch.full((1, len(PARTS), HALF[0] // 4, HALF[1] // 4), 0.01)
+    small = torch.nn.functional.avg_pool2d(arms, 4)
+    for i, side in enumerate(("left", "right")):
+        parts[:, list(PARTS).index(f"sleeve_lower_{side}")] = small[:, i]
+    parts[:, list(PARTS).index("torso_lower")] = 1 - small.amax(1)
+    turn = math.radians(20)
+    x, y = (PIXELS[:, 0] - 0.5) * ASPECT, PIXELS[:, 1] - 0.5
+    flow = torch.stack([
+        0.5 + (math.cos(turn) * x - math.sin(turn) * y) / ASPECT,
+        0.5 + math.sin(turn) * x + math.cos(turn) * y,
+    ], 1)  # fmt: skip
+    return {"flow": flow, "parts": parts, "arms": arms, "marks": marks,
+            "visible": torch.ones(1, len(LANDMARKS)), "pixels": PIXELS}  # fmt: skip
+
+
+def test_an_affine_flow_stays() -> None:
+    given = scene()
+    assert torch.allclose(straightened(**given), given["flow"], atol=1e-4)
+
+
+def test_a_bend_beside_the_arms_line_is_taken_out() -> None:
+    """The inner corner of a cuff is drawn down; beyond the arm nothing changes."""
+    given = scene()
+    own = given["flow"].clone()
+    columns, rows = PIXELS[0, 0] * HALF[1], PIXELS[0, 1] * HALF[0]
+    middle = ELBOW[0] + (rows - ELBOW[1]) * (CUFF[0] - ELBOW[0]) / (CUFF[1] - ELBOW[1])
+    inner = ((middle - 2 - columns) / 4).clamp(0, 1)
+    given["flow"] = own.clone()
+    given["flow"][:, 1] -= 0.05 * inner * (columns > HALF[1] / 2)
+    found = straightened(**given)
+    cuff = (slice(None), slice(None), slice(94, 103), slice(66, 72))
+    off, mended = ((f - own)[cuff].abs().max() for f in (given["flow"], found))
+    assert off > 0.03 and mended < 0.25 * off
+    trunk = (slice(None), slice(None), slice(0, 128), slice(44, 56))
+    assert torch.equal(found[trunk], given["flow"][trunk])
+    above = (slice(None), slice(None), slice(0, 60), slice(0, 96))
+    assert torch.equal(found[above], given["flow"][above])
+
+
+def test_a_cuff_ends_across_the_sleeve() -> None:
+    """A shear is no part of how a sleeve is worn; what lies along it stays."""
+    given = scene()
+    plain = given["flow"].clone()
+    column = PIXELS[0, 0] * HALF[1]
+    given["flow"][:, 1] += 0.6 * (column - CUFF[0]) / HALF[1] * (column > HALF[1] / 2)
+    found = straightened(**given)
+    across = (slice(None), slice(None), CUFF[1], slice(CUFF[0] - 4, CUFF[0] + 5))
+    # With no shear a row of pixels, nearly across the arm, comes from a line turned as the arm is.
+    slope = (found[across][0, 1, -1] - found[across][0, 1, 0]) / ASPECT
+    wide = found[across][0, 0, -1] - found[across][0, 0, 0]
+    before = (given["flow"][across][0, 1, -1] - given["flow"][across][0, 1, 0]) / ASPECT
+    wanted = (plain[across][0, 1, -1] - plain[across][0, 1, 0]) / ASPECT
+    assert before / wide > 0.9 and abs(slope - wanted) / wide < 0.35
+
+
+def test_short_sleeves_and_few_pixels_are_left() -> None:
+    given = scene()
+    given["flow"] = given["flow"] + 0.02 * torch.rand(
+        given["flow"].shape, generator=torch.Generator().manual_seed(1)
+    )
+    short = given["visible"].clone()
+    for side in ("left", "right"):
+        short[:, LANDMARKS.index(f"elbow_{side}")] = 0
+    assert torch.equal(straightened(**{**given, "visible": short}), given["flow"])
+    assert not torch.equal(straightened(**given), given["flow"])
+    none = torch.full_like(given["parts"], 1e-6)
+    none[:, 0] = 1
+    assert torch.equal(straightened(**{**given, "parts": none}), given["flow"])
+    same = given["marks"].clone()
+    same[:] = 0.5  # arms of no length
+    assert straightened(**{**given, "marks": same}).isfinite().all()
