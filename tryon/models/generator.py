@@ -141,16 +141,18 @@ def near_old(share: Tensor) -> Tensor:
 
 
 def _waist(landmarks: Tensor, condition: Tensor, pixels: Tensor) -> Tensor:
-    """Where a top's own end is before the body, float (N, 1, h, w) in 0..1: between its armpits and
-    its hem's ends, from above its hem on down; nowhere for what is cropped or no top.
+    """Where a top's own end is before the body, float (N, 1, h, w) in 0..1: below its armpits, from
+    above its hem on down; nowhere for what is cropped or no top.
 
     Args:
         landmarks: (N, K, 2) on the person; condition: (N, 5); pixels: (1, 2, h, w).
     """
     names = ("armpit_left", "armpit_right", "hem_left", "hem_right")
     one, other, low, lower = (landmarks[:, LANDMARKS.index(name)] for name in names)
-    columns = torch.stack([one, other, low, lower], 1)[..., 0]
-    left, right = columns.amin(1)[:, None, None], columns.amax(1)[:, None, None]
+    # A hem may be wider than the body: beside it are walls.
+    left, right = (
+        most(one[:, 0], other[:, 0])[:, None, None] for most in (torch.minimum, torch.maximum)
+    )
     armpits, hem = (one + other)[:, 1, None, None] / 2, (low + lower)[:, 1, None, None] / 2
     x, y = pixels[:, 0], pixels[:, 1]
     within = (torch.minimum(x - left, right - x) / 0.02).clamp(0, 1)
@@ -421,17 +423,17 @@ class Generator(nn.Module):
         near_hair = _GONE if joints is None else _GONE / 2
         likelier = likelier + constant(_STRANDS.to(odds.device)) * strands[:, :, None] * near_hair
         arms = share_of(classes, constant(_ARMS.to(classes.device)))
-        mask, own = out["mask_packed"], torch.ones(1, device=odds.device)
+        mask, shown = out["mask_packed"], torch.ones(1, device=odds.device)
         if joints is not None:
             mask = mask + _WORN * (4 * old - 3).clamp(min=0) * (1 - out["stays"])
             cloth = F.avg_pool2d(out["covered"], 2) * mask.sigmoid().mean(1, keepdim=True)
             before = torch.maximum(hair, arms * kept.mean(1, keepdim=True))
             slack = standing_off(joints, cloth, before, old, arms, self.pixels_2)
             likelier = likelier + constant(_WALL.to(odds.device)) * slack[:, :, None] * 2 * _GONE
-            own = 1 - slack
+            shown = 1 - slack
         odds = odds * likelier.exp()
         total = (every @ odds.reshape(-1, len(PAINT), 4 * h * w)).reshape(-1, 4, h, w)
-        mask = torch.maximum(mask.sigmoid(), out["ahead"]) * own
+        mask = torch.maximum(mask.sigmoid(), out["ahead"]) * shown
         masks = shuffled(torch.cat([mask, kept, (odds[:, _SKIN] + 1e-4) / (total + 2e-4)], 1))
         colours = up2(class_colours(rgb, classes).flatten(1, 2)).reshape(-1, len(PAINT), 3, h, w)
         skin = colours[:, _SKIN]
