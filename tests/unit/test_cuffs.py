@@ -50,7 +50,7 @@ def scene() -> dict[str, Tensor]:
 
 def test_an_affine_flow_stays() -> None:
     given = scene()
-    assert torch.allclose(straightened(**given), given["flow"], atol=1e-4)
+    assert torch.allclose(straightened(**given)[0], given["flow"], atol=1e-4)
 
 
 def test_a_bend_beside_the_arms_line_is_taken_out() -> None:
@@ -62,7 +62,7 @@ def test_a_bend_beside_the_arms_line_is_taken_out() -> None:
     inner = ((middle - 2 - columns) / 4).clamp(0, 1)
     given["flow"] = own.clone()
     given["flow"][:, 1] -= 0.05 * inner * (columns > HALF[1] / 2)
-    found = straightened(**given)
+    found = straightened(**given)[0]
     cuff = (slice(None), slice(None), slice(94, 103), slice(66, 72))
     off, mended = ((f - own)[cuff].abs().max() for f in (given["flow"], found))
     assert off > 0.03 and mended < 0.25 * off
@@ -78,7 +78,7 @@ def test_a_cuff_ends_across_the_sleeve() -> None:
     plain = given["flow"].clone()
     column = PIXELS[0, 0] * HALF[1]
     given["flow"][:, 1] += 0.6 * (column - CUFF[0]) / HALF[1] * (column > HALF[1] / 2)
-    found = straightened(**given)
+    found = straightened(**given)[0]
     across = (slice(None), slice(None), CUFF[1], slice(CUFF[0] - 4, CUFF[0] + 5))
     # With no shear a row of pixels, nearly across the arm, comes from a line turned as the arm is.
     slope = (found[across][0, 1, -1] - found[across][0, 1, 0]) / ASPECT
@@ -96,11 +96,21 @@ def test_short_sleeves_and_few_pixels_are_left() -> None:
     short = given["visible"].clone()
     for side in ("left", "right"):
         short[:, LANDMARKS.index(f"elbow_{side}")] = 0
-    assert torch.equal(straightened(**{**given, "visible": short}), given["flow"])
-    assert not torch.equal(straightened(**given), given["flow"])
+    assert torch.equal(straightened(**{**given, "visible": short})[0], given["flow"])
+    assert not torch.equal(straightened(**given)[0], given["flow"])
     none = torch.full_like(given["parts"], 1e-6)
     none[:, 0] = 1
-    assert torch.equal(straightened(**{**given, "parts": none}), given["flow"])
+    assert torch.equal(straightened(**{**given, "parts": none})[0], given["flow"])
     same = given["marks"].clone()
     same[:] = 0.5  # arms of no length
-    assert straightened(**{**given, "marks": same}).isfinite().all()
+    assert straightened(**{**given, "marks": same})[0].isfinite().all()
+
+
+def test_a_forearm_is_hidden_as_far_as_its_cuff() -> None:
+    given = scene()
+    hidden = straightened(**given)[1]
+    assert hidden.shape == (1, 1, *HALF)
+    forearms = given["arms"].amax(1, keepdim=True)
+    assert hidden[:, :, 68:94][forearms[:, :, 68:94] > 0].min() == 1
+    assert hidden[:, :, CUFF[1] + 3 :].max() == 0 and hidden[:, :, : ELBOW[1] - 2].max() == 0
+    assert hidden[..., 44:52].max() == 0, "and nothing of the trunk"

@@ -33,8 +33,9 @@ _LOWER = torch.tensor(
 
 def straightened(
     flow: Tensor, parts: Tensor, arms: Tensor, marks: Tensor, visible: Tensor, pixels: Tensor
-) -> Tensor:
-    """The flow with straight cuffs: float32 (N, 2, h, w).
+) -> tuple[Tensor, Tensor]:
+    """The flow with straight cuffs, float32 (N, 2, h, w), and where long sleeves hide the forearms,
+    covered by them or not, float32 (N, 1, h, w) in 0..1.
 
     Args:
         flow: (N, 2, h, w) in 0..1 of the canvas; pixels: (1, 2, h, w) centres of the view's.
@@ -87,4 +88,6 @@ def straightened(
         for side in range(2):
             own = fitted[:, side].reshape(-1, 2, h, w)
             flow = flow + inside[:, side : side + 1] * (own - flow)
-        return flow
+        hidden = ((1 - along) / 0.06).clamp(0, 1) * (along / 0.1).clamp(0, 1)
+        hidden = hidden * ((_WIDE - aside.abs()) / 0.05).clamp(0, 1) * long[:, :, None, None]
+        return flow, hidden.amax(1, keepdim=True)

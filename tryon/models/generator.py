@@ -87,8 +87,9 @@ _WORN = 3.0
 real garments are higher than the network, taught on rendered ones, says, and nothing is in front of
 them."""
 _NO_BELLY = 12.0
-"""By how much (logits) trousers are likelier at the waist than the network says: nobody sees where
-they end beneath the old top, and a strip of belly is worse than a waistband too high."""
+"""By how much (logits) trousers are likelier at the waist than the network says, and they or a wall
+beside it: nobody sees where they end beneath the old top, and a strip of belly is worse than a
+waistband too high."""
 _TEXTURED = [tuple(PAINT).index(name) for name in ("background", "lower")]
 _BROAD, _TROUSERS, _HAIR, _ARMS = (
     torch.tensor([[float(name in names) for name in PARSE]])
@@ -141,27 +142,28 @@ def near_old(share: Tensor) -> Tensor:
 
 
 def _waist(landmarks: Tensor, condition: Tensor, pixels: Tensor) -> Tensor:
-    """Where a top's own end is before the body, float (N, 1, h, w) in 0..1: below its armpits, from
-    above its hem on down; nowhere for what is cropped or no top.
+    """Where a top's own end is, float (N, 2, h, w) in 0..1: from above its hem on down, before the
+    body (below its armpits), and as wide as the hem may be, where walls are, too; nowhere for what
+    is cropped or no top.
 
     Args:
         landmarks: (N, K, 2) on the person; condition: (N, 5); pixels: (1, 2, h, w).
     """
     names = ("armpit_left", "armpit_right", "hem_left", "hem_right")
     one, other, low, lower = (landmarks[:, LANDMARKS.index(name)] for name in names)
-    # A hem may be wider than the body: beside it are walls.
-    left, right = (
-        most(one[:, 0], other[:, 0])[:, None, None] for most in (torch.minimum, torch.maximum)
-    )
+    body, ends = torch.stack([one, other], 1)[..., 0], torch.stack([low, lower], 1)[..., 0]
+    every = torch.cat([body, ends], 1)
+    left = torch.stack([body.amin(1), every.amin(1)], 1)[..., None, None]
+    right = torch.stack([body.amax(1), every.amax(1)], 1)[..., None, None]
     armpits, hem = (one + other)[:, 1, None, None] / 2, (low + lower)[:, 1, None, None] / 2
-    x, y = pixels[:, 0], pixels[:, 1]
+    x, y = pixels[:, :1], pixels[:, 1]
     within = (torch.minimum(x - left, right - x) / 0.02).clamp(0, 1)
     below = ((y - armpits - 0.6 * (hem - armpits)) / 0.02).clamp(0, 1)
     top = condition[:, CATEGORIES.index("upper"), None, None].float()
     # A cropped top shows a belly, and is to.
     wide = (one - other)[:, 0, None, None].abs() * NET_WIDTH
     whole = (4 * (hem - armpits) * NET_HEIGHT / (wide + 1e-3) - 3).clamp(0, 1)
-    return (within * below * top * whole)[:, None]
+    return within * (below * top * whole)[:, None]
 
 
 class Generator(nn.Module):
@@ -276,7 +278,8 @@ class Generator(nn.Module):
             `beneath_packed` those of the paints with each 2x2 pixels as channels; `parse` logits
             (N, classes, H/2, W/2);
             `shade` (N, 3, H/4, W/4) and `shade_fine` (N, 1, H/2, W/2) log gains; `confidence`
-            logits (N, 1).
+            logits (N, 1); in evaluation mode `sleeved` (N, 1, H/2, W/2), where long sleeves hide
+            the forearms, and flows whose cuffs are straightened (`cuffs.py`).
         """
         rgb = _centre(view)
         heat = _centre(pose["heatmaps"])
@@ -339,7 +342,7 @@ class Generator(nn.Module):
         if not self.training:  # what is taught is the flow itself
             classes = parse.clamp(-30, 30).exp()
             arms = [share_of(classes, constant(one.to(classes.device))) for one in _EACH_ARM]
-            flow_2 = straightened(
+            flow_2, places["sleeved"] = straightened(
                 flow_2, odds, torch.cat(arms, 1), marks[0], visible, self.pixels_2
             )
         flow = up2(flow_2)
@@ -416,10 +419,11 @@ class Generator(nn.Module):
         kept = 1 / (1 + total.reshape(-1, 4, h, w))
         kept = 1 - (1 - kept) * near
         odds = odds.reshape(-1, len(PAINT), 4, h, w)
-        waist = _waist(out["landmarks"], condition, self.pixels_2)
+        waist, hem = _waist(out["landmarks"], condition, self.pixels_2)[:, :, None].split(1, 1)
         hair = share_of(classes, constant(_HAIR.to(classes.device))).detach()
         strands = F.max_pool2d((4 * hair - 2).clamp(0, 1), 5, 1, 2)
-        likelier = constant(_LOWER.to(odds.device)) * waist[:, :, None] * _NO_BELLY
+        below = constant((_LOWER + _WALL).to(odds.device)) * hem
+        likelier = _NO_BELLY * (below + constant(_LOWER.to(odds.device)) * waist)
         near_hair = _GONE if joints is None else _GONE / 2
         likelier = likelier + constant(_STRANDS.to(odds.device)) * strands[:, :, None] * near_hair
         arms = share_of(classes, constant(_ARMS.to(classes.device)))
@@ -431,6 +435,11 @@ class Generator(nn.Module):
             slack = standing_off(joints, cloth, before, old, arms, self.pixels_2)
             likelier = likelier + constant(_WALL.to(odds.device)) * slack[:, :, None] * 2 * _GONE
             shown = 1 - slack
+            # Beside a sleeve its arm is not seen, whether the photo's or a painted one.
+            sleeved = out["sleeved"]
+            kept = kept * (1 - sleeved * (4 * arms - 1).clamp(0, 1))
+            nothing = constant((_LOWER + _WALL).to(odds.device)) * sleeved[:, :, None]
+            likelier = likelier + _NO_BELLY * nothing
         odds = odds * likelier.exp()
         total = (every @ odds.reshape(-1, len(PAINT), 4 * h * w)).reshape(-1, 4, h, w)
         mask = torch.maximum(mask.sigmoid(), out["ahead"]) * shown
