@@ -114,3 +114,7 @@ def test_a_forearm_is_hidden_as_far_as_its_cuff() -> None:
     assert hidden[:, :, 68:94][forearms[:, :, 68:94] > 0].min() == 1
     assert hidden[:, :, CUFF[1] + 3 :].max() == 0 and hidden[:, :, : ELBOW[1] - 2].max() == 0
     assert hidden[..., 44:52].max() == 0, "and nothing of the trunk"
+    before = given["marks"].clone()
+    for side, column in (("left", 0.95), ("right", 0.05)):
+        before[:, LANDMARKS.index(f"armpit_{side}"), 0] = column
+    assert straightened(**{**given, "marks": before})[1].max() == 0, "arms in front are seen"

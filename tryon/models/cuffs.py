@@ -34,8 +34,8 @@ _LOWER = torch.tensor(
 def straightened(
     flow: Tensor, parts: Tensor, arms: Tensor, marks: Tensor, visible: Tensor, pixels: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """The flow with straight cuffs, float32 (N, 2, h, w), and where long sleeves hide the forearms,
-    covered by them or not, float32 (N, 1, h, w) in 0..1.
+    """The flow with straight cuffs, float32 (N, 2, h, w), and where long sleeves hide forearms
+    that hang beside the trunk, covered by them or not, float32 (N, 1, h, w) in 0..1.
 
     Args:
         flow: (N, 2, h, w) in 0..1 of the canvas; pixels: (1, 2, h, w) centres of the view's.
@@ -89,5 +89,12 @@ def straightened(
             own = fitted[:, side].reshape(-1, 2, h, w)
             flow = flow + inside[:, side : side + 1] * (own - flow)
         hidden = ((1 - along) / 0.06).clamp(0, 1) * (along / 0.1).clamp(0, 1)
-        hidden = hidden * ((_WIDE - aside.abs()) / 0.05).clamp(0, 1) * long[:, :, None, None]
+        hidden = hidden * ((_WIDE - aside.abs()) / 0.05).clamp(0, 1)
+        # A forearm before the trunk is as likely one that is seen.
+        pits = [LANDMARKS.index(f"armpit_{side}") for side in _SIDES]
+        trunk = marks[:, pits, 0].float()
+        forearm = (marks[:, elbows, 0] + marks[:, cuffs, 0]).float() / 2
+        left, right = trunk.amin(1, keepdim=True), trunk.amax(1, keepdim=True)
+        hangs = (torch.maximum(forearm - right, left - forearm) / 0.02).clamp(0, 1)
+        hidden = hidden * (long * hangs)[:, :, None, None]
         return flow, hidden.amax(1, keepdim=True)
