@@ -9,11 +9,14 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from PIL import Image
 from torch.nn import functional as F
 
 from export.parity import laid
 from export.samples import samples
 from export.trace import trace
+from training.listen import listening
+from tryon.assets import asset_path
 from tryon.contract import LANDMARKS, NET_HEIGHT, NET_WIDTH, PARSE, model
 from tryon.models.blocks import pixel_coordinates
 from tryon.models.generator import _GONE, Generator, _waist, near_old, old_share
@@ -177,6 +180,18 @@ def test_skin_is_painted_by_itself_and_alone_has_the_cloths_light(generator: Gen
     out["shade"] = out["shade"] - 1.0
     dark = generator.maps(out, *args)
     assert torch.equal(dark.paint, maps.paint) and dark.skin.mean() < 0.9 * maps.skin.mean()
+
+
+def test_arms_are_seen_below_sleeves_that_are_rolled_up(pipeline: TryOnPipeline) -> None:
+    """A long sleeve hides its forearm, as it is worn."""
+    person = np.asarray(Image.open(asset_path("openvto") / "people" / "1_posture.jpg"))
+    shirt = np.asarray(Image.open(asset_path("openvto") / "clothes" / "shirts" / "1_front.jpg"))
+    hidden = []
+    for words in ("", "sleeves rolled up"):
+        with listening(pipeline) as seen:
+            pipeline(person, shirt, words, "upper")
+        hidden.append(float(seen["sleeved"].mean()))
+    assert hidden[0] > 0.01 and hidden[1] < 0.1 * hidden[0]
 
 
 def test_served_nothing_is_before_what_surely_is_the_old_top(generator: Generator) -> None:

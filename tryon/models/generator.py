@@ -342,8 +342,10 @@ class Generator(nn.Module):
         if not self.training:  # what is taught is the flow itself
             classes = parse.clamp(-30, 30).exp()
             arms = [share_of(classes, constant(one.to(classes.device))) for one in _EACH_ARM]
+            # Sleeves that are rolled up end elsewhere.
+            rolled = styling[:, list(STYLING).index("rolled")].float()[:, None].clamp(0, 1)
             flow_2, places["sleeved"] = straightened(
-                flow_2, odds, torch.cat(arms, 1), marks[0], visible, self.pixels_2
+                flow_2, odds, torch.cat(arms, 1), marks[0], visible * (1 - rolled), self.pixels_2
             )
         flow = up2(flow_2)
         left, fold, roll = self.rolled(*marks, visible, styling, self.pixels_2, flow_2)
