@@ -224,14 +224,15 @@ def run(
         forced: share of the pairs whose garment is laid by its true landmarks on the person
             (teacher forcing, Williams and Zipser, 1989). How long a sleeve falls is a guess that
             the landmarks alone must make; all that comes after learns to follow them sharply.
-        served: the picture and its masks as they are served, with all that isn't learned.
+        served: with all that isn't learned, as it is served; but the picture is composed at the
+            network's size, with no alpha of the garment's own.
     """
     seen = see(nets, batch)
     z = nets.generator.fusion(seen.garment["z_image"], seen.z_text, seen.condition)
     told = (torch.rand(len(z), 1, 1) < forced).float() * torch.tensor([0.0, 0.0, 1.0])
     told = told + torch.tensor([1.0, 1.0, 0.0])
     placed = (batch["landmarks"] * told, batch["shop_landmarks"] * told)
-    out, parse = predicted(nets, batch, seen, z, placed, phase == "places")
+    out, parse = predicted(nets, batch, seen, z, placed, phase == "places", served)
     terms = place_terms(nets, batch, weights, seen, out)
     if parse is not None:
         terms["outlined"] = weights.outlined * losses.outlined_loss(
@@ -280,7 +281,7 @@ def run(
 
 def predicted(
     nets: Networks, batch: dict, seen: Seen, z: Tensor, placed: tuple[Tensor, Tensor],
-    places_only: bool,
+    places_only: bool, served: bool,
 ) -> tuple[dict[str, Tensor], Tensor | None]:  # fmt: skip
     """What G makes of the pairs, and its parse of the outlined people, if any.
 
@@ -299,6 +300,7 @@ def predicted(
     out = nets.generator.predict(
         before, pose, garment, more(z), more(seen.condition), more(batch["styling"]),
         more(seen.shop), (_nowhere(placed[0], count), _nowhere(placed[1], count)), places_only,
+        served,
     )  # fmt: skip
     out["joints"] = pose["landmarks"]
     if not count:
@@ -384,8 +386,8 @@ def picture_terms(
 ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:  # fmt: skip
     """The picture, where the garment is in it, and the terms that look at them.
 
-    The picture is composed as it will be served (given `joints`, with what isn't learned), but
-    never recoloured: the words' colour has its own exact truth.
+    The picture is composed as it will be served (given `joints`, with what isn't learned), but at
+    the network's size and never recoloured: the words' colour has its own exact truth.
     """
     n = len(seen.view)
     none = (torch.zeros(n, 1), torch.zeros(n, 3))

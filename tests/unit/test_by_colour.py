@@ -72,11 +72,44 @@ def test_a_jacket_over_a_shirt_has_two_colours() -> None:
     assert (classes(found) == PARSE.index("upper")).all()
 
 
-def test_a_bare_arm_is_not_told_from_a_sleeve_by_colour() -> None:
-    """Nor the other way round: a skin-coloured sleeve stays one, and so does a red arm."""
+def test_cloths_colours_do_not_unmake_a_bare_arm() -> None:
     logits, rgb = person()
     right = doubtful(logits, "arm_left", 1)
     assert (classes(by_colour(right, rgb)) == PARSE.index("arm_left")).all()
+
+
+def test_a_dress_has_the_colours_of_a_top() -> None:
+    """What is doubtful of it is not given to walls; nor is a top whose kind is doubtful."""
+    logits, rgb = person()
+    upper, dress = PARSE.index("upper"), PARSE.index("dress")
+    for kinds in ((0, 9), (9, 9)):
+        worn = logits.clone()
+        top = (0, slice(None), *(slice(*WHERE["upper"][i : i + 2]) for i in (0, 2)))
+        worn[top] = 0
+        for kind, sure in zip((upper, dress), kinds, strict=True):
+            worn[(0, kind, *top[2:])] = sure
+        worn[(slice(None), slice(None), *PATCH)] = 0
+        worn[(0, dress, *PATCH)], worn[(0, PARSE.index("background"), *PATCH)] = 3, 4
+        assert (classes(by_colour(worn, rgb)) == dress).all()
+
+
+def test_a_class_of_few_pixels_is_hardly_spoken_against() -> None:
+    """Its colours aren't known; the network's own word, a little surer, stands."""
+    logits, rgb = person()
+    few = doubtful(logits, "shoes", 2)
+    few[(0, PARSE.index("upper"), *PATCH)] = 0
+    rgb[:, :, 2 * PATCH[0].start : 2 * PATCH[0].stop, 2 * PATCH[1].start : 2 * PATCH[1].stop] = 0.05
+    found = by_colour(few, rgb)
+    assert (classes(found) == PARSE.index("shoes")).all()
+
+
+def test_people_of_a_batch_have_colours_of_their_own() -> None:
+    logits, rgb = person()
+    wrong = doubtful(logits, "hair", 1)
+    other = rgb.flip(1)
+    both = by_colour(torch.cat([wrong, wrong]), torch.cat([rgb, other]))
+    for i, own in enumerate((rgb, other)):
+        assert torch.allclose(both[i : i + 1], by_colour(wrong, own), atol=1e-4)
 
 
 def test_one_class_alone_and_black_pictures_are_finite() -> None:

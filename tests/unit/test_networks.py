@@ -174,7 +174,9 @@ def test_skin_is_painted_by_itself_and_alone_has_the_cloths_light(generator: Gen
     maps = generator.maps(out, *args)
     assert torch.allclose(maps.bare, torch.full_like(maps.bare, 0.75), atol=1e-4)
     # A quarter is wall: as at an arm's side.
-    red, blue = torch.tensor([0.8 * (1.12 - 0.45 / 4), 0, 0]), torch.tensor([0, 0, 0.8])
+    sleeves = 4 / len(PARTS)
+    red = torch.tensor([0.8 * (1 + 0.12 * sleeves - 0.45 / 4), 0, 0])
+    blue = torch.tensor([0, 0, 0.8])
     assert torch.allclose(maps.skin[0].flatten(1).mean(1), red, atol=0.01)
     assert torch.allclose(maps.paint[0].flatten(1).mean(1), blue, atol=0.01)
     out["shade"] = out["shade"] - 1.0
@@ -209,7 +211,8 @@ def test_served_nothing_is_before_what_surely_is_the_old_top(generator: Generato
         "landmarks": torch.zeros(1, len(LANDMARKS), 2),
         "parts": torch.ones(1, len(PARTS), NET_HEIGHT // 8, NET_WIDTH // 8),
         "shade": torch.zeros(1, 3, NET_HEIGHT // 4, NET_WIDTH // 4),
-        **{name: torch.zeros(1, 1, *HALF) for name in ("fold", "stays", "ahead", "sleeved")},
+        **{name: torch.zeros(1, 1, *HALF) for name in ("fold", "stays", "ahead")},
+        "sleeved": torch.zeros(1, 2, *HALF),
     }  # fmt: skip
     none, upper = (torch.zeros(1, 1), torch.zeros(1, 3)), torch.tensor([[1.0, 0, 0, 1, 0]])
     args = out, view, none, view, torch.ones_like(view[:, :1]), upper
@@ -217,6 +220,44 @@ def test_served_nothing_is_before_what_surely_is_the_old_top(generator: Generato
     torch.testing.assert_close(taught.garment, torch.full_like(view[:, :1], -1.0).sigmoid())
     assert served.garment[..., 80:180, 60:130].min() > 0.8
     assert (served.garment[..., :40, :] - taught.garment[..., :40, :]).abs().max() < 1e-6
+
+
+def test_an_arm_beside_its_own_sleeve_is_painted_as_the_wall_and_no_other(
+    generator: Generator,
+) -> None:
+    """However sure the network is of it, and whatever it would paint."""
+    view = torch.full((1, 3, NET_HEIGHT, NET_WIDTH), 0.6)
+    parse = torch.zeros(1, len(PARSE), *HALF)
+    parse[:, PARSE.index("background")] = 20
+    for name, columns, level in (
+        ("arm_left", slice(60, 70), 0.3),
+        ("arm_right", slice(20, 30), 0.3),
+        ("upper", slice(36, 54), 0.9),
+    ):
+        parse[:, :, 30:100, columns] = 0
+        parse[:, PARSE.index(name), 30:100, columns] = 20
+        view[:, :, 60:200, 2 * columns.start : 2 * columns.stop] = level
+    for logit in (-30.0, 0.0, 30.0):
+        out = {
+            "mask_packed": torch.full((1, 4, *HALF), -9.0), "covered": torch.ones_like(view[:, :1]),
+            "beneath_packed": torch.full((1, 4 * len(PAINT), *HALF), logit), "parse": parse,
+            "flow_2": torch.full((1, 2, *HALF), 0.5), "shade_fine": torch.zeros(1, 1, *HALF),
+            "landmarks": torch.zeros(1, len(LANDMARKS), 2), "sleeved": torch.zeros(1, 2, *HALF),
+            "parts": torch.ones(1, len(PARTS), NET_HEIGHT // 8, NET_WIDTH // 8),
+            "shade": torch.zeros(1, 3, NET_HEIGHT // 4, NET_WIDTH // 4),
+            **{name: torch.zeros(1, 1, *HALF) for name in ("fold", "stays", "ahead")},
+        }  # fmt: skip
+        out["sleeved"][:, 0] = 1  # the left sleeve's own arm, wherever
+        none, upper = (torch.zeros(1, 1), torch.zeros(1, 3)), torch.tensor([[1.0, 0, 0, 1, 0]])
+        maps = generator.maps(
+            out, view, none, view, torch.ones_like(view[:, :1]), upper,
+            torch.full((1, 39, 5), 0.5),
+        )  # fmt: skip
+        assert all(part.isfinite().all() for part in maps)
+        arm, other = np.s_[..., 100:160, 126:134], np.s_[..., 100:160, 44:56]
+        assert maps.keep[arm].max() < 0.01 and maps.bare[arm].max() < 0.01
+        assert (maps.paint[arm] - 0.6).abs().mean() < 0.02
+        assert maps.keep[other].min() > 0.99, "the right arm is seen"
 
 
 def test_a_waist_is_below_armpits_and_a_cropped_top_has_none() -> None:
@@ -239,9 +280,11 @@ def test_a_waist_is_below_armpits_and_a_cropped_top_has_none() -> None:
 def test_a_bare_limb_is_darker_at_its_sides() -> None:
     bare = torch.zeros(1, 1, NET_HEIGHT, NET_WIDTH)
     bare[..., 80:110] = 1
-    row = rounded(bare)[0, 0, HALF[0] // 2, 40:55]
-    assert row.shape == (15,) and torch.allclose(row[6:9], torch.full((3,), 1.12))
-    assert (row[:3].diff() > 0).all() and 0.84 < row[0] < 1.0 and torch.allclose(row, row.flip(0))
+    for arm, middle in ((1.0, 1.12), (0.0, 1.0)):
+        row = rounded(bare, torch.full((1, 1, *HALF), arm))[0, 0, HALF[0] // 2, 40:55]
+        assert row.shape == (15,) and torch.allclose(row[6:9], torch.full((3,), middle))
+        assert (row[:3].diff() > 0).all() and torch.allclose(row, row.flip(0))
+        assert 0.75 < row[0] / middle < 0.9
 
 
 def test_trousers_drawing_is_no_light_on_the_top_over_them() -> None:

@@ -21,8 +21,8 @@ _FIRST, _LAST, _WIDE = 0.1, 1.1, 0.7
 """From where to where along it, and how far aside of it: in lengths of the upper arm."""
 _ELBOWS = (13, 14)
 _MOST = (0.12, 0.16)
-"""What stands off by more is no sleeve's end (a torso behind an arm, say) and stays: from the
-first, in part."""
+"""What stands off by more, in the same, is no sleeve's end (a torso behind an arm, say) and stays:
+from the first, in part."""
 _RAMP = 0.05
 """How long, along the arm, it takes from none of this to all, at both ends."""
 _BESIDE = 0.1
@@ -30,7 +30,7 @@ _BESIDE = 0.1
 
 
 def _strings() -> Tensor:
-    """float (places, pairs, places): every chord of a curve that passes over a place, at it.
+    """float (places * pairs, places): every chord of a curve that passes over a place, at it.
 
     The least of them at each place is the curve's lower convex hull.
     """
@@ -43,7 +43,10 @@ def _strings() -> Tensor:
                     chords[k, i * n + j, [i, j]] = torch.tensor([j - k, k - i]) / (j - i)
                 else:
                     chords[k, i * n + j, k] = 1
-    return chords
+    return chords.flatten(0, 1)
+
+
+_STRINGS = _strings()
 
 
 def _extent(readings: Tensor, aside: Tensor) -> Tensor:
@@ -55,7 +58,8 @@ def _extent(readings: Tensor, aside: Tensor) -> Tensor:
 
 def _pulled(widths: Tensor) -> Tensor:
     """Each curve's lower convex hull: (..., places) of the same."""
-    return (constant(_strings().to(widths.device)) @ widths[..., None, :, None])[..., 0].amin(-1)
+    chords = widths @ constant(_STRINGS.T.to(widths.device))
+    return chords.reshape(*widths.shape, _PLACES * _PLACES).amin(-1)
 
 
 def standing_off(
@@ -79,7 +83,7 @@ def standing_off(
     start, end = marks[:, [LEFT_SHOULDER, RIGHT_SHOULDER]], marks[:, list(_ELBOWS)]
     middle = marks[:, [LEFT_SHOULDER, RIGHT_SHOULDER, LEFT_HIP, RIGHT_HIP]].mean(1, keepdim=True)
     along = end - start
-    length = along.square().sum(2, keepdim=True).clamp(min=1e-4)
+    square = along.square().sum(2, keepdim=True).clamp(min=1e-4)
     turn = torch.tensor([[0.0, 1.0], [-1.0, 0.0]], device=joints.device)
     side = along @ turn
     # Away from the trunk.
@@ -110,15 +114,15 @@ def standing_off(
     # How far along and aside of both arms each pixel lies is linear in its place; it is told by the
     # arm that it is further aside of.
     x, y = (pixels * unit[:, None, None]).reshape(2, -1)
-    rows = torch.cat([along / length, side / length], 1)
+    rows = torch.cat([along / square, side / square], 1)
     rows = torch.cat([rows, -(torch.cat([start, start], 1) * rows).sum(2, keepdim=True)], 2)
     place = (rows @ torch.stack([x, y, torch.ones_like(x)])).reshape(-1, 4, *pixels.shape[2:])
     right = (place[:, 3:] > place[:, 2:3]).float()
     far, off = (p[:, :1] + right * (p[:, 1:] - p[:, :1]) for p in place.split(2, 1))
     column = ((far - _FIRST) / (_LAST - _FIRST)).clamp(0, 1) * (_PLACES - 1) / _PLACES
     at = torch.cat([column + 0.5 / _PLACES, 0.25 + 0.5 * right], 1)
-    pixel = 1 / (pixels.shape[2] * length.sqrt()[..., 0])
-    lines = [tight, wide + _BESIDE, ends[:, :, None] + 0 * wide, pixel[:, :, None] + 0 * wide]
+    pixel = 1 / (pixels.shape[2] * square.sqrt()[..., 0])
+    lines = [tight, wide + _BESIDE, *(x[:, :, None].expand_as(wide) for x in (ends, pixel))]
     tight, wide, ends, pixel = warp(torch.stack(lines, 1), at).split(1, 1)
     beyond = ((off - tight) / pixel + 0.5).clamp(0, 1) * ((wide - off) / pixel + 0.5).clamp(0, 1)
     within = ((far - _FIRST) / _RAMP + 1).clamp(0, 1) * ((_LAST - far) / _RAMP).clamp(0, 1)

@@ -22,8 +22,11 @@ _NOISE = 0.08
 _MOST = 4.0
 """By how much (log odds) colours alone speak against a class at most."""
 _SEEN = 0.003
-"""Share of the view that a class has at least, to be told by its colours."""
-_HAIR, _SKIN, _TOP = (list(PAINT).index(name) for name in ("hair", "skin", "upper"))
+"""Share of the view that is surely a class's, for its colours to be known; less are in part."""
+_UNKNOWN = 1.0
+"""The same as `_MOST`, against a class whose colours aren't known."""
+_TOP = list(PAINT).index("upper")
+_UPPER, _DRESS = PARSE.index("upper"), PARSE.index("dress")
 
 
 def by_colour(logits: Tensor, rgb: Tensor) -> Tensor:
@@ -34,9 +37,12 @@ def by_colour(logits: Tensor, rgb: Tensor) -> Tensor:
     """
     h, w = int(logits.shape[2]), int(logits.shape[3])
     half = F.avg_pool2d(rgb, 2)
-    shares = certain(logits.clamp(-30, 30).exp())
+    odds = logits.clamp(-30, 30).exp()
+    shares = certain(odds)
+    # A dress is a top here: there is no paint of its own, and photos' tops may be either.
+    top = (odds[:, _UPPER] + odds[:, _DRESS])[:, None] / odds.sum(1, keepdim=True)
+    top = (2.5 * top - 1.5).clamp(0, 1).square() + 1e-6
     # A jacket over a shirt has two colours, and their mean is neither's: light and dark apart.
-    top = shares[:, _TOP : _TOP + 1]
     luma = (rgb.new_tensor(LUMA) @ half.flatten(2)).reshape(-1, 1, h, w)
     level = (luma * top).sum((2, 3), keepdim=True) / top.sum((2, 3), keepdim=True)
     light = ((luma - level) / 0.05 + 0.5).clamp(0, 1)
@@ -50,16 +56,20 @@ def by_colour(logits: Tensor, rgb: Tensor) -> Tensor:
     variance = (variance - mean * mean).clamp(min=0) + _NOISE**2
     told = (half[:, None] - mean).square() / variance + variance.log()
     told = -0.5 * (told[:, :, 0] + told[:, :, 1] + told[:, :, 2])
-    told = told - 1e3 * (shares.mean((2, 3), keepdim=True) < _SEEN).float()
-    either = torch.maximum(told[:, _TOP : _TOP + 1], told[:, -1:])
-    # A bare arm and a sleeve are told apart by shape, and hair and a face: each takes the likelier
-    # of both, so that colours neither make nor unmake one.
-    arm = torch.maximum(either, told[:, _SKIN : _SKIN + 1])
-    head = torch.maximum(told[:, _HAIR : _HAIR + 1], told[:, _SKIN : _SKIN + 1])
-    told = torch.cat([told[:, :_HAIR], head, head, either, told[:, _TOP + 1 : -1], arm], 1)
+    known = (shares.mean((2, 3), keepdim=True) / _SEEN).clamp(0, 1)
+    told = told - 1e3 * (1 - known)
+    # What each class is told by: hair and a face by the likelier of both, since they are told apart
+    # by shape. So is a bare arm from the sleeve above it: cloth's colours don't speak against it.
+    wall, hair, skin, light_top, lower, shoes, dark_top = told.split(1, 1)
+    cloth, head = torch.maximum(light_top, dark_top), torch.maximum(hair, skin)
+    told = torch.cat([wall, head, head, cloth, lower, shoes, torch.maximum(cloth, skin)], 1)
     told = (told - told.amax(1, keepdim=True)).clamp(min=-_MOST)
+    wall, hair, skin, light_top, lower, shoes, dark_top = known.split(1, 1)
+    cloth = torch.maximum(light_top, dark_top)
+    known = torch.cat([wall, hair, skin, cloth, lower, shoes, torch.maximum(cloth, skin)], 1)
+    told = known * told - _UNKNOWN * (1 - known)
     place = class_index()
-    place[PARSE.index("dress")] = _TOP
+    place[_DRESS] = _TOP
     for name in ("arm_left", "arm_right"):
         place[PARSE.index(name)] = len(PAINT)
     return logits + told.index_select(1, constant(place.to(told.device))).detach()

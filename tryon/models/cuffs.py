@@ -18,15 +18,15 @@ from tryon.models.geometry import ASPECT, PARTS, along_and_aside, inverse
 
 _FITTED = (0.85, 0.18, 0.16)
 """Where on the way from elbow to cuff the flow is fitted, and how far from there along and aside:
-standard deviations, in lengths of that way."""
+standard deviations, in lengths of that way, as is all below."""
 _FROM, _WHOLE, _END = 0.55, 0.8, 1.25
 """From where on the map is taken, and wholly, and as far as where."""
 _ARM, _WIDE = 0.2, 0.34
 """How far aside that is an arm in any case, and at most."""
 _LEAST = 3.0
-"""Pixels that the map is fitted to, at least."""
+"""Pixels that the map is fitted to, at least; none is taken of one less."""
 _SIDES = ("left", "right")
-_LOWER = torch.tensor(
+_SLEEVES = torch.tensor(
     [[float(n.startswith("sleeve") and n.endswith(s)) for n in PARTS] for s in _SIDES]
 )
 
@@ -34,8 +34,8 @@ _LOWER = torch.tensor(
 def straightened(
     flow: Tensor, parts: Tensor, arms: Tensor, marks: Tensor, visible: Tensor, pixels: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """The flow with straight cuffs, float32 (N, 2, h, w), and where long sleeves hide forearms
-    that hang beside the trunk, covered by them or not, float32 (N, 1, h, w) in 0..1.
+    """The flow with straight cuffs, float32 (N, 2, h, w), and where the left and the right long
+    sleeve hide forearms that hang beside the trunk, covered or not, float32 (N, 2, h, w) in 0..1.
 
     Args:
         flow: (N, 2, h, w) in 0..1 of the canvas; pixels: (1, 2, h, w) centres of the view's.
@@ -51,7 +51,7 @@ def straightened(
         )
         long = (4 * visible[:, elbows].float() * visible[:, cuffs].float() - 3).clamp(min=0)
         along, aside = along_and_aside(marks[:, elbows].float(), marks[:, cuffs].float(), pixels)
-        every = constant(torch.cat([_LOWER, torch.ones(1, len(PARTS))]).to(flow.device))
+        every = constant(torch.cat([_SLEEVES, torch.ones(1, len(PARTS))]).to(flow.device))
         shares = every @ parts.float().flatten(2)
         shares = (shares[:, :2] / shares[:, 2:]).reshape(-1, 2, *parts.shape[2:])
         shares = up2(up2(shares))
@@ -83,7 +83,7 @@ def straightened(
         inside = inside * ((_WIDE - aside.abs()) / 0.05).clamp(0, 1)
         inside = inside * ((along - _FROM) / (_WHOLE - _FROM)).clamp(0, 1)
         inside = inside * ((_END - along) / 0.06).clamp(0, 1)
-        share = long * (count[:, :, 0, 0] > _LEAST).float()
+        share = long * (count[:, :, 0, 0] - _LEAST + 1).clamp(0, 1)
         inside = inside * share[:, :, None, None]
         for side in range(2):
             own = fitted[:, side].reshape(-1, 2, h, w)
@@ -96,5 +96,5 @@ def straightened(
         forearm = (marks[:, elbows, 0] + marks[:, cuffs, 0]).float() / 2
         left, right = trunk.amin(1, keepdim=True), trunk.amax(1, keepdim=True)
         hangs = (torch.maximum(forearm - right, left - forearm) / 0.02).clamp(0, 1)
-        hidden = hidden * (long * hangs)[:, :, None, None]
-        return flow, hidden.amax(1, keepdim=True)
+        hidden = hidden * (share * hangs)[:, :, None, None]
+        return flow, hidden

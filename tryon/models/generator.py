@@ -82,18 +82,23 @@ _LOWER, _STRANDS, _WALL = (
     torch.tensor([float(name == only) for name in PAINT])[None, :, None, None, None]
     for only in ("lower", "hair", "background")
 )
+_OFF_THE_ARM = 12.0
+"""By how much (logits) a wall is likelier where an old sleeve stood off the arm (`arms.py`)."""
+_NEAR_HAIR = 3.0
+"""Served, in place of `_GONE`, by how much hair is likelier near hair: of dark lapels beside it
+more became drips of hair."""
 _WORN = 3.0
 """By how much (logits) the new garment is likelier before what surely is the old one: necklines of
 real garments are higher than the network, taught on rendered ones, says, and nothing is in front of
 them."""
 _NO_BELLY = 12.0
-"""By how much (logits) trousers are likelier at the waist than the network says, and they or a wall
-beside it: nobody sees where they end beneath the old top, and a strip of belly is worse than a
-waistband too high."""
+"""By how much (logits) trousers and walls are likelier than skin where a top ends, and trousers
+than walls where the body is: nobody sees where they end beneath the old top, and a strip of belly
+is worse than a waistband too high."""
 _TEXTURED = [tuple(PAINT).index(name) for name in ("background", "lower")]
-_BROAD, _TROUSERS, _HAIR, _ARMS = (
+_BROAD, _TROUSERS, _HAIR = (
     torch.tensor([[float(name in names) for name in PARSE]])
-    for names in (("background", "face_neck"), ("lower",), ("hair",), ("arm_left", "arm_right"))
+    for names in (("background", "face_neck"), ("lower",), ("hair",))
 )
 _EACH_ARM = [torch.tensor([[float(name == side) for name in PARSE]])
              for side in ("arm_left", "arm_right")]  # fmt: skip
@@ -142,9 +147,9 @@ def near_old(share: Tensor) -> Tensor:
 
 
 def _waist(landmarks: Tensor, condition: Tensor, pixels: Tensor) -> Tensor:
-    """Where a top's own end is, float (N, 2, h, w) in 0..1: from above its hem on down, before the
-    body (below its armpits), and as wide as the hem may be, where walls are, too; nowhere for what
-    is cropped or no top.
+    """Where a top's own end is, float (N, 2, h, w) in 0..1, from above its hem on down: as wide as
+    its armpits are apart, where the body is, and as its hem may be, where walls are, too; nowhere
+    for what is cropped or no top.
 
     Args:
         landmarks: (N, K, 2) on the person; condition: (N, 5); pixels: (1, 2, h, w).
@@ -251,6 +256,7 @@ class Generator(nn.Module):
         garment_rgb: Tensor,
         placed: tuple[Tensor, Tensor] | None = None,
         places_only: bool = False,
+        served: bool = False,
     ) -> dict[str, Tensor]:
         """All maps at the network's size, as training uses them.
 
@@ -263,6 +269,7 @@ class Generator(nn.Module):
             placed: landmarks on the person and in the garment's picture to lay it by in place of
                 the predicted ones, (N, K, 3) each: x, y and 1 where to do so (teacher forcing).
             places_only: stop at `landmarks`, their votes, `turned` and `flow_parts`.
+            served: straighten cuffs (`cuffs.py`); what is taught is the flow itself.
 
         Returns:
             `landmarks` (N, K, 2) on the person, `votes` and `voted` as `LandmarkVote` has them;
@@ -278,8 +285,8 @@ class Generator(nn.Module):
             `beneath_packed` those of the paints with each 2x2 pixels as channels; `parse` logits
             (N, classes, H/2, W/2);
             `shade` (N, 3, H/4, W/4) and `shade_fine` (N, 1, H/2, W/2) log gains; `confidence`
-            logits (N, 1); in evaluation mode `sleeved` (N, 1, H/2, W/2), where long sleeves hide
-            the forearms, and flows whose cuffs are straightened (`cuffs.py`).
+            logits (N, 1); served, `sleeved` (N, 2, H/2, W/2), where the left and the right long
+            sleeve hide their forearms.
         """
         rgb = _centre(view)
         heat = _centre(pose["heatmaps"])
@@ -339,7 +346,7 @@ class Generator(nn.Module):
         h2 = self.fine([[h4], [m2], [half, seen]])
         flow_2 = flow + 0.05 * self.delta_2(h2).float().tanh()
         parse = self.parse(h2).float()
-        if not self.training:  # what is taught is the flow itself
+        if served:
             classes = parse.clamp(-30, 30).exp()
             arms = [share_of(classes, constant(one.to(classes.device))) for one in _EACH_ARM]
             # Sleeves that are rolled up end elsewhere.
@@ -401,9 +408,11 @@ class Generator(nn.Module):
         Args:
             out: of `predict`; view, condition: as there; restyle: of `Fusion.recolour`;
             garment_rgb: as there; garment_mask: (N, 1, H, W) in 0..1.
-            joints: (N, 39, 5) of `Pose`, where what is served is wanted, with all that photos ask
-                for and rendered pictures don't: the parse told by colours, too, less belief in old
-                cloth's light, sleeves' own outlines. What learns would make up for it.
+            joints: (N, 39, 5) of `Pose`, where what is served is wanted (then `out` is, too), with
+                all that photos ask for and rendered pictures don't: the parse told by colours, too,
+                the mask likelier before the old garment, sleeves' own outlines, no bare forearm
+                beside a long sleeve, less hair beside hair, less belief in old cloth's light. What
+                learns would make up for it.
         """
         rgb = _centre(view).float()
         # Each 2x2 pixels are channels still, which only the masks need apart.
@@ -426,22 +435,29 @@ class Generator(nn.Module):
         strands = F.max_pool2d((4 * hair - 2).clamp(0, 1), 5, 1, 2)
         below = constant((_LOWER + _WALL).to(odds.device)) * hem
         likelier = _NO_BELLY * (below + constant(_LOWER.to(odds.device)) * waist)
-        near_hair = _GONE if joints is None else _GONE / 2
+        near_hair = _GONE if joints is None else _NEAR_HAIR
         likelier = likelier + constant(_STRANDS.to(odds.device)) * strands[:, :, None] * near_hair
-        arms = share_of(classes, constant(_ARMS.to(classes.device)))
+        left, right = (share_of(classes, constant(one.to(classes.device))) for one in _EACH_ARM)
+        arms, held = left + right, kept
         mask, shown = out["mask_packed"], torch.ones(1, device=odds.device)
         if joints is not None:
             mask = mask + _WORN * (4 * old - 3).clamp(min=0) * (1 - out["stays"])
             cloth = F.avg_pool2d(out["covered"], 2) * mask.sigmoid().mean(1, keepdim=True)
             before = torch.maximum(hair, arms * kept.mean(1, keepdim=True))
             slack = standing_off(joints, cloth, before, old, arms, self.pixels_2)
-            likelier = likelier + constant(_WALL.to(odds.device)) * slack[:, :, None] * 2 * _GONE
+            wall = constant(_WALL.to(odds.device)) * slack[:, :, None]
+            likelier = likelier + _OFF_THE_ARM * wall
             shown = 1 - slack
             # Beside a sleeve its arm is not seen, whether the photo's or a painted one.
             sleeved = out["sleeved"]
-            kept = kept * (1 - sleeved * (4 * arms - 1).clamp(0, 1))
-            nothing = constant((_LOWER + _WALL).to(odds.device)) * sleeved[:, :, None]
+            bare = sleeved * (4 * torch.cat([left, right], 1) - 1).clamp(0, 1)
+            bare = bare.amax(1, keepdim=True)
+            kept = kept * (1 - bare)
+            sleeved = sleeved.amax(1, keepdim=True)[:, :, None]
+            nothing = constant((_LOWER + _WALL).to(odds.device)) * sleeved
             likelier = likelier + _NO_BELLY * nothing
+            # Where the network would paint nothing it has no say in what.
+            odds = odds + constant(_WALL.to(odds.device)) * (1e-3 * bare[:, :, None])
         odds = odds * likelier.exp()
         total = (every @ odds.reshape(-1, len(PAINT), 4 * h * w)).reshape(-1, 4, h, w)
         mask = torch.maximum(mask.sigmoid(), out["ahead"]) * shown
@@ -449,7 +465,8 @@ class Generator(nn.Module):
         colours = up2(class_colours(rgb, classes).flatten(1, 2)).reshape(-1, len(PAINT), 3, h, w)
         skin = colours[:, _SKIN]
         # Squared: edges, not ramps, as far as half a size has any; skin has its own share.
-        paints = ((odds * kept[:, None]).mean(2) + 1e-4).square().reshape(-1, len(PAINT), 1, h * w)
+        paints = (odds * held[:, None]).mean(2).clamp(max=1e15) + 1e-4
+        paints = paints.square().reshape(-1, len(PAINT), 1, h * w)
         others = constant(_OTHERS.to(odds.device))
         painted = (others @ (paints * colours.flatten(3)).flatten(2)).reshape(-1, 3, h, w)
         weight = (others @ paints[:, :, 0]).reshape(-1, 1, h, w)
@@ -488,7 +505,7 @@ class Generator(nn.Module):
             bare=masks[:, 2:],
             flow=out["flow_2"],
             # Bare skin has the light's shape too: without it an arm is a flat cut-out.
-            skin=lit(skin, shade * rounded(masks[:, 2:])),
+            skin=lit(skin, shade * rounded(masks[:, 2:], sleeves)),
             paint=painted,
             shade=cloth_shade,
             strength=strength,
@@ -518,7 +535,7 @@ class Generator(nn.Module):
         }  # fmt: skip
         small = garment_net.float().permute(0, 3, 1, 2) / 255
         z = self.fusion(z_image, z_text, condition)
-        out = self.predict(rgb, pose, garment, z, condition, styling, small)
+        out = self.predict(rgb, pose, garment, z, condition, styling, small, served=True)
         restyle = self.fusion.recolour(z_image, z_text, condition)
         # The canvas's alpha ends the garment at its own pixels; its mask, as coarse as the view,
         # would round off the corners of cuffs and hems.

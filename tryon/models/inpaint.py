@@ -47,7 +47,8 @@ def class_index() -> Tensor:
 
 
 def class_colours(rgb: Tensor, parse: Tensor) -> Tensor:
-    """Every paint's colour at every pixel of a quarter-size grid.
+    """Every paint's colour at every pixel of a quarter-size grid; skin's is arms' and legs' rather
+    than faces' (`_LESS`).
 
     Args:
         rgb: float (N, 3, H, W) in 0..1.

@@ -17,19 +17,23 @@ _DIM = 0.35
 _LEAST = 0.4
 """How far the light of black cloth is believed."""
 _MIDDLE = 1.12
-"""Gain along the middle of a limb."""
+"""Gain along the middle of an arm."""
 _EVEN, _MOTLEY, _HARDLY = 0.12, 0.32, 0.2
 """Standard deviation of old cloth's luma that light alone may make, and from which on it is the
 cloth's own, a jacket over a shirt, say; how far light is believed there."""
 
 
-def rounded(bare: Tensor) -> Tensor:
-    """Gain (N, 1, H/2, W/2) of a limb's roundness, of how far each pixel (N, 1, H, W) is skin.
+def rounded(bare: Tensor, arms: Tensor) -> Tensor:
+    """Gain (N, 1, H/2, W/2) of a limb's roundness: darker at its sides.
 
-    Across a limb it is 1 on the whole: lighter along its middle, darker at its sides.
+    Across an arm it is 1 on the whole, lighter along its middle.
+
+    Args:
+        bare: (N, 1, H, W) in 0..1, how far each pixel is skin.
+        arms: (N, 1, H/2, W/2) in 0..1, how far it is an arm's.
     """
     inner = F.avg_pool2d(F.avg_pool2d(bare, 2), 5, 1, 2, count_include_pad=False)
-    return _MIDDLE - 0.45 * (1 - inner).clamp(0, 0.6)
+    return 1 + (_MIDDLE - 1) * arms - 0.45 * (1 - inner).clamp(0, 0.6)
 
 
 def believed(rgb: Tensor, old: Tensor) -> Tensor:
@@ -46,8 +50,8 @@ def believed(rgb: Tensor, old: Tensor) -> Tensor:
     near = F.avg_pool2d(torch.cat([luma * old, luma * luma * old, old], 1), 4)
     for _ in range(2):
         near = F.avg_pool2d(near, 5, 1, 2, count_include_pad=False)
-    level, square = (near[:, :2] / (near[:, 2:] + 1e-3)).split(1, 1)
-    spread_of = (square - level * level).clamp(min=0).sqrt()
+    level, square = (near[:, :2] / (near[:, 2:] + 1e-5)).split(1, 1)
+    spread_of = (square - level * level).clamp(min=1e-6).sqrt()
     dim = (level / _DIM).clamp(_LEAST, 1)
     motley = ((_MOTLEY - spread_of) / (_MOTLEY - _EVEN)).clamp(_HARDLY, 1)
     return 1 - old * (1 - up2(up2(dim * motley)))

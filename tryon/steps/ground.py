@@ -27,6 +27,8 @@ _EVEN = 0.75
 """How alike both halves are at least: a part that has the ground's very colour is missing else."""
 _BUMPS = 0.012
 """Of the picture's shorter side: how coarse the outline of pale cloth on pale ground is."""
+_STRAP = 0.004
+"""Of the garment: what is narrow and larger is a strap and no bump."""
 _RAGGED = 0.4
 """Pixels by which an outline that was found goes in and out, at most: more is not a garment's."""
 
@@ -110,7 +112,15 @@ def _unlike_ground(image: np.ndarray, colour: np.ndarray) -> np.ndarray | None:
         return None
     # By averages of noise its outline is known to a few pixels: bumps that no hem has, but where
     # it is dark.
-    even = _even_outline(mask, _BUMPS * min(mask.shape))
+    sigma = _BUMPS * min(mask.shape)
+    even = _even_outline(mask, sigma)
+    side = round(3 * sigma) | 1
+    thin = cv2.bitwise_and(mask, cv2.bitwise_not(
+        cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((side, side), np.uint8))
+    ))  # fmt: skip
+    for box, piece in _pieces(thin):
+        if cv2.countNonZero(piece) >= _STRAP * cv2.countNonZero(mask):
+            even[box] |= piece
     dark = cv2.bitwise_or(trims, np.where(depth > _SHADOW, np.uint8(255), np.uint8(0)))
     return cv2.bitwise_or(even, cv2.bitwise_and(mask, dark))
 
