@@ -30,6 +30,7 @@ from tryon.contract import NET_HEIGHT, NET_WIDTH, PARSE
 from tryon.models import system
 from tryon.models.by_colour import by_colour
 from tryon.models.composite import LUMA
+from tryon.models.generator import centre
 
 
 def ssim(a: Tensor, b: Tensor) -> Tensor:
@@ -91,9 +92,7 @@ def evaluate(
             said = torch.tensor([[0.0, 0, 0, 0, bool(words)] for words in batch["caption"]])
             batch["styling"] = nets.text_encoder.style(spoken, said)
             result = run(nets, batch, Weights(), "truth", perceptual=False, served=True)
-            before = images(batch["before"])
-            margin = (before.shape[3] - NET_WIDTH) // 2
-            before = before[..., margin : margin + NET_WIDTH]
+            before = centre(images(batch["before"]))
             result.out["parse"] = by_colour(result.out["parse"], before)
             pasted, _ = baselines.paste(
                 before, images(batch["shop"]), result.out["garment_mask"],

@@ -35,6 +35,7 @@ from training.step import Networks, assemble, condition_of, images
 from tryon.assets import AssetError, asset_path
 from tryon.contract import CANVAS_SIZES, NET_WIDTH, model
 from tryon.models import system
+from tryon.models.generator import centre
 from tryon.steps.tokenizer import Tokenizer
 from tryon.tolerances import FIGURES_RELATIVE
 
@@ -134,9 +135,7 @@ def measure(
         where = regions(nets.generator, answers["fp32"])
         found.rows += picture_losses("generator", f"pair {number}", one, two, where, "fp16", "fp32")
         batch = default_collate([pair])
-        truth, before = images(batch["after"]), images(batch["before"])
-        margin = (before.shape[3] - NET_WIDTH) // 2
-        truth, before = (x[..., margin : margin + NET_WIDTH] for x in (truth, before))
+        truth, before = (centre(images(batch[name])) for name in ("after", "before"))
         for form, picture in zip(HALF, (one, two), strict=True):
             with torch.no_grad():
                 own = picture_figures(images(torch.from_numpy(picture)), truth, before, batch, nets)

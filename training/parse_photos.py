@@ -25,10 +25,11 @@ from training.data.photographs import trained_people
 from training.figures import show
 from training.listen import predictions
 from tryon.assets import AssetError
-from tryon.contract import NET_HEIGHT, NET_WIDTH, PARSE
+from tryon.contract import PARSE
 from tryon.models import system
 from tryon.models.by_colour import by_colour
 from tryon.models.composite import enlarge
+from tryon.models.generator import centre
 from tryon.pipeline import TryOnPipeline
 
 Parse = Callable[[dict[str, np.ndarray]], Tensor]
@@ -39,9 +40,8 @@ def upper_of(pipeline: TryOnPipeline, photo: np.ndarray, parse: Parse | None = N
     """bool (H, W): the upper garment that the generator, or `parse`, sees in uint8 (H, W, 3)."""
     seen, found = predictions(pipeline, photo, "upper")
     if parse is None:
-        margin = (NET_HEIGHT - NET_WIDTH) // 2
-        view = torch.from_numpy(found["view"][:, :, margin : margin + NET_WIDTH])
-        logits = by_colour(seen["parse"], view.permute(0, 3, 1, 2).float() / 255)
+        view = torch.from_numpy(found["view"]).permute(0, 3, 1, 2).float() / 255
+        logits = by_colour(seen["parse"], centre(view))
     else:
         logits = parse(found)
     window = torch.zeros(1, 3, *found["window"].shape[1:3])

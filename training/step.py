@@ -17,11 +17,11 @@ from torch.nn import functional as F
 from training import losses
 from training.captions import Vocabulary
 from tryon.assets import asset_path
-from tryon.contract import CATEGORIES, MAX_TOKENS, NET_WIDTH
+from tryon.contract import CATEGORIES, MAX_TOKENS
 from tryon.models.composite import composite
 from tryon.models.discriminator import Discriminator
 from tryon.models.efficientnet import EfficientNetTrunk, load_trunk
-from tryon.models.generator import Generator
+from tryon.models.generator import Generator, centre
 from tryon.models.image_encoder import ImageEncoder
 from tryon.models.pose import Pose
 from tryon.models.text_encoder import TextEncoder
@@ -180,8 +180,7 @@ def see(nets: Networks, batch: dict) -> Seen:
     """Runs the encoders on a batch."""
     before, after = images(batch["before"]), images(batch["after"])
     shop, cloth = images(batch["shop_seen"]), images(batch["shop"])
-    margin = (before.shape[3] - NET_WIDTH) // 2
-    view, truth = (x[..., margin : margin + NET_WIDTH] for x in (before, after))
+    view, truth = centre(before), centre(after)
     has_text = torch.tensor([bool(c) for c in batch["caption"]])
     condition = condition_of(batch["category"], has_text)
     garment, neckline_masks = encoded(nets, batch, shop, condition)

@@ -171,7 +171,7 @@ def test_trunks_see_what_their_networks_see(folder: Path, seen: dict[str, Tensor
         pair = pairs[index]
         assert np.array_equal(seen["image_encoder"][index].permute(1, 2, 0), pair["shop_seen"])
         for place, name in enumerate(("before", "after")):
-            view = generator._centre(torch.from_numpy(pair[name]).permute(2, 0, 1)[None])[0]
+            view = generator.centre(torch.from_numpy(pair[name]).permute(2, 0, 1)[None])[0]
             assert torch.equal(seen["generator"][2 * index + place], view)
 
 

@@ -13,13 +13,19 @@ from torch import Tensor
 from tryon.contract import NET_HEIGHT, NET_WIDTH
 from tryon.models.blocks import constant, warp
 from tryon.models.geometry import ASPECT
-from tryon.preprocess import LEFT_HIP, LEFT_SHOULDER, RIGHT_HIP, RIGHT_SHOULDER
+from tryon.preprocess import (
+    LEFT_ELBOW,
+    LEFT_HIP,
+    LEFT_SHOULDER,
+    RIGHT_ELBOW,
+    RIGHT_HIP,
+    RIGHT_SHOULDER,
+)
 
 _PLACES, _BINS = 16, 40
 """Where the width is read along an arm, and steps of a reading."""
 _FIRST, _LAST, _WIDE = 0.1, 1.1, 0.7
 """From where to where along it, and how far aside of it: in lengths of the upper arm."""
-_ELBOWS = (13, 14)
 _MOST = (0.12, 0.16)
 """What stands off by more, in the same, is no sleeve's end (a torso behind an arm, say) and stays:
 from the first, in part."""
@@ -80,7 +86,7 @@ def standing_off(
     margin = torch.tensor([(NET_HEIGHT - NET_WIDTH) / 2 / NET_HEIGHT, 0.0], device=joints.device)
     # In heights of the view, from its own left.
     marks = joints[:, :, :2].float() - margin
-    start, end = marks[:, [LEFT_SHOULDER, RIGHT_SHOULDER]], marks[:, list(_ELBOWS)]
+    start, end = marks[:, [LEFT_SHOULDER, RIGHT_SHOULDER]], marks[:, [LEFT_ELBOW, RIGHT_ELBOW]]
     middle = marks[:, [LEFT_SHOULDER, RIGHT_SHOULDER, LEFT_HIP, RIGHT_HIP]].mean(1, keepdim=True)
     along = end - start
     square = along.square().sum(2, keepdim=True).clamp(min=1e-4)

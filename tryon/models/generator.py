@@ -60,7 +60,7 @@ HIDDEN_16, HIDDEN_8, HIDDEN_4, HIDDEN_2 = 48, 32, 16, 16
 """Channels within the residual blocks: the larger the maps, the dearer each is."""
 
 
-def _centre(x: Tensor) -> Tensor:
+def centre(x: Tensor) -> Tensor:
     """The generator's 3:4 view out of a square map; a 3:4 one as it is."""
     margin = int(x.shape[-1] - x.shape[-2] * 3 // 4) // 2
     return x[..., margin:-margin] if margin else x
@@ -135,7 +135,8 @@ def old_share(odds: Tensor, condition: Tensor) -> Tensor:
 
 
 def near_old(share: Tensor) -> Tensor:
-    """Where the garment that is replaced may be: nothing else of the photo is painted over.
+    """Where the garment that is replaced may be: nothing else of the photo is painted over, but,
+    served, forearms beside a long sleeve.
 
     Args:
         share: (N, 1, h, w) of `old_share`.
@@ -288,8 +289,8 @@ class Generator(nn.Module):
             logits (N, 1); served, `sleeved` (N, 2, H/2, W/2), where the left and the right long
             sleeve hide their forearms.
         """
-        rgb = _centre(view)
-        heat = _centre(pose["heatmaps"])
+        rgb = centre(view)
+        heat = centre(pose["heatmaps"])
         m2, m4, m8, m16 = self.trunk(rgb)
         visible = garment["visible_share"].float()
         shape = torch.cat([garment["landmarks"], visible[..., None]], 2)
@@ -299,9 +300,9 @@ class Generator(nn.Module):
         code = self.code(
             torch.cat([z, summary, shape.flatten(1).to(z.dtype), condition, styling.to(z.dtype)], 1)
         )
-        f16 = self.in_16(torch.cat([_centre(pose["features_16"]), m16], 1))
+        f16 = self.in_16(torch.cat([centre(pose["features_16"]), m16], 1))
         f16 = self.mix_16(self.film_16(f16, code))
-        f8 = self.in_8([[f16], [_centre(pose["features_32"]), m8, self.heat_8(heat)]])
+        f8 = self.in_8([[f16], [centre(pose["features_32"]), m8, self.heat_8(heat)]])
         f8 = self.mix_8(self.film_8(f8, code))
         landmarks, votes, voted = self.landmarks(f8, self.pixels_8)
         landmarks = self.styled(landmarks, visible, styling)
@@ -322,7 +323,7 @@ class Generator(nn.Module):
         if places_only:
             return places
 
-        f4 = self.in_4([[f8], [_centre(pose["features_64"]), m4, heat]])
+        f4 = self.in_4([[f8], [centre(pose["features_64"]), m4, heat]])
         own_mask = garment["mask_share"].float()
         small_2 = F.avg_pool2d(torch.cat([own_mask, garment_rgb.float()], 1), 2)
         small_4 = F.avg_pool2d(small_2, 2)
@@ -346,8 +347,8 @@ class Generator(nn.Module):
         h2 = self.fine([[h4], [m2], [half, seen]])
         flow_2 = flow + 0.05 * self.delta_2(h2).float().tanh()
         parse = self.parse(h2).float()
+        classes = parse.clamp(-30, 30).exp()
         if served:
-            classes = parse.clamp(-30, 30).exp()
             arms = [share_of(classes, constant(one.to(classes.device))) for one in _EACH_ARM]
             # Sleeves that are rolled up end elsewhere.
             rolled = styling[:, list(STYLING).index("rolled")].float()[:, None].clamp(0, 1)
@@ -357,8 +358,8 @@ class Generator(nn.Module):
         flow = up2(flow_2)
         left, fold, roll = self.rolled(*marks, visible, styling, self.pixels_2, flow_2)
         mask, beneath = self.mask(h2).float(), self._beneath(h2).float()
-        classes = torch.tensor([[float(name in _AHEAD) for name in PARSE]], device=parse.device)
-        front = share_of(parse.clamp(-30, 30).exp(), classes)
+        chosen = torch.tensor([[float(name in _AHEAD) for name in PARSE]], device=parse.device)
+        front = share_of(classes, chosen)
         opened, stays, apart = self.opened(marks[1], visible, styling, flow_2, front)
         covered = warp(own_mask, flow_2) * left * (1 - opened)
         gone, ahead = self.tucked(
@@ -414,7 +415,7 @@ class Generator(nn.Module):
                 beside a long sleeve, less hair beside hair, less belief in old cloth's light. What
                 learns would make up for it.
         """
-        rgb = _centre(view).float()
+        rgb = centre(view).float()
         # Each 2x2 pixels are channels still, which only the masks need apart.
         h, w = NET_HEIGHT // 2, NET_WIDTH // 2
         parse = out["parse"] if joints is None else by_colour(out["parse"], rgb)
@@ -522,10 +523,10 @@ class Generator(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
         """Contract tensors of the served model `generator`."""
         # Bytes are made floats before anything else: TensorRT takes no uint8 but into a Cast.
-        rgb = _centre(view.float().permute(0, 3, 1, 2)) / 255
-        pose = {"heatmaps": _centre(heatmaps).float(), "features_64": _centre(features_64).float(),
-                "features_32": _centre(features_32).float(),
-                "features_16": _centre(features_16).float()}  # fmt: skip
+        rgb = centre(view.float().permute(0, 3, 1, 2)) / 255
+        pose = {"heatmaps": centre(heatmaps).float(), "features_64": centre(features_64).float(),
+                "features_32": centre(features_32).float(),
+                "features_16": centre(features_16).float()}  # fmt: skip
         own_mask = garment_mask.float()
         garment = {
             "garment_4": garment_4.float(), "garment_8": garment_8.float(),
