@@ -299,7 +299,7 @@ def predicted(
     out = nets.generator.predict(
         before, pose, garment, more(z), more(seen.condition), more(batch["styling"]),
         more(seen.shop), (_nowhere(placed[0], count), _nowhere(placed[1], count)), places_only,
-        served,
+        pose["landmarks"] if served else None,
     )  # fmt: skip
     out["joints"] = pose["landmarks"]
     if not count:

@@ -12,7 +12,8 @@ from tryon.contract import NET_HEIGHT, NET_WIDTH
 
 # BlazePose's landmark indices from which the window's anchors are computed in training.
 NOSE, LEFT_SHOULDER, RIGHT_SHOULDER, LEFT_HIP, RIGHT_HIP = 0, 11, 12, 23, 24
-LEFT_ELBOW, RIGHT_ELBOW = 13, 14
+LEFT_MOUTH, RIGHT_MOUTH = 9, 10
+LEFT_ELBOW, RIGHT_ELBOW, LEFT_WRIST, RIGHT_WRIST = 13, 14, 15, 16
 LEFT_ANKLE, RIGHT_ANKLE = 27, 28
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor
 
 from tryon.contract import LANDMARKS, NET_HEIGHT, NET_WIDTH
-from tryon.models.blocks import pixel_coordinates
+from tryon.models.blocks import pixel_coordinates, up2, warp
 from tryon.models.cuffs import straightened
 from tryon.models.geometry import ASPECT, PARTS
 
@@ -45,8 +47,9 @@ def scene() -> dict[str, Tensor]:
         0.5 + (math.cos(turn) * x - math.sin(turn) * y) / ASPECT,
         0.5 + math.sin(turn) * x + math.cos(turn) * y,
     ], 1)  # fmt: skip
-    return {"flow": flow, "parts": parts, "arms": arms, "marks": marks,
-            "visible": torch.ones(1, len(LANDMARKS)), "pixels": PIXELS}  # fmt: skip
+    return {"flow": flow, "parts": parts, "arms": arms, "here": marks, "there": marks,
+            "visible": torch.ones(1, len(LANDMARKS)), "joints": torch.zeros(1, 39, 5),
+            "own": torch.ones(1, 1, NET_HEIGHT, NET_WIDTH), "pixels": PIXELS}  # fmt: skip
 
 
 def test_a_flow_without_shear_stays() -> None:
@@ -69,7 +72,7 @@ def test_a_flow_without_shear_stays() -> None:
 
 def test_people_of_a_batch_are_told_apart() -> None:
     one, other = scene(), scene()
-    other["marks"] = other["marks"] + 0.03
+    other["here"] = other["here"] + 0.03
     other["flow"] = other["flow"] + 0.1 * one["flow"].square()
     other["visible"][:, LANDMARKS.index("elbow_left")] = 0
     both = {name: torch.cat([one[name], other[name]]) for name in one if name != "pixels"}
@@ -114,22 +117,22 @@ def test_a_cuff_ends_across_the_sleeve() -> None:
     assert before / wide > 0.9 and abs(slope - wanted) / wide < 0.1
 
 
-def test_short_sleeves_and_few_pixels_are_left() -> None:
+def test_no_sleeves_and_few_pixels_are_left() -> None:
     given = scene()
     given["flow"] = given["flow"] + 0.02 * torch.rand(
         given["flow"].shape, generator=torch.Generator().manual_seed(1)
     )
-    short = given["visible"].clone()
-    for side in ("left", "right"):
-        short[:, LANDMARKS.index(f"elbow_{side}")] = 0
-    assert torch.equal(straightened(**{**given, "visible": short})[0], given["flow"])
+    sleeveless = given["visible"].clone()
+    for side, name in itertools.product(("left", "right"), ("elbow", "cuff")):
+        sleeveless[:, LANDMARKS.index(f"{name}_{side}")] = 0
+    assert torch.equal(straightened(**{**given, "visible": sleeveless})[0], given["flow"])
     assert not torch.equal(straightened(**given)[0], given["flow"])
     none = torch.full_like(given["parts"], 1e-6)
     none[:, 0] = 1
     assert torch.equal(straightened(**{**given, "parts": none})[0], given["flow"])
-    same = given["marks"].clone()
+    same = given["here"].clone()
     same[:] = 0.5  # arms of no length
-    assert straightened(**{**given, "marks": same})[0].isfinite().all()
+    assert straightened(**{**given, "here": same})[0].isfinite().all()
 
 
 def test_a_forearm_is_hidden_as_far_as_its_cuff() -> None:
@@ -140,7 +143,61 @@ def test_a_forearm_is_hidden_as_far_as_its_cuff() -> None:
     assert hidden[:, 0, :, : HALF[1] // 2].max() == 0 and hidden[:, 1, :, HALF[1] // 2 :].max() == 0
     assert hidden[:, :, CUFF[1] + 3 :].max() == 0 and hidden[:, :, : ELBOW[1] - 2].max() == 0
     assert hidden[..., 44:52].max() == 0, "and nothing of the trunk"
-    before = given["marks"].clone()
+    before = given["here"].clone()
     for side, column in (("left", 0.95), ("right", 0.05)):
         before[:, LANDMARKS.index(f"armpit_{side}"), 0] = column
-    assert straightened(**{**given, "marks": before})[1].max() == 0, "arms in front are seen"
+    assert straightened(**{**given, "here": before})[1].max() == 0, "arms in front are seen"
+
+
+def short_sleeve(tilt: float) -> dict[str, Tensor]:
+    """The left arm's short sleeve, which ends in its picture along a line that falls by `tilt` rows
+    a column, and is drawn on the person through a flow that bends it into a wave."""
+    given = scene()
+    visible = torch.zeros_like(given["visible"])
+    here, there = given["here"].clone(), given["there"].clone()
+    places = {"shoulder": ((60, 36), (62, 36)), "cuff": ((72, 60), (78, 60))}
+    for name, pair in places.items():
+        index = LANDMARKS.index(f"{name}_left")
+        visible[:, index] = 1
+        for marks, (column, row) in zip((here, there), pair, strict=True):
+            marks[0, index] = torch.tensor([(column + 0.5) / HALF[1], (row + 0.5) / HALF[0]])
+    columns, rows = PIXELS[0, 0] * HALF[1], PIXELS[0, 1] * HALF[0]
+    own = (rows < 60 + tilt * (columns - 78)) * (columns > 62) * (columns < 96)
+    sleeve = ((columns - 73).abs() < 10).float() * (rows > 40)
+    parts = torch.full((1, len(PARTS), HALF[0] // 4, HALF[1] // 4), 0.01)
+    small = torch.nn.functional.avg_pool2d(sleeve[None, None], 4)[0]
+    parts[:, list(PARTS).index("sleeve_upper_left")] = small
+    parts[:, list(PARTS).index("torso_upper")] = 1 - small
+    wave = 3 * torch.sin(columns / 2) / HALF[0]
+    flow = torch.stack([PIXELS[:, 0] + 7 / HALF[1], PIXELS[:, 1] + wave], 1)
+    joints = torch.full((1, 39, 5), 0.5)
+    for index, (column, row) in {11: (69, 36), 13: (73, 80), 12: (30, 36), 14: (26, 80)}.items():
+        x = (column + 0.5) / HALF[1]
+        joints[0, index, :2] = torch.tensor([0.125 + 0.75 * x, (row + 0.5) / HALF[0]])
+    return {**given, "here": here, "there": there, "visible": visible, "flow": flow,
+            "parts": parts, "arms": torch.zeros_like(given["arms"]), "joints": joints,
+            "own": up2(own.float()[None, None])}  # fmt: skip
+
+
+@pytest.mark.parametrize("tilt", [0.0, 0.4, -0.4])
+def test_a_short_sleeve_ends_across_the_arm(tilt: float) -> None:
+    given = short_sleeve(tilt)
+
+    def drawn(flow: Tensor) -> Tensor:
+        """How far down the sleeve is seen, columns 70 to 79: towards the trunk the flow stays."""
+        mask = warp(given["own"], flow)[0, 0]
+        return mask[40:80, 70:80].sum(0)
+
+    before, found = drawn(given["flow"]), drawn(straightened(**given)[0])
+    # The arm goes 1 column to the right every 11 rows: across it is nearly a row.
+    wanted = -1 / 11
+
+    def bent(ends: Tensor) -> float:
+        line = wanted * (torch.arange(10.0) - 4.5)
+        return float((ends - ends.mean() - line).abs().max())
+
+    assert bent(before) > 1.2 and bent(found) < 0.75
+    assert abs(float(found.mean() - before.mean())) < 3, "and is no longer than it was"
+    far = np.s_[:, :, :, : HALF[1] // 2]
+    assert torch.equal(straightened(**given)[0][far], given["flow"][far])
+    assert straightened(**given)[1].max() == 0, "no arm is hidden beside it"

@@ -73,8 +73,8 @@ def test_the_box_of_change_gives_the_whole_windows_picture(seed: int) -> None:
     half = (NET_HEIGHT // 2, NET_WIDTH // 2)
     maps = Maps(
         garment, keep, keep.flip(2), torch.rand(n, 2, *half), torch.rand(n, 3, *half),
-        torch.rand(n, 3, *garment.shape[2:]), torch.rand(n, 3, *half) + 0.5, torch.zeros(n, 1),
-        torch.zeros(n, 3), torch.zeros(n, 3),
+        torch.rand(n, 1, *garment.shape[2:]) + 0.5, torch.rand(n, 3, *garment.shape[2:]),
+        torch.rand(n, 3, *half) + 0.5, torch.zeros(n, 1), torch.zeros(n, 3), torch.zeros(n, 3),
     )  # fmt: skip
     window = torch.randint(0, 256, (n, h, w, 3), dtype=torch.uint8)
     placement = torch.tensor([[0.0, 0.0, 1.0, 1.0], [0.1, -0.05, 0.9, 1.02]])
@@ -106,7 +106,7 @@ def test_the_box_of_change_is_the_least() -> None:
     garment[0, :, 40:60, 30:50] = 1
     garment[1, :, 100:110, 45:90] = 1
     rest = torch.zeros(2, 3)
-    maps = Maps(garment, torch.ones_like(garment), *(8 * [rest]))
+    maps = Maps(garment, torch.ones_like(garment), *(9 * [rest]))
     window = torch.zeros(2, NET_HEIGHT, NET_WIDTH, 3)
     whole = torch.tensor([[0.0, 0.0, 1.0, 1.0]]).expand(2, 4)
     corners, where = changed_box(maps, whole, window)
@@ -381,7 +381,8 @@ def _maps(garment: float, keep: float, n: int = 1, bare: float = 0.0) -> Maps:
     full = torch.ones(n, 1, NET_HEIGHT, NET_WIDTH)
     half = torch.ones(n, 3, NET_HEIGHT // 2, NET_WIDTH // 2)
     return Maps(
-        garment=full * garment, keep=full * keep, bare=full * bare, skin=half * 0.75,
+        garment=full * garment, keep=full * keep, bare=full * bare,
+        skin=half * 0.75, relief=full,
         flow=pixel_coordinates(NET_HEIGHT // 2, NET_WIDTH // 2, full).expand(n, -1, -1, -1),
         paint=full.expand(-1, 3, -1, -1) * 0.25, shade=half, strength=torch.zeros(n, 1),
         colour=torch.zeros(n, 3), garment_mean=torch.full((n, 3), 0.5),

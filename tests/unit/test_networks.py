@@ -19,11 +19,12 @@ from training.listen import listening
 from tryon.assets import asset_path
 from tryon.contract import LANDMARKS, NET_HEIGHT, NET_WIDTH, PARSE, model
 from tryon.models.blocks import pixel_coordinates
-from tryon.models.generator import _GONE, Generator, _waist, near_old, old_share
+from tryon.models.generator import _GONE, Generator, near_old, old_share
 from tryon.models.geometry import PARTS
 from tryon.models.inpaint import PAINT, class_colours
 from tryon.models.light import believed, beyond_old, rounded
 from tryon.models.text_encoder import TextEncoder
+from tryon.models.zones import neckline, waist_and_hem
 from tryon.pipeline import TryOn, TryOnPipeline
 
 SAMPLE = next(sample for sample in samples() if sample.name == "photo, upper")
@@ -268,13 +269,37 @@ def test_a_waist_is_below_armpits_and_a_cropped_top_has_none() -> None:
     marks[1, LANDMARKS.index("hem_left"), 1] = marks[1, LANDMARKS.index("hem_right"), 1] = 0.55
     upper, lower = [1.0, 0, 0, 1, 0], [0, 1.0, 0, 1, 0]
     pixels = pixel_coordinates(*HALF, marks)
-    waist = _waist(marks, torch.tensor([upper, upper, lower]), pixels)
+    waist = waist_and_hem(marks, torch.tensor([upper, upper, lower]), pixels)
     assert waist.shape == (3, 2, *HALF) and waist[1:].max() == 0
     for inside, first, last in zip(waist[0] > 0.5, (0.31, 0.29), (0.69, 0.71), strict=True):
         rows, columns = inside.any(1).nonzero(), inside.any(0).nonzero()
         assert rows[0] / HALF[0] == pytest.approx(0.64, abs=0.03) and rows[-1] == HALF[0] - 1
         assert columns[0] / HALF[1] == pytest.approx(first, abs=0.015)
         assert columns[-1] / HALF[1] == pytest.approx(last, abs=0.015)
+
+
+def test_a_neckline_begins_below_the_chin() -> None:
+    pixels = pixel_coordinates(NET_HEIGHT // 2, NET_WIDTH // 2, torch.zeros(1))
+    joints = torch.full((2, 39, 5), 0.5)
+    marks = torch.full((2, len(LANDMARKS), 2), 0.5)
+    joints[:, 0, 1], joints[:, 9:11, 1] = 0.2, 0.23
+    joints[1, :, 1] += 0.3  # lower in the view, and so is all of it
+    for name, place in {"left": (0.6, 0.33), "right": (0.4, 0.33), "front": (0.5, 0.4)}.items():
+        index = LANDMARKS.index(f"neck_{name}")
+        marks[0, index] = torch.tensor(place)
+        marks[1, index] = torch.tensor(place) + torch.tensor([0.0, 0.3])
+    zone = neckline(joints, marks, pixels)
+    assert zone.shape == (2, 1, NET_HEIGHT // 2, NET_WIDTH // 2)
+    assert zone.min() >= 0 and zone.max() <= 1
+    rows, columns = zone[0, 0].amax(1), zone[0, 0].amax(0)
+    # The mouth is 3 hundredths below the nose: the chin has ended 6 to 7.5 below the mouth.
+    seen = rows.nonzero()[[0, -1], 0] / (NET_HEIGHT // 2)
+    assert 0.28 < seen[0] < 0.31 and 0.43 < seen[1] < 0.47
+    seen = columns.nonzero()[[0, -1], 0] / (NET_WIDTH // 2)
+    assert 0.33 < seen[0] < 0.37 and 0.63 < seen[1] < 0.67
+    assert zone[0, 0, int(0.35 * NET_HEIGHT // 2), NET_WIDTH // 4] == 1
+    assert torch.allclose(zone[0, 0, :-40], zone[1, 0, 38:-2], atol=0.35)
+    assert neckline(torch.zeros(1, 39, 5), marks[:1], pixels).isfinite().all(), "no face at all"
 
 
 def test_a_bare_limb_is_darker_at_its_sides() -> None:

@@ -352,6 +352,34 @@ def test_a_dark_garments_deep_shadow_goes_too():
     assert grey.sum() > 300 and canvas[..., 3][grey].mean() < 60
 
 
+@pytest.mark.parametrize("colour", [(128, 128, 128), (90, 55, 35)], ids=["grey", "brown"])
+def test_a_shadow_ends_where_the_garment_begins(colour):
+    """Where they touch it is as dark as the cloth, or darker: it is no second hem."""
+    garment = shirt(colour, (245, 245, 240))
+    fading = np.array([175, 165, 150, 130, 105, 80, 55, 30, 12, 4])[:, None, None]
+    garment[300:310, 92:208] = (np.array([245, 245, 240]) * (1 - fading / 245)).astype(np.uint8)
+    alpha = foreground(garment, np.array([245.0, 245, 240]))
+    truth = np.zeros((400, 300), bool)
+    truth[80:300, 90:210] = truth[80:150, 50:250] = True
+    found = alpha > 127
+    assert found[302:312].mean() < 0.002, "the shadow is none of it"
+    assert (found & truth).sum() > 0.97 * truth.sum(), "a pixel less, as ever"
+
+
+def test_a_grey_garment_without_a_shadow_keeps_its_outline():
+    rng = np.random.default_rng(3)
+    garment = shirt((128, 128, 128), (245, 245, 240)).astype(np.int16)
+    garment[80:300, 50:250] += rng.integers(-9, 10, (220, 200, 1), dtype=np.int16)
+    garment = cv2.GaussianBlur(garment.clip(0, 255).astype(np.uint8), (0, 0), 0.8)
+    garment[294:300, 92:208] = 110  # a darker hem
+    alpha = foreground(garment, np.array([245.0, 245, 240]))
+    truth = np.zeros((400, 300), bool)
+    truth[80:300, 90:210] = truth[80:150, 50:250] = True
+    both, either = (alpha > 127) & truth, (alpha > 127) | truth
+    assert both.sum() > 0.96 * either.sum()
+    assert (alpha[296, 100:200] > 127).all(), "nor is its own hem a shadow"
+
+
 @pytest.mark.parametrize("part", [np.s_[287:300, 90:210], np.s_[150:300, 90:96]],
                          ids=["a hem", "a stripe"])  # fmt: skip
 def test_a_dark_garments_grey_trim_is_no_shadow(part):

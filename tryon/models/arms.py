@@ -10,17 +10,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from tryon.contract import NET_HEIGHT, NET_WIDTH
 from tryon.models.blocks import constant, warp
 from tryon.models.geometry import ASPECT
-from tryon.preprocess import (
-    LEFT_ELBOW,
-    LEFT_HIP,
-    LEFT_SHOULDER,
-    RIGHT_ELBOW,
-    RIGHT_HIP,
-    RIGHT_SHOULDER,
-)
+from tryon.models.limbs import limbs
 
 _PLACES, _BINS = 16, 40
 """Where the width is read along an arm, and steps of a reading."""
@@ -83,18 +75,8 @@ def standing_off(
         float (N, 1, h, w) in 0..1; 0 where no old sleeve ends on an upper arm.
     """
     unit = torch.tensor([ASPECT, 1.0], device=joints.device)
-    margin = torch.tensor([(NET_HEIGHT - NET_WIDTH) / 2 / NET_HEIGHT, 0.0], device=joints.device)
-    # In heights of the view, from its own left.
-    marks = joints[:, :, :2].float() - margin
-    start, end = marks[:, [LEFT_SHOULDER, RIGHT_SHOULDER]], marks[:, [LEFT_ELBOW, RIGHT_ELBOW]]
-    middle = marks[:, [LEFT_SHOULDER, RIGHT_SHOULDER, LEFT_HIP, RIGHT_HIP]].mean(1, keepdim=True)
-    along = end - start
+    start, along, side = (limb[:, :2] for limb in limbs(joints))
     square = along.square().sum(2, keepdim=True).clamp(min=1e-4)
-    turn = torch.tensor([[0.0, 1.0], [-1.0, 0.0]], device=joints.device)
-    side = along @ turn
-    # Away from the trunk.
-    outward = (((start + end) / 2 - middle) * side).sum(2, keepdim=True)
-    side = side * ((outward >= 0).float() * 2 - 1)
 
     places = torch.linspace(_FIRST, _LAST, _PLACES, device=joints.device)
     aside = (torch.arange(_BINS, device=joints.device) + 0.5) * (_WIDE / _BINS)

@@ -25,7 +25,11 @@ _SEEN = 0.003
 """Share of the view that is surely a class's, for its colours to be known; less are in part."""
 _UNKNOWN = 1.0
 """The same as `_MOST`, against a class whose colours aren't known."""
-_TOP = list(PAINT).index("upper")
+_RIM = 5
+"""Pixels across: nearer to its edge by half of it a face's colours don't count, since what is taken
+for a neck there may be a collar."""
+_TOP, _SKIN = list(PAINT).index("upper"), list(PAINT).index("skin")
+_FACE = PARSE.index("face_neck")
 _UPPER, _DRESS = PARSE.index("upper"), PARSE.index("dress")
 
 
@@ -39,6 +43,9 @@ def by_colour(logits: Tensor, rgb: Tensor) -> Tensor:
     half = F.avg_pool2d(rgb, 2)
     odds = logits.clamp(-30, 30).exp()
     shares = certain(odds)
+    face = odds[:, _FACE : _FACE + 1] / odds.sum(1, keepdim=True)
+    rim = face + F.max_pool2d(-face, _RIM, 1, _RIM // 2)
+    skin = shares[:, _SKIN : _SKIN + 1] * (1 - rim)
     # A dress is a top here: there is no paint of its own, and photos' tops may be either.
     top = (odds[:, _UPPER] + odds[:, _DRESS])[:, None] / odds.sum(1, keepdim=True)
     top = (2.5 * top - 1.5).clamp(0, 1).square() + 1e-6
@@ -46,9 +53,9 @@ def by_colour(logits: Tensor, rgb: Tensor) -> Tensor:
     luma = (rgb.new_tensor(LUMA) @ half.flatten(2)).reshape(-1, 1, h, w)
     level = (luma * top).sum((2, 3), keepdim=True) / top.sum((2, 3), keepdim=True)
     light = ((luma - level) / 0.05 + 0.5).clamp(0, 1)
-    shares = torch.cat(
-        [shares[:, :_TOP], top * light, shares[:, _TOP + 1 :], top * (1 - light)], 1
-    )  # fmt: skip
+    shares = torch.cat([
+        shares[:, :_SKIN], skin, top * light, shares[:, _TOP + 1 :], top * (1 - light)
+    ], 1)  # fmt: skip
     count = len(PAINT) + 1
     found = spread(torch.cat([half, half * half], 1), shares + 1e-6).flatten(1, 2)
     found = up2(found).reshape(-1, count, 6, h, w)

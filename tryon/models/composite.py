@@ -22,8 +22,9 @@ class Maps(NamedTuple):
     garment (N, 1, H, W): how much of a pixel the garment covers; keep (N, 1, H, W): how much of
     what it does not cover is the photo's own; bare (N, 1, H, W): how much of the rest is skin; flow
     (N, 2, H/2, W/2) in 0..1 of the canvas; skin (N, 3, H/2, W/2) and paint (N, 3, H, W) in 0..1:
-    what stands in for what is not kept, skin and the rest; shade (N, 3, H/2, W/2): gain; strength
-    (N, 1), colour (N, 3) and garment_mean (N, 3): recolouring by the words.
+    what stands in for what is not kept, skin and the rest; relief (N, 1, H, W): gain of skin;
+    shade (N, 3, H/2, W/2): the garment's; strength (N, 1), colour (N, 3) and garment_mean (N, 3):
+    recolouring by the words.
     """
 
     garment: Tensor
@@ -31,6 +32,7 @@ class Maps(NamedTuple):
     bare: Tensor
     flow: Tensor
     skin: Tensor
+    relief: Tensor
     paint: Tensor
     shade: Tensor
     strength: Tensor
@@ -182,8 +184,8 @@ def layers(
         Finite where maps and canvas are.
     """
     edges = _smooth(torch.cat([maps.garment, maps.keep, maps.bare], 1))
-    full = enlarge(torch.cat([edges, maps.paint], 1), placement, window)
-    garment, keep, bare, paint = full.split([1, 1, 1, 3], 1)
+    full = enlarge(torch.cat([edges, maps.relief, maps.paint], 1), placement, window)
+    garment, keep, bare, relief, paint = full.split([1, 1, 1, 1, 3], 1)
     smooth = enlarge(torch.cat([maps.flow, maps.skin, maps.shade], 1), placement, window)
     flow, skin, shade = smooth.split([2, 3, 3], 1)
     # Edges as sharp as the window's pixels, not as the network's.
@@ -194,7 +196,7 @@ def layers(
     cloth = recolour(cloth[:, :3], maps.strength, maps.colour, maps.garment_mean)
     cloth = _limited(lit(cloth, shade))
     # An arm painted before a painted wall has an edge, not a ramp.
-    paint = paint + _sharpen(bare, scale) * (skin - paint)
+    paint = paint + _sharpen(bare, scale) * (skin * relief - paint)
     return Layers(alpha, cloth, (1 - alpha) * (1 - _sharpen(keep, scale)), paint)
 
 

@@ -54,6 +54,8 @@ from tryon.models.geometry import (
 )
 from tryon.models.inpaint import PAINT, certain, class_colours, mirrored
 from tryon.models.light import believed, beyond_old, rounded
+from tryon.models.limbs import Relief, beside_arms, places
+from tryon.models.zones import neckline, waist_and_hem
 
 WIDTH_16, WIDTH_8, WIDTH_4, WIDTH_2 = 128, 96, 64, 32
 HIDDEN_16, HIDDEN_8, HIDDEN_4, HIDDEN_2 = 48, 32, 16, 16
@@ -83,14 +85,15 @@ _LOWER, _STRANDS, _WALL = (
     for only in ("lower", "hair", "background")
 )
 _OFF_THE_ARM = 12.0
-"""By how much (logits) a wall is likelier where an old sleeve stood off the arm (`arms.py`)."""
+"""By how much (logits) a wall is likelier where an old sleeve stood off the arm (`arms.py`,
+`limbs.beside_arms`)."""
 _NEAR_HAIR = 3.0
 """Served, in place of `_GONE`, by how much hair is likelier near hair: of dark lapels beside it
 more became drips of hair."""
 _WORN = 3.0
-"""By how much (logits) the new garment is likelier before what surely is the old one: necklines of
-real garments are higher than the network, taught on rendered ones, says, and nothing is in front of
-them."""
+"""By how much (logits) the new garment is likelier before what surely is the old one, and around
+its own neck: necklines of real garments are higher than the network, taught on rendered ones, says,
+and its mask bites into them."""
 _NO_BELLY = 12.0
 """By how much (logits) trousers and walls are likelier than skin where a top ends, and trousers
 than walls where the body is: nobody sees where they end beneath the old top, and a strip of belly
@@ -99,6 +102,9 @@ _TEXTURED = [tuple(PAINT).index(name) for name in ("background", "lower")]
 _BROAD, _TROUSERS, _HAIR = (
     torch.tensor([[float(name in names) for name in PARSE]])
     for names in (("background", "face_neck"), ("lower",), ("hair",))
+)
+_BEFORE_A_NECK = torch.tensor(
+    [[float(name in ("hair", "arm_left", "arm_right", "other")) for name in PARSE]]
 )
 _EACH_ARM = [torch.tensor([[float(name == side) for name in PARSE]])
              for side in ("arm_left", "arm_right")]  # fmt: skip
@@ -145,31 +151,6 @@ def near_old(share: Tensor) -> Tensor:
         float (N, 1, h, w) in 0..1: over 0 within `_NEAR` pixels of where it is likelier than not.
     """
     return F.max_pool2d((4 * share - 2).clamp(0, 1), 2 * _NEAR + 1, 1, _NEAR)
-
-
-def _waist(landmarks: Tensor, condition: Tensor, pixels: Tensor) -> Tensor:
-    """Where a top's own end is, float (N, 2, h, w) in 0..1, from above its hem on down: as wide as
-    its armpits are apart, where the body is, and as its hem may be, where walls are, too; nowhere
-    for what is cropped or no top.
-
-    Args:
-        landmarks: (N, K, 2) on the person; condition: (N, 5); pixels: (1, 2, h, w).
-    """
-    names = ("armpit_left", "armpit_right", "hem_left", "hem_right")
-    one, other, low, lower = (landmarks[:, LANDMARKS.index(name)] for name in names)
-    body, ends = torch.stack([one, other], 1)[..., 0], torch.stack([low, lower], 1)[..., 0]
-    every = torch.cat([body, ends], 1)
-    left = torch.stack([body.amin(1), every.amin(1)], 1)[..., None, None]
-    right = torch.stack([body.amax(1), every.amax(1)], 1)[..., None, None]
-    armpits, hem = (one + other)[:, 1, None, None] / 2, (low + lower)[:, 1, None, None] / 2
-    x, y = pixels[:, :1], pixels[:, 1]
-    within = (torch.minimum(x - left, right - x) / 0.02).clamp(0, 1)
-    below = ((y - armpits - 0.6 * (hem - armpits)) / 0.02).clamp(0, 1)
-    top = condition[:, CATEGORIES.index("upper"), None, None].float()
-    # A cropped top shows a belly, and is to.
-    wide = (one - other)[:, 0, None, None].abs() * NET_WIDTH
-    whole = (4 * (hem - armpits) * NET_HEIGHT / (wide + 1e-3) - 3).clamp(0, 1)
-    return within * (below * top * whole)[:, None]
 
 
 class Generator(nn.Module):
@@ -232,6 +213,7 @@ class Generator(nn.Module):
         self.parse = head(WIDTH_2, len(PARSE))
         self.shade_fine = head(WIDTH_2, 1)
         self.confidence = nn.Linear(WIDTH_16 + WIDTH_8, 1)
+        self.relief = Relief()
         like = torch.zeros(1)
         self.register_buffer(
             "pixels_8", pixel_coordinates(NET_HEIGHT // 8, NET_WIDTH // 8, like), persistent=False
@@ -257,7 +239,7 @@ class Generator(nn.Module):
         garment_rgb: Tensor,
         placed: tuple[Tensor, Tensor] | None = None,
         places_only: bool = False,
-        served: bool = False,
+        joints: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """All maps at the network's size, as training uses them.
 
@@ -270,7 +252,8 @@ class Generator(nn.Module):
             placed: landmarks on the person and in the garment's picture to lay it by in place of
                 the predicted ones, (N, K, 3) each: x, y and 1 where to do so (teacher forcing).
             places_only: stop at `landmarks`, their votes, `turned` and `flow_parts`.
-            served: straighten cuffs (`cuffs.py`); what is taught is the flow itself.
+            joints: (N, 39, 5) of `Pose`, where what is served is wanted: cuffs are straightened
+                (`cuffs.py`); what is taught is the flow itself.
 
         Returns:
             `landmarks` (N, K, 2) on the person, `votes` and `voted` as `LandmarkVote` has them;
@@ -348,13 +331,14 @@ class Generator(nn.Module):
         flow_2 = flow + 0.05 * self.delta_2(h2).float().tanh()
         parse = self.parse(h2).float()
         classes = parse.clamp(-30, 30).exp()
-        if served:
+        if joints is not None:
             arms = [share_of(classes, constant(one.to(classes.device))) for one in _EACH_ARM]
             # Sleeves that are rolled up end elsewhere.
             rolled = styling[:, list(STYLING).index("rolled")].float()[:, None].clamp(0, 1)
             flow_2, places["sleeved"] = straightened(
-                flow_2, odds, torch.cat(arms, 1), marks[0], visible * (1 - rolled), self.pixels_2
-            )
+                flow_2, odds, torch.cat(arms, 1), *marks, visible * (1 - rolled), own_mask, joints,
+                self.pixels_2,
+            )  # fmt: skip
         flow = up2(flow_2)
         left, fold, roll = self.rolled(*marks, visible, styling, self.pixels_2, flow_2)
         mask, beneath = self.mask(h2).float(), self._beneath(h2).float()
@@ -431,7 +415,8 @@ class Generator(nn.Module):
         kept = 1 / (1 + total.reshape(-1, 4, h, w))
         kept = 1 - (1 - kept) * near
         odds = odds.reshape(-1, len(PAINT), 4, h, w)
-        waist, hem = _waist(out["landmarks"], condition, self.pixels_2)[:, :, None].split(1, 1)
+        ends = waist_and_hem(out["landmarks"], condition, self.pixels_2)
+        waist, hem = ends[:, :, None].split(1, 1)
         hair = share_of(classes, constant(_HAIR.to(classes.device))).detach()
         strands = F.max_pool2d((4 * hair - 2).clamp(0, 1), 5, 1, 2)
         below = constant((_LOWER + _WALL).to(odds.device)) * hem
@@ -439,16 +424,21 @@ class Generator(nn.Module):
         near_hair = _GONE if joints is None else _NEAR_HAIR
         likelier = likelier + constant(_STRANDS.to(odds.device)) * strands[:, :, None] * near_hair
         left, right = (share_of(classes, constant(one.to(classes.device))) for one in _EACH_ARM)
-        arms, held = left + right, kept
+        arms, held, on_arms = left + right, kept, None
         mask, shown = out["mask_packed"], torch.ones(1, device=odds.device)
         if joints is not None:
             mask = mask + _WORN * (4 * old - 3).clamp(min=0) * (1 - out["stays"])
             cloth = F.avg_pool2d(out["covered"], 2) * mask.sigmoid().mean(1, keepdim=True)
             before = torch.maximum(hair, arms * kept.mean(1, keepdim=True))
             slack = standing_off(joints, cloth, before, old, arms, self.pixels_2)
-            wall = constant(_WALL.to(odds.device)) * slack[:, :, None]
+            on_arms = places(joints, self.pixels_4)
+            beside = torch.maximum(slack, beside_arms(on_arms))[:, :, None]
+            wall = constant(_WALL.to(odds.device)) * beside
             likelier = likelier + _OFF_THE_ARM * wall
             shown = 1 - slack
+            before = share_of(classes, constant(_BEFORE_A_NECK.to(classes.device)))
+            neck = neckline(joints, out["landmarks"], self.pixels_2)
+            mask = mask + _WORN * neck * (1 - 2 * before).clamp(min=0)
             # Beside a sleeve its arm is not seen, whether the photo's or a painted one.
             sleeved = out["sleeved"]
             bare = sleeved * (4 * torch.cat([left, right], 1) - 1).clamp(0, 1)
@@ -500,13 +490,23 @@ class Generator(nn.Module):
         strength, colour = restyle
         inside = garment_mask.float().reshape(-1, NET_HEIGHT * NET_WIDTH, 1)
         mean = (garment_rgb.float().flatten(2) @ inside)[..., 0] / inside.sum(1).clamp(min=1.0)
+        # Bare skin has the light's shape too: without it an arm is a flat cut-out.
+        covers = masks[:, :1] * out["covered"]
+        shape = rounded(masks[:, 2:], sleeves)
+        relief = torch.ones(1, 1, NET_HEIGHT, NET_WIDTH, device=skin.device)
+        if on_arms is not None:
+            drawn = F.avg_pool2d(masks[:, 2:] * (1 - masks[:, 1:2]), 2)
+            drawn = torch.maximum(drawn, arms * kept.mean(1, keepdim=True))
+            drawn = drawn * (1 - F.avg_pool2d(covers, 2))
+            arm, relief = self.relief(on_arms, drawn)
+            shape = shape + arm * (1 - shape)
         return Maps(
-            garment=masks[:, :1] * out["covered"],
+            garment=covers,
             keep=masks[:, 1:2],
             bare=masks[:, 2:],
             flow=out["flow_2"],
-            # Bare skin has the light's shape too: without it an arm is a flat cut-out.
-            skin=lit(skin, shade * rounded(masks[:, 2:], sleeves)),
+            skin=lit(skin, shade * shape),
+            relief=relief.expand_as(covers),
             paint=painted,
             shade=cloth_shade,
             strength=strength,
@@ -536,7 +536,7 @@ class Generator(nn.Module):
         }  # fmt: skip
         small = garment_net.float().permute(0, 3, 1, 2) / 255
         z = self.fusion(z_image, z_text, condition)
-        out = self.predict(rgb, pose, garment, z, condition, styling, small, served=True)
+        out = self.predict(rgb, pose, garment, z, condition, styling, small, joints=landmarks)
         restyle = self.fusion.recolour(z_image, z_text, condition)
         # The canvas's alpha ends the garment at its own pixels; its mask, as coarse as the view,
         # would round off the corners of cuffs and hems.

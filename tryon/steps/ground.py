@@ -13,6 +13,9 @@ _DARKEST = 0.4
 """Of the background's light: what a soft shadow takes at most."""
 _DEEP = 0.6
 """A shadow is no darker than this share of the way from the background to a dark garment."""
+_CONTACT, _VALLEY, _TINTED = 8, 12, 0.6
+"""How many pixels a shadow reaches where a garment touches the ground; by how many levels it is
+darker there than the garment, or how much of that has a tint."""
 _SHARP = 0.6
 """Of what lies within 3 pixels beyond a deep shadow: where more of it is plain ground already, it
 is no shadow."""
@@ -68,6 +71,7 @@ def foreground(image: np.ndarray, colour: np.ndarray) -> np.ndarray | None:
         if _plausible(mask, _within(image, colour - 2 * tolerance, colour + 2 * tolerance)):
             if background is not near and background is not closer:
                 mask = _without_deep_shadow(image, mask, near, colour)
+                mask = _without_contact(image, mask, colour)
             return _soft(mask)
     unlike = _unlike_ground(image, colour)
     return None if unlike is None else _soft(unlike)
@@ -316,6 +320,53 @@ def _without_deep_shadow(
     return cv2.bitwise_and(mask, cv2.bitwise_not(deep))
 
 
+def _without_contact(image: np.ndarray, mask: np.ndarray, colour: np.ndarray) -> np.ndarray:
+    """`mask` without the shadow that a garment throws where it touches the ground.
+
+    It is the darker the nearer the garment, and darkest beside it: from the ground on inwards light
+    falls, and where it rises again, or has a tint, the garment begins. Of a garment that is as dark
+    and as grey nothing goes.
+
+    Args:
+        image: uint8 (H, W, 3); mask: uint8 (H, W), 255 on the garment; colour: (3,) the ground's.
+    """
+    below = cv2.subtract((*colour, 0.0), image, dtype=cv2.CV_8U)  # type: ignore[call-overload]
+    low, high = _range_of(below)
+    grey = _at_most(cv2.subtract(high, low), 2 * _SHADOW_TINT)
+    beside, around = np.ones((3, 3), np.uint8), (4 * _CONTACT + 1, 4 * _CONTACT + 1)
+    # How dark each pixel of the shadow is, and one more; 0 beyond it.
+    depth = np.minimum(low, 254) + np.uint8(1)
+    deepest = cv2.bitwise_and(depth, cv2.bitwise_not(mask))
+    inside = cv2.bitwise_and(mask, grey)
+    for _ in range(_CONTACT):
+        before = cv2.dilate(deepest, beside)
+        deeper = depth > np.minimum(before, 254) + np.uint8(1)
+        falls = np.where(deeper, _over(before, 0), np.uint8(0)) & _at_most(deepest, 0)
+        deepest = cv2.max(deepest, depth & falls & inside)
+    found = _over(deepest, 0) & mask
+    if not cv2.countNonZero(found):
+        return mask
+    own = mask & cv2.bitwise_not(found)
+    known, behind, tinted = (
+        cv2.blur(part, around).astype(np.float32)
+        for part in (own, depth & own, own & cv2.bitwise_not(grey))
+    )
+    darkest = cv2.dilate(deepest & found, np.ones((9, 9), np.uint8))
+    clear = (darkest > 255 * behind / (known + 1) + _VALLEY) | (tinted > _TINTED * known)
+    less = mask & cv2.bitwise_not(found & np.where(clear, np.uint8(255), np.uint8(0)))
+    return mask & _even_outline(less, 1.5)
+
+
+def _over(values: np.ndarray, least: float) -> np.ndarray:
+    """uint8 (H, W): 255 where uint8 (H, W) is more than that."""
+    return cv2.threshold(values, least, 255, cv2.THRESH_BINARY)[1]
+
+
+def _at_most(values: np.ndarray, most: float) -> np.ndarray:
+    """uint8 (H, W): 255 where uint8 (H, W) is at most that."""
+    return cv2.threshold(values, most, 255, cv2.THRESH_BINARY_INV)[1]
+
+
 def _pieces(mask: np.ndarray) -> list[tuple[tuple[slice, slice], np.ndarray]]:
     """The connected parts of uint8 (H, W): a box of each, a little wider, and uint8 of that size,
     255 on the part."""
@@ -335,7 +386,7 @@ def _shadow(image: np.ndarray, colour: np.ndarray, depth: float) -> np.ndarray:
     below = cv2.subtract((*colour, 0.0), image, dtype=cv2.CV_8U)  # type: ignore[call-overload]
     low, high = _range_of(below)
     tint = cv2.subtract(high, low)
-    return darker & cv2.threshold(tint, _SHADOW_TINT, 255, cv2.THRESH_BINARY_INV)[1]
+    return darker & _at_most(tint, _SHADOW_TINT)
 
 
 def _fill_from_border(background: np.ndarray) -> np.ndarray:

@@ -1,0 +1,120 @@
+"""Painted bare arms take over how light real ones are, place by place."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from tryon.contract import NET_HEIGHT, NET_WIDTH
+from tryon.models import system
+from tryon.models.blocks import pixel_coordinates
+from tryon.models.limbs import COLUMNS, ROWS, Relief, beside_arms, limbs, places
+
+HALF = (NET_HEIGHT // 2, NET_WIDTH // 2)
+PIXELS = pixel_coordinates(NET_HEIGHT // 4, NET_WIDTH // 4, torch.zeros(1))
+SHOULDER, ELBOW, WRIST = 30, 60, 90
+"""Rows; the arms hang straight down, at the columns below, 9 pixels wide each."""
+LEFT, RIGHT = 70, 26
+
+
+def joints(**moved: tuple[int, int]) -> Tensor:
+    """(1, 39, 5): a person who faces us, whose left arm is on the picture's right."""
+    places = {"11": (LEFT, SHOULDER), "12": (RIGHT, SHOULDER), "13": (LEFT, ELBOW),
+              "14": (RIGHT, ELBOW), "15": (LEFT, WRIST), "16": (RIGHT, WRIST), "23": (56, 80),
+              "24": (40, 80)} | {name[1:]: place for name, place in moved.items()}  # fmt: skip
+    marks = torch.full((1, 39, 5), 0.5)
+    for index, (column, row) in places.items():
+        view = torch.tensor([(column + 0.5) / HALF[1], (row + 0.5) / HALF[0]])
+        marks[0, int(index), :2] = torch.stack([0.125 + 0.75 * view[0], view[1]])
+    return marks
+
+
+def bare(shift: int = 0) -> Tensor:
+    """Both arms from below a short sleeve on, `shift` columns beside their joints."""
+    skin = torch.zeros(1, 1, *HALF)
+    for middle in (LEFT, RIGHT):
+        skin[..., 45 : WRIST + 1, middle + shift - 4 : middle + shift + 5] = 1
+    return skin
+
+
+def ramps(told: str) -> Relief:
+    """Gains that tell how far along an arm a pixel lies, how far across, or which arm's it is."""
+    relief = Relief()
+    gains = {"along": torch.linspace(0, 2, ROWS)[:, None], "across": torch.linspace(-1, 1, COLUMNS),
+             "which": torch.tensor([3.0, 5.0])[:, None, None]}  # fmt: skip
+    relief.gains[:] = gains[told]
+    return relief
+
+
+def test_limbs_have_the_trunk_at_their_inner_side() -> None:
+    start, along, side = limbs(joints())
+    assert start.shape == along.shape == side.shape == (1, 4, 2)
+    assert (side[0, [0, 2], 0] > 0).all() and (side[0, [1, 3], 0] < 0).all()
+    assert torch.allclose((along * side).sum(2), torch.zeros(1, 4), atol=1e-6)
+    assert torch.allclose(along.norm(dim=2), side.norm(dim=2))
+    # A forearm raised before the chest keeps the side that was its outer one.
+    raised = limbs(joints(j15=(56, 50)))[2]
+    assert raised[0, 2, 1] > 0
+
+
+def test_each_place_of_an_arm_has_its_own_relief() -> None:
+    for shift in (0, 2):
+        at = places(joints(), PIXELS)
+        told = [ramps(name)(at, bare(shift)) for name in ("along", "across", "which")]
+        arm, gain = told[0]
+        assert arm.shape == (1, 1, *HALF) and gain.shape == (1, 1, NET_HEIGHT, NET_WIDTH)
+        along, across, which = (gain[0, 0] for _, gain in told)
+        for middle, number, outer in ((LEFT, 3, 1), (RIGHT, 5, -1)):
+            column = middle + shift
+            assert arm[0, 0, 50:86, column - 3 : column + 4].min() > 0.95
+            column = 2 * column + 1
+            for row, far in ((100, 0.7), (120, 1.0), (150, 1.5)):
+                assert abs(float(along[row, column]) - far) < 0.06
+                assert abs(float(across[row, column])) < 0.15, "its middle, not the joints' line"
+                assert 0.7 < float(across[row, column + outer * 8]) <= 1, "the outer edge"
+                assert abs(float(which[row, column]) - number) < 0.01
+        assert arm[..., 40:56].max() == 0, "nothing of the trunk"
+        assert arm[0, 0, WRIST + 10 :].max() == 0, "nor of hands"
+        assert (which[:, 80:112] == 1).all()
+
+
+def test_no_relief_without_arms_or_towards_the_camera() -> None:
+    relief = ramps("across")
+    share, gain = relief(places(joints(), PIXELS), torch.zeros(1, 1, *HALF))
+    assert share.max() < 1e-3 and (gain - 1).abs().max() < 1e-2
+    foreshortened = joints(j13=(LEFT, 36), j15=(LEFT, 40))
+    share = relief(places(foreshortened, PIXELS), bare())[0]
+    assert share[..., HALF[1] // 2 :].max() < 1e-3 and share[..., : HALF[1] // 2].max() > 0.95
+    nowhere = relief(places(torch.zeros(1, 39, 5), PIXELS), bare())
+    assert all(part.isfinite().all() for part in nowhere)
+
+
+def test_no_arm_is_as_wide_as_what_is_left_of_its_sleeve() -> None:
+    found = beside_arms(places(joints(), PIXELS))
+    assert found.shape == (1, 1, *HALF) and found.min() >= 0 and found.max() <= 1
+    for middle, outer in ((LEFT, 1), (RIGHT, -1)):
+        row = found[0, 0, 78]
+        # A limb is 30 rows long: below the elbow an arm reaches 6 pixels aside, at the wrist 5.
+        assert row[middle + outer * 9] > 0.9 and row[middle + outer * 4] == 0
+        inner = middle - outer * 8
+        assert found[..., inner - 10 : inner + 11].max() == 0, "neither the trunk nor legs"
+    assert found[0, 0, : SHOULDER + 14].max() == 0 and found[0, 0, WRIST + 6 :].max() == 0
+
+
+def test_people_of_a_batch_are_told_apart() -> None:
+    relief = ramps("along")
+    one, other = (joints(), bare()), (joints(j13=(80, 60), j15=(60, 80)), bare(2))
+    both = relief(places(torch.cat([one[0], other[0]]), PIXELS), torch.cat([one[1], other[1]]))
+    for i, alone in enumerate((one, other)):
+        for part, own in zip(both, relief(places(alone[0], PIXELS), alone[1]), strict=True):
+            assert torch.allclose(part[i : i + 1], own, atol=1e-5)
+
+
+def test_the_weights_know_real_arms() -> None:
+    """Round and creased: lighter along the middle than at the sides, and nowhere even."""
+    gains = system.load_models()["generator"].get_submodule("relief").get_buffer("gains")
+    assert gains.shape == (2, ROWS, COLUMNS) and gains.min() > 0.3 and gains.max() < 1.7
+    assert torch.allclose(gains.mean((1, 2)), torch.ones(2), atol=0.01)
+    middle, sides = gains[:, :, 8:16].mean(2), gains[:, :, [0, 1, -2, -1]].mean(2)
+    assert ((middle - sides)[:, 30:90].mean(1) > 0.1).all()
+    assert (gains[:, 40:90].diff(dim=1).abs().mean((1, 2)) > 0.005).all()

@@ -1,0 +1,62 @@
+"""Zones of the body that decide what is seen where a top begins and ends."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from tryon.contract import CATEGORIES, LANDMARKS, NET_HEIGHT, NET_WIDTH
+from tryon.models.geometry import ASPECT
+from tryon.models.limbs import in_view
+from tryon.preprocess import LEFT_MOUTH, NOSE, RIGHT_MOUTH
+
+_CHIN = 2.0
+"""Where the chin surely has ended, in ways from nose to mouth below the mouth."""
+
+
+def waist_and_hem(landmarks: Tensor, condition: Tensor, pixels: Tensor) -> Tensor:
+    """Where a top's own end is, float (N, 2, h, w) in 0..1, from above its hem on down: as wide as
+    its armpits are apart, where the body is, and as its hem may be, where walls are, too; nowhere
+    for what is cropped or no top.
+
+    Args:
+        landmarks: (N, K, 2) on the person; condition: (N, 5); pixels: (1, 2, h, w).
+    """
+    names = ("armpit_left", "armpit_right", "hem_left", "hem_right")
+    one, other, low, lower = (landmarks[:, LANDMARKS.index(name)] for name in names)
+    body, ends = torch.stack([one, other], 1)[..., 0], torch.stack([low, lower], 1)[..., 0]
+    every = torch.cat([body, ends], 1)
+    left = torch.stack([body.amin(1), every.amin(1)], 1)[..., None, None]
+    right = torch.stack([body.amax(1), every.amax(1)], 1)[..., None, None]
+    armpits, hem = (one + other)[:, 1, None, None] / 2, (low + lower)[:, 1, None, None] / 2
+    x, y = pixels[:, :1], pixels[:, 1]
+    within = (torch.minimum(x - left, right - x) / 0.02).clamp(0, 1)
+    below = ((y - armpits - 0.6 * (hem - armpits)) / 0.02).clamp(0, 1)
+    top = condition[:, CATEGORIES.index("upper"), None, None].float()
+    # A cropped top shows a belly, and is to.
+    wide = (one - other)[:, 0, None, None].abs() * NET_WIDTH
+    whole = (4 * (hem - armpits) * NET_HEIGHT / (wide + 1e-3) - 3).clamp(0, 1)
+    return within * (below * top * whole)[:, None]
+
+
+def neckline(joints: Tensor, landmarks: Tensor, pixels: Tensor) -> Tensor:
+    """Around a garment's neck, below the chin: float (N, 1, h, w) in 0..1.
+
+    Args:
+        joints: (N, 39, 5) of `Pose`, in 0..1 of the square view.
+        landmarks: (N, K, 2) on the person; pixels: (1, 2, h, w).
+    """
+    unit = torch.tensor([ASPECT, 1.0], device=joints.device)
+    nose, left, right = in_view(joints)[:, [NOSE, LEFT_MOUTH, RIGHT_MOUTH]].unbind(1)
+    mouth = (left + right) / 2
+    down = (mouth - nose) / ((mouth - nose).square().sum(1, keepdim=True) + 1e-6)
+    place = pixels * unit[:, None, None] - mouth[:, :, None, None]
+    below = (place * down[:, :, None, None]).sum(1, keepdim=True)
+    names = [LANDMARKS.index(f"neck_{side}") for side in ("left", "right", "front")]
+    ends = landmarks[:, names[:2], 0]
+    low = landmarks[:, names[2], 1][:, None, None, None]
+    left, right = (x[:, None, None, None] for x in (ends.amin(1), ends.amax(1)))
+    beside = torch.minimum(pixels[:, :1] - left, right - pixels[:, :1])
+    within = ((beside + 0.05) / 0.03).clamp(0, 1)
+    within = within * ((low + 0.06 - pixels[:, 1:]) / 0.03).clamp(0, 1)
+    return within * ((below - _CHIN) / 0.5).clamp(0, 1)
