@@ -93,3 +93,12 @@ def test_several_at_once_are_told_apart() -> None:
     found = standing_off(joints().expand(2, -1, -1), **both, pixels=PIXELS)
     assert torch.allclose(found[:1], standing_off(joints(), **puffed, pixels=PIXELS), atol=1e-5)
     assert torch.allclose(found[1:], standing_off(joints(), **plain, pixels=PIXELS), atol=1e-5)
+
+
+def test_a_garment_without_sleeves_has_none_to_straighten() -> None:
+    """Its arm is bare where the old sleeve was: nothing of that is a wall."""
+    sleeveless = masks()
+    for one in (RIGHT, LEFT):
+        sleeveless["cloth"][..., 36:90, one - 8 : one + 9] = 0
+    assert standing_off(joints(), **masks(), pixels=PIXELS).max() > 0.5
+    assert standing_off(joints(), **sleeveless, pixels=PIXELS).max() == 0

@@ -67,8 +67,8 @@ def standing_off(
 
     Args:
         joints: (N, 39, 5) of `Pose`, in 0..1 of the square view.
-        cloth: (N, 1, h, w) in 0..1, the new garment; before: what of hair and bare arms is seen
-            beside it or before it; old: the garment that is replaced; arms: bare ones, seen or not.
+        cloth: (N, 1, h, w) in 0..1, the new garment; before: what of hair and bare arms,
+            painted ones too, is seen beside it or before it; old: the garment that is replaced; arms: bare ones, seen or not.
         pixels: (1, 2, h, w) pixel centres of the generator's view.
 
     Returns:
@@ -83,8 +83,8 @@ def standing_off(
     at = start[:, :, None] + places[:, None] * along[:, :, None]
     at = at[:, :, :, None] + aside[:, None] * side[:, :, None, None]
     at = (at / unit).reshape(-1, 2 * _PLACES, _BINS, 2).permute(0, 3, 1, 2)
-    read = warp(torch.cat([torch.maximum(cloth, before), old, arms], 1), at)
-    outline, old_there, bare = read.reshape(-1, 3, 2, _PLACES, _BINS).unbind(1)
+    read = warp(torch.cat([torch.maximum(cloth, before), old, arms, cloth], 1), at)
+    outline, old_there, bare, new = read.reshape(-1, 4, 2, _PLACES, _BINS).unbind(1)
     wide = _extent(outline, aside)
     skin = _extent(bare, aside)
     none = (skin < 0.5 * _WIDE / _BINS).float()
@@ -92,10 +92,13 @@ def standing_off(
     # No tighter than a bare arm that is seen, pulled straight as well: beside an old hem the parse
     # takes some of the wall for it.
     tight = torch.maximum(tight, torch.minimum(straight * (1 - none), wide))
-    # An old sleeve above, a bare arm further down.
-    above = old_there[:, :, : _PLACES // 3, : _BINS // 10].mean((2, 3))
+    # An old sleeve above, a bare arm further down, and a new sleeve that comes near it.
+    third, axis = _PLACES // 3, _BINS // 10
+    above = old_there[:, :, :third, :axis].mean((2, 3))
+    near = new[:, :, third : 2 * third, :axis].mean((2, 3))
     below = bare[:, :, _PLACES // 2 :, : _BINS // 5].mean(3).amax(2)
-    ends = (4 * above - 1.5).clamp(0, 1) * (4 * below - 1.5).clamp(0, 1)
+    above, near, below = (4 * torch.stack([above, near, below]) - 1.5).clamp(0, 1)
+    ends = above * near * below
     few, most = _MOST
     ends = ends * ((most - (wide - tight).amax(2)) / (most - few)).clamp(0, 1)
 

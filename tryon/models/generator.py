@@ -429,7 +429,9 @@ class Generator(nn.Module):
         if joints is not None:
             mask = mask + _WORN * (4 * old - 3).clamp(min=0) * (1 - out["stays"])
             cloth = F.avg_pool2d(out["covered"], 2) * mask.sigmoid().mean(1, keepdim=True)
+            painted = (odds[:, _SKIN] / (total.reshape(-1, 4, h, w) + 1e-4)) * (1 - kept)
             before = torch.maximum(hair, arms * kept.mean(1, keepdim=True))
+            before = torch.maximum(before, painted.mean(1, keepdim=True))
             slack = standing_off(joints, cloth, before, old, arms, self.pixels_2)
             on_arms = places(joints, self.pixels_4)
             beside = torch.maximum(slack, beside_arms(on_arms))[:, :, None]

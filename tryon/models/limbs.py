@@ -34,7 +34,7 @@ _PLACES, _BINS = 24, 32
 """Where along a limb is read how wide it is, and steps of a reading."""
 _ASIDE = 0.4
 """How far to each side it is read, in lengths of the longest limb, as is all below."""
-_WIDEST = (0.22, 0.16)
+_WIDEST = (0.26, 0.2)
 """How far aside of their line arms reach at most: as far as below the elbow, and at the wrist."""
 _SOFT = 0.1
 """Over how much the upper arm becomes the lower one."""
@@ -127,8 +127,8 @@ def places(joints: Tensor, pixels: Tensor) -> Places:
 def beside_arms(at: Places) -> Tensor:
     """Where no arm is as wide, on its outer side: float (N, 1, 2h, 2w) in 0..1.
 
-    What is left of a wide sleeve is no forearm. Arms of eight people, all within a tenth of their
-    mean, are the measure, and a third more.
+    What is left of a wide sleeve is no forearm. The measure are the arms of eight people, which are
+    all within a tenth of their mean, and half as much again, since joints are off, too.
     """
     widest = _WIDEST[0] + (_WIDEST[1] - _WIDEST[0]) * (at.far - 1.2).clamp(0, 0.8) / 0.8
     share = ((at.off - widest) / 0.03).clamp(0, 1) * ((_ASIDE + 0.2 - at.off) / 0.1).clamp(0, 1)

@@ -352,7 +352,10 @@ def _without_contact(image: np.ndarray, mask: np.ndarray, colour: np.ndarray) ->
         for part in (own, depth & own, own & cv2.bitwise_not(grey))
     )
     darkest = cv2.dilate(deepest & found, np.ones((9, 9), np.uint8))
-    clear = (darkest > 255 * behind / (known + 1) + _VALLEY) | (tinted > _TINTED * known)
+    behind = 255 * behind / (known + 1)
+    # The creases of black cloth are darker than it, too, and no shadow is.
+    darker = (darkest > behind + _VALLEY) & (behind < _DEEP * colour.max())
+    clear = darker | (tinted > _TINTED * known)
     less = mask & cv2.bitwise_not(found & np.where(clear, np.uint8(255), np.uint8(0)))
     return mask & _even_outline(less, 1.5)
 
