@@ -67,8 +67,9 @@ def standing_off(
 
     Args:
         joints: (N, 39, 5) of `Pose`, in 0..1 of the square view.
-        cloth: (N, 1, h, w) in 0..1, the new garment; before: what of hair and bare arms,
-            painted ones too, is seen beside it or before it; old: the garment that is replaced; arms: bare ones, seen or not.
+        cloth: (N, 1, h, w) in 0..1, the new garment; before: what of hair and bare arms, painted
+            ones too, is seen beside it or before it; old: the garment that is replaced; arms: bare
+            ones, seen or not.
         pixels: (1, 2, h, w) pixel centres of the generator's view.
 
     Returns:
