@@ -48,6 +48,8 @@ _WITHIN = 0.83
 """Of half its width: beyond it a pixel of the outline is not wholly the arm's."""
 _HEM = 4
 """Rows below a sleeve in its shadow."""
+_SOFTER = 0.7
+"""How strong relief is: a studio's light is harder than a room's, or the sky's."""
 _BROAD = (4.0, 4.0)
 """Standard deviations, across and along in cells, beyond which relief is broad."""
 
@@ -115,7 +117,7 @@ def relief(arms: dict[str, np.ndarray], detail: str) -> np.ndarray:
     mean = np.mean(list(arms.values()), 0)
     gains = broad(mean) * arms[detail] / broad(arms[detail])
     gains = gains @ np.array(LUMA, np.float32)
-    return gains / gains.mean()
+    return 1 + _SOFTER * (gains / gains.mean() - 1)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -64,10 +64,10 @@ def test_relief_is_broad_of_all_and_fine_of_one() -> None:
     lit = flat * np.linspace(0.8, 1.2, COLUMNS, dtype=np.float32)[None, :, None]
     smooth = relief({"flat": flat, "lit": lit}, "flat")
     assert smooth.shape == (ROWS, COLUMNS) and smooth.mean() == pytest.approx(1, abs=1e-5)
-    assert smooth[48, 20] / smooth[48, 3] == pytest.approx(1.2, abs=0.08)
+    assert smooth[48, 20] / smooth[48, 3] == pytest.approx(1.2**0.7, abs=0.05)
     fine = relief({"flat": flat, "rough": rough}, "rough")
-    # Luma's weights of three channels' noise; a mean of both would have half of it.
-    assert 0.055 < fine.std() < 0.075
+    # Luma's weights of three channels' noise, softened; a mean of both would have half of it.
+    assert 0.038 < fine.std() < 0.053
 
 
 def test_bad_arguments_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

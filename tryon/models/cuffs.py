@@ -41,7 +41,7 @@ class _Reach(NamedTuple):
 
 _LONG = _Reach(0.85, 0.18, 0.16, 0.55, 0.8, 1.25, 1.0, 0.34)
 """On the way from elbow to cuff."""
-_SHORT = _Reach(0.75, 0.25, 0.3, 0.5, 0.75, 1.15, 0.2, 0.6)
+_SHORT = _Reach(0.75, 0.25, 0.3, 0.5, 0.75, 1.15, 0.12, 0.6)
 """On the way from shoulder to cuff: as long as it is wide."""
 _ARM = 0.2
 """How far aside of a long sleeve's line it is an arm in any case."""

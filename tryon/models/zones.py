@@ -12,6 +12,8 @@ from tryon.preprocess import LEFT_MOUTH, NOSE, RIGHT_MOUTH
 
 _CHIN = 2.0
 """Where the chin surely has ended, in ways from nose to mouth below the mouth."""
+_RIM = 0.2
+"""How far into its hole a neckline reaches, in depths of it: landmarks are off by as much."""
 
 
 def waist_and_hem(landmarks: Tensor, condition: Tensor, pixels: Tensor) -> Tensor:
@@ -40,7 +42,8 @@ def waist_and_hem(landmarks: Tensor, condition: Tensor, pixels: Tensor) -> Tenso
 
 
 def neckline(joints: Tensor, landmarks: Tensor, pixels: Tensor) -> Tensor:
-    """Around a garment's neck, below the chin: float (N, 1, h, w) in 0..1.
+    """Around a garment's neck, below the chin: float (N, 1, h, w) in 0..1, 0 within its hole, where
+    its inside is seen in its own picture.
 
     Args:
         joints: (N, 39, 5) of `Pose`, in 0..1 of the square view.
@@ -53,10 +56,14 @@ def neckline(joints: Tensor, landmarks: Tensor, pixels: Tensor) -> Tensor:
     place = pixels * unit[:, None, None] - mouth[:, :, None, None]
     below = (place * down[:, :, None, None]).sum(1, keepdim=True)
     names = [LANDMARKS.index(f"neck_{side}") for side in ("left", "right", "front")]
-    ends = landmarks[:, names[:2], 0]
-    low = landmarks[:, names[2], 1][:, None, None, None]
-    left, right = (x[:, None, None, None] for x in (ends.amin(1), ends.amax(1)))
-    beside = torch.minimum(pixels[:, :1] - left, right - pixels[:, :1])
-    within = ((beside + 0.05) / 0.03).clamp(0, 1)
-    within = within * ((low + 0.06 - pixels[:, 1:]) / 0.03).clamp(0, 1)
+    ends, front = landmarks[:, names[:2]], landmarks[:, names[2], 1][:, None, None, None]
+    left, right = (x[:, None, None, None] for x in (ends[..., 0].amin(1), ends[..., 0].amax(1)))
+    x, y = pixels[:, :1], pixels[:, 1:]
+    beside = torch.minimum(x - left, right - x)
+    within = ((beside + 0.05) / 0.03).clamp(0, 1) * ((front + 0.06 - y) / 0.03).clamp(0, 1)
+    # The hole itself is a parabola through its three ends.
+    aside = (2 * x - left - right) / (right - left + 0.02)
+    deep = front - ends[..., 1].mean(1)[:, None, None, None]
+    above = (front - y) / deep.clamp(min=0.02)
+    within = within * ((aside.square() + _RIM - above) / _RIM).clamp(0, 1)
     return within * ((below - _CHIN) / 0.5).clamp(0, 1)
