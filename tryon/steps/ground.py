@@ -340,8 +340,8 @@ def _without_contact(image: np.ndarray, mask: np.ndarray, colour: np.ndarray) ->
     inside = cv2.bitwise_and(mask, grey)
     for _ in range(_CONTACT):
         before = cv2.dilate(deepest, beside)
-        deeper = depth > np.minimum(before, 254) + np.uint8(1)
-        falls = np.where(deeper, _over(before, 0), np.uint8(0)) & _at_most(deepest, 0)
+        deeper = _over(cv2.subtract(depth, before), 1)
+        falls = cv2.bitwise_and(deeper, _over(before, 0)) & _at_most(deepest, 0)
         deepest = cv2.max(deepest, depth & falls & inside)
     found = _over(deepest, 0) & mask
     if not cv2.countNonZero(found):
