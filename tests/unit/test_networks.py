@@ -17,7 +17,7 @@ from export.samples import samples
 from export.trace import trace
 from training.listen import listening
 from tryon.assets import asset_path
-from tryon.contract import LANDMARKS, NET_HEIGHT, NET_WIDTH, PARSE, model
+from tryon.contract import CATEGORIES, LANDMARKS, NET_HEIGHT, NET_WIDTH, PARSE, model
 from tryon.models.blocks import pixel_coordinates
 from tryon.models.generator import _GONE, Generator, near_old, old_share
 from tryon.models.geometry import PARTS
@@ -288,7 +288,10 @@ def test_a_neckline_begins_below_the_chin() -> None:
         index = LANDMARKS.index(f"neck_{name}")
         marks[0, index] = torch.tensor(place)
         marks[1, index] = torch.tensor(place) + torch.tensor([0.0, 0.3])
-    zone = neckline(joints, marks, pixels)
+    top, trousers = (torch.eye(5)[[CATEGORIES.index(name)]] for name in ("upper", "lower"))
+    zone = neckline(joints, marks, top.expand(2, -1), pixels)
+    mixed = neckline(joints, marks, torch.cat([trousers, top]), pixels)
+    assert mixed[0].max() == 0 and torch.equal(mixed[1], zone[1]), "trousers have no neck"
     assert zone.shape == (2, 1, NET_HEIGHT // 2, NET_WIDTH // 2)
     assert zone.min() >= 0 and zone.max() <= 1
     rows, columns = zone[0, 0].amax(1), zone[0, 0].amax(0)
@@ -302,7 +305,8 @@ def test_a_neckline_begins_below_the_chin() -> None:
     assert zone[0, 0, row, [int(0.38 * NET_WIDTH // 2), int(0.62 * NET_WIDTH // 2)]].min() > 0.9
     assert zone[0, 0, int(0.42 * NET_HEIGHT // 2), middle] == 1, "the cloth below it is"
     assert torch.allclose(zone[0, 0, :-40], zone[1, 0, 38:-2], atol=0.35)
-    assert neckline(torch.zeros(1, 39, 5), marks[:1], pixels).isfinite().all(), "no face at all"
+    faceless = neckline(torch.zeros(1, 39, 5), marks[:1], top, pixels)
+    assert faceless.isfinite().all()
 
 
 def test_a_bare_limb_is_darker_at_its_sides() -> None:

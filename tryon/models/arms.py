@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tryon.models.blocks import constant, warp
 from tryon.models.geometry import ASPECT
-from tryon.models.limbs import limbs
+from tryon.models.limbs import limbs, read_across
 
 _PLACES, _BINS = 16, 40
 """Where the width is read along an arm, and steps of a reading."""
@@ -81,11 +81,9 @@ def standing_off(
 
     places = torch.linspace(_FIRST, _LAST, _PLACES, device=joints.device)
     aside = (torch.arange(_BINS, device=joints.device) + 0.5) * (_WIDE / _BINS)
-    at = start[:, :, None] + places[:, None] * along[:, :, None]
-    at = at[:, :, :, None] + aside[:, None] * side[:, :, None, None]
-    at = (at / unit).reshape(-1, 2 * _PLACES, _BINS, 2).permute(0, 3, 1, 2)
-    read = warp(torch.cat([torch.maximum(cloth, before), old, arms, cloth], 1), at)
-    outline, old_there, bare, new = read.reshape(-1, 4, 2, _PLACES, _BINS).unbind(1)
+    read = torch.cat([torch.maximum(cloth, before), old, arms, cloth], 1)
+    read = read_across(read, start, along, side, places, aside)
+    outline, old_there, bare, new = read.unbind(1)
     wide = _extent(outline, aside)
     skin = _extent(bare, aside)
     none = (skin < 0.5 * _WIDE / _BINS).float()

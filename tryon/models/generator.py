@@ -439,7 +439,7 @@ class Generator(nn.Module):
             likelier = likelier + _OFF_THE_ARM * wall
             shown = 1 - slack
             before = share_of(classes, constant(_BEFORE_A_NECK.to(classes.device)))
-            neck = neckline(joints, out["landmarks"], self.pixels_2)
+            neck = neckline(joints, out["landmarks"], condition, self.pixels_2)
             mask = mask + _WORN * neck * (1 - 2 * before).clamp(min=0)
             # Beside a sleeve its arm is not seen, whether the photo's or a painted one.
             sleeved = out["sleeved"]

@@ -71,6 +71,23 @@ def limbs(joints: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return start, along, side * torch.cat([sign, sign], 1)
 
 
+def read_across(
+    image: Tensor, start: Tensor, along: Tensor, side: Tensor, steps: Tensor, aside: Tensor
+) -> Tensor:
+    """What a picture has along limbs and aside of them: (N, C, limbs, len(steps), len(aside)).
+
+    Args:
+        image: (N, C, h, w) of the generator's view; start, along, side: (N, limbs, 2) as `limbs`.
+        steps, aside: how far along and aside, in lengths of `along` and of `side`.
+    """
+    unit = torch.tensor([ASPECT, 1.0], device=image.device)
+    at = start[:, :, None] + steps[:, None] * along[:, :, None]
+    at = at[:, :, :, None] + aside[:, None] * side[:, :, None, None]
+    count, places = int(at.shape[1]), int(at.shape[2])
+    at = (at / unit).reshape(-1, count * places, int(at.shape[3]), 2).permute(0, 3, 1, 2)
+    return warp(image, at).reshape(-1, int(image.shape[1]), count, places, int(at.shape[3]))
+
+
 class Places(NamedTuple):
     """Where on an arm each pixel lies, that is nearer it than the other arm.
 
@@ -184,13 +201,9 @@ def _across(skin: Tensor, start: Tensor, along: Tensor, side: Tensor) -> Tensor:
     Args:
         skin: as for `Relief`; start, along: as of `limbs`; side: all of one length, the unit.
     """
-    unit = torch.tensor([ASPECT, 1.0], device=skin.device)
     steps = (torch.arange(_PLACES, device=skin.device) + 0.5) / _PLACES
     aside = ((torch.arange(_BINS, device=skin.device) + 0.5) / _BINS * 2 - 1) * _ASIDE
-    at = start[:, :, None] + steps[:, None] * along[:, :, None]
-    at = at[:, :, :, None] + aside[:, None] * side[:, :, None, None]
-    at = (at / unit).reshape(-1, 4 * _PLACES, _BINS, 2).permute(0, 3, 1, 2)
-    bare = warp(skin, at).reshape(-1, 2, 2, _PLACES, _BINS)
+    bare = read_across(skin, start, along, side, steps, aside).reshape(-1, 2, 2, _PLACES, _BINS)
     # An arm's upper limb, then its lower one.
     bare = bare.transpose(1, 2).reshape(-1, 2, 2 * _PLACES, _BINS)
     width = bare.sum(3)

@@ -41,13 +41,13 @@ def waist_and_hem(landmarks: Tensor, condition: Tensor, pixels: Tensor) -> Tenso
     return within * (below * top * whole)[:, None]
 
 
-def neckline(joints: Tensor, landmarks: Tensor, pixels: Tensor) -> Tensor:
+def neckline(joints: Tensor, landmarks: Tensor, condition: Tensor, pixels: Tensor) -> Tensor:
     """Around a garment's neck, below the chin: float (N, 1, h, w) in 0..1, 0 within its hole, where
-    its inside is seen in its own picture.
+    its inside is seen in its own picture; nowhere for trousers and skirts, which have none.
 
     Args:
         joints: (N, 39, 5) of `Pose`, in 0..1 of the square view.
-        landmarks: (N, K, 2) on the person; pixels: (1, 2, h, w).
+        landmarks: (N, K, 2) on the person; condition: (N, 5); pixels: (1, 2, h, w).
     """
     unit = torch.tensor([ASPECT, 1.0], device=joints.device)
     nose, left, right = in_view(joints)[:, [NOSE, LEFT_MOUTH, RIGHT_MOUTH]].unbind(1)
@@ -66,4 +66,5 @@ def neckline(joints: Tensor, landmarks: Tensor, pixels: Tensor) -> Tensor:
     deep = front - ends[..., 1].mean(1)[:, None, None, None]
     above = (front - y) / deep.clamp(min=0.02)
     within = within * ((aside.square() + _RIM - above) / _RIM).clamp(0, 1)
-    return within * ((below - _CHIN) / 0.5).clamp(0, 1)
+    has_neck = 1 - condition[:, CATEGORIES.index("lower"), None, None, None].float()
+    return has_neck * within * ((below - _CHIN) / 0.5).clamp(0, 1)
