@@ -144,7 +144,7 @@ pairs: system ## render the scenes of N training pairs, or what ARGS says
 pairs-pack: assets ## write training pairs into WebDataset shards
 	@$(PY) -m training.data.pack $(ARGS)
 
-pairs-preview: system ## render a contact sheet of pairs into out/
+pairs-preview: system ## draw 32 pairs with their truth into out/pairs.png
 	@$(PY) -m training.data.preview $(ARGS)
 
 cutouts: assets ## cut real garments out of their photos, for rendered people to wear

@@ -4,12 +4,13 @@ For each size, windows of gRPC calls and of the bare ONNX Runtime chain take tur
 same inputs (A B A B ...), until three windows in a row agree within 10%, or the time is up. Every
 call brings a garment and words that the server has not seen; a third subject in turn sends one
 garment again and again, as a shop's come again with every customer: the server remembers what it
-made of it. Then two callers at once, with new garments. Writes bench.json, bench.png and bench.html
-into out/bench/ and prints a table. With `--rates`, also callers who come at random, so many a
-second, whether the server keeps up or not; their time counts from when they came.
+made of it. Then two callers at once, with new garments, and eight, of server and chain in turn.
+Last, callers who come at random, so many a second, whether the server keeps up or not; their time
+counts from when they came. Writes bench.json, bench.png and bench.html into out/bench/ and prints a
+table.
 
     python -m benchmarks --sizes 512x384 --cap 30
-    python -m benchmarks --sizes 512x384 --rates 4 8 12 --deadline 250
+    python -m benchmarks --sizes 512x384 --rates 4 8 12 16 --deadline 250
 
 With `--scenario`, plays scenarios instead (`benchmarks/scenarios/*.yaml`, or a file of one's own):
 loads, sizes and forms as each says, and peers in turn with ours. Writes scenarios.json and
@@ -48,10 +49,9 @@ from benchmarks.machine import ROOT, machine, versions, weights_hash
 from benchmarks.page import write_page
 from benchmarks.peers.opened import opened
 from benchmarks.peers.processes import PeerError
-from benchmarks.play import play
+from benchmarks.play import play, ratios
 from benchmarks.scenario import Scenario, ScenarioError, find_scenario, names
 from benchmarks.server import Server, server_at
-from benchmarks.stats import ratio_interval
 from benchmarks.triton import StepTimes, add_difference, breakdown
 from deploy.embedded import ServerError
 from export.files import write_whole
@@ -97,12 +97,15 @@ def measure(
     if process:
         cost["cpu_ms"] = sum(used) / len(alone["grpc"].latencies())
         cost["peak_bytes"], cost["held_bytes"] = usage(process).peak_bytes, held(process)
+    chain_steps = chain.mean_times()
     pair = until_stable({"grpc": served_new}, window=window, cap=cap / 2, concurrency=2)
-    came = [run_open(served_new, rate, cap / 2).summary(deadline) for rate in rates]
-    rounds = [
-        (a.latencies, b.latencies)
-        for a, b in zip(alone["grpc"].windows, alone["chain"].windows, strict=True)
-    ]
+    eight = until_stable(
+        {"grpc": served_new,
+         "chain": lambda: chain.try_on(fresh(inputs, next(chain_numbers) % FRESH))},
+        window=window, cap=cap / 2, concurrency=8,
+    )  # fmt: skip
+    came = [run_open(served_new, rate, cap / 4).summary(deadline) for rate in rates]
+    one_by_one = ratios(alone["grpc"], alone["chain"])
     difference = np.abs(served[0].astype(int) - bare[0])
     height, width = inputs.person.shape[:2]
     return {
@@ -112,12 +115,14 @@ def measure(
         "grpc_1": alone["grpc"].summary(),
         "grpc_known": alone["known"].summary(),
         "grpc_2": pair["grpc"].summary(),
+        "grpc_8": eight["grpc"].summary(),
         "chain": alone["chain"].summary(),
+        "chain_8": eight["chain"].summary(),
         "open": came,
         "ratios": {
-            "p50": ratio_interval(rounds, np.median),
-            "mean": ratio_interval(rounds, np.mean),
-            "p95": ratio_interval(rounds, lambda v: float(np.percentile(v, 95))),
+            "p50": one_by_one["p50"],
+            "p99": one_by_one["p99"],
+            "pictures a second, 8": ratios(eight["grpc"], eight["chain"])["throughput"],
         },
         "agreement": {
             "max_difference": int(difference.max()),
@@ -126,7 +131,7 @@ def measure(
         },
         "cost": cost,
         "steps": breakdown(steps),
-        "chain_steps": chain.mean_times(),
+        "chain_steps": chain_steps,
     }  # fmt: skip
 
 
@@ -160,10 +165,11 @@ def main(arguments: list[str] | None = None) -> int:
         "--cap",
         type=float,
         default=60.0,
-        help="seconds a size at most, half as much again for two callers; default: 60",
+        help="seconds a size at most, half as much again for two callers and for eight, a quarter "
+             "for each rate; default: 60",
     )
-    parser.add_argument("--rates", nargs="*", type=_rate, default=[], metavar="R",
-                        help="callers a second who come at random; default: none")  # fmt: skip
+    parser.add_argument("--rates", nargs="*", type=_rate, default=[4, 8, 12], metavar="R",
+                        help="callers a second who come at random; default: 4 8 12")  # fmt: skip
     parser.add_argument("--deadline", type=float, default=200.0, metavar="MS",
                         help="an answer of use comes within so many ms; default: 200")  # fmt: skip
     parser.add_argument("--person", type=Path, help="a photo; default: one of openpeople")

@@ -38,10 +38,10 @@ FILE = "unet.safetensors"
 
 
 class UNet(nn.Module):
-    """Down to 1/16 of the size and back to 1/2."""
+    """Down to a half of the size for each width, and back to 1/2 of it."""
 
     def __init__(self, inputs: int, outputs: int, widths: Sequence[int]) -> None:
-        """`widths`: channels at 1/2, 1/4, 1/8 and 1/16 of the size."""
+        """`widths`: channels at 1/2, 1/4, 1/8 and so on of the size."""
         super().__init__()
         sizes = zip((inputs, *widths), widths, strict=False)
         self.down = nn.ModuleList(
@@ -52,7 +52,7 @@ class UNet(nn.Module):
         self.last = nn.Conv2d(widths[0], outputs, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """float (N, inputs, H, W) to (N, outputs, H/2, W/2); H and W multiples of 16."""
+        """float (N, inputs, H, W) to (N, outputs, H/2, W/2); H and W can be halved so often."""
         maps = []
         for down in self.down:
             x = down(x)

@@ -26,7 +26,9 @@ from tryon_client import TryOnClient, TryOnError
 from tryon_client.errors import ImageTooLarge
 
 STATIC = Path(__file__).resolve().parent / "static"
-MOST_VIEWERS = 8
+MOST_VIEWERS = 24
+"""Twenty at once are served, and a few who open the page anew before their old one has gone; of
+each at most two frames are with the try-on server, whose queue on a GPU holds 64."""
 HEALTH_TIMEOUT = 3.0
 _HEADERS = {
     "content-security-policy": "default-src 'self'; img-src 'self' blob:; media-src 'self' blob:; "

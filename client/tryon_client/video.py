@@ -36,6 +36,7 @@ from tryon_client.errors import (
 )
 from tryon_client.images import MAX_SIDE, Picture, load_garment, shrink
 from tryon_client.wardrobe import Garment, Track, Wardrobe
+from tryon_client.wire import TRACK
 
 SUFFIXES = (".mp4", ".mov", ".mkv")
 SEGMENT = 64
@@ -256,6 +257,7 @@ def _dress_all(
     total = stream.frames or None
     frames = container.decode(stream)
     done = dressed = 0
+    before = _last([], at_once)
     with ThreadPoolExecutor(at_once) as pool:
         for number in itertools.count():
             piece = list(itertools.islice(frames, 1))
@@ -263,9 +265,11 @@ def _dress_all(
                 break
             segment = itertools.chain(piece, itertools.islice(frames, SEGMENT - 1))
             made_before = next(parts.glob(f"{number:06d}-*.nut"), None)
+            places = parts / f"{number:06d}.tracks"
             if made_before is not None:
                 done += sum(1 for _ in segment)
                 dressed += int(made_before.stem.partition("-")[2])
+                before = _last(_read_tracks(places), at_once)
                 if progress:
                     progress(done, total)
                 continue
@@ -273,17 +277,19 @@ def _dress_all(
             found = 0
             with av.open(str(beside), "w", format="nut") as made:
                 track = None
-                for frame, made_of in _ahead(segment, dress, pool, at_once):
+                for frame, made_of in _ahead(segment, dress, pool, before):
                     if track is None:
                         track = _track(made, stream, made_of.picture)
                     image = _encoded(av, frame, made_of.picture, track)
                     made.mux(track.encode(image))
+                    before = [*before[1:], made_of.track]
                     done, found = done + 1, found + made_of.dressed
                     if progress:
                         progress(done, total)
                 assert track is not None
                 made.mux(track.encode(None))
             _settle(beside)
+            _write_tracks(places, before)  # first: a segment that is there has its tracks
             # Its name says how many frames were dressed: one rename makes both true.
             os.replace(beside, parts / f"{number:06d}-{found}.nut")
             dressed += found
@@ -298,27 +304,60 @@ def _settle(path: Path) -> None:
         os.fsync(file.fileno())
 
 
+def _last(tracks: list[Track | None], count: int) -> list[Track | None]:
+    """The last so many tracks; where fewer are known, the oldest of them stands for those before,
+    as after a run that had fewer frames at once."""
+    oldest = tracks[0] if tracks else None
+    return [*[oldest] * (count - len(tracks)), *tracks[-count:]]
+
+
+def _write_tracks(path: Path, tracks: list[Track | None]) -> None:
+    """Where a segment's last frames had their person, whole or not at all."""
+    told = [None if t is None else [t.captured, *t.state.tolist()] for t in tracks]
+    beside = path.with_suffix(".tmp")
+    beside.write_text(json.dumps(told))
+    _settle(beside)
+    os.replace(beside, path)
+
+
+def _read_tracks(path: Path) -> list[Track | None]:
+    """What `_write_tracks` wrote. Of a file that is lost nothing is known: the next segment's first
+    frames are then steadied by none."""
+    try:
+        told = [None if row is None else np.array(row, np.float64)
+                for row in json.loads(path.read_text())]  # fmt: skip
+    except (OSError, ValueError, TypeError):
+        return []
+    if any(row is not None and row.shape != (1 + TRACK.size,) for row in told):
+        return []
+    return [None if r is None else Track(r[1:].astype(np.float32), float(r[0])) for r in told]
+
+
 def _ahead(
-    frames: Iterator[Any], dress: _Dress, pool: ThreadPoolExecutor, at_once: int
+    frames: Iterator[Any], dress: _Dress, pool: ThreadPoolExecutor, before: list[Track | None]
 ) -> Iterator[tuple[Any, _Dressed]]:
     """Frames in order with their pictures, `at_once` of them being dressed at a time.
 
     Each is steadied by the one that is `at_once` before it, whichever is done first: the same
-    video gives the same pictures. A segment's first ones are not, so that it can be made by itself.
+    video gives the same pictures. `before`: the tracks of the `at_once` frames before the first.
     """
+    at_once = len(before)
 
-    def steadied(frame: np.ndarray, second: float, before: Future[_Dressed] | None) -> _Dressed:
-        return dress(frame, second, None if before is None else before.result().track)
+    def steadied(
+        frame: np.ndarray, second: float, earlier: Future[_Dressed] | Track | None
+    ) -> _Dressed:
+        track = earlier.result().track if isinstance(earlier, Future) else earlier
+        return dress(frame, second, track)
 
     waiting: deque[tuple[Any, Future[_Dressed]]] = deque()
-    recent: deque[Future[_Dressed]] = deque(maxlen=at_once)
+    recent: deque[Future[_Dressed] | Track | None] = deque(before, at_once)
     for frame in frames:
         if frame.pts is None:
             raise InvalidRequest("the video has no time stamps: put it into an .mp4 or .mkv first")
-        before = recent[0] if len(recent) == at_once else None
         second = float(frame.pts * frame.time_base)
-        recent.append(pool.submit(steadied, upright(frame), second, before))
-        waiting.append((frame, recent[-1]))
+        future = pool.submit(steadied, upright(frame), second, recent[0])
+        recent.append(future)
+        waiting.append((frame, future))
         if len(waiting) > at_once:
             first, future = waiting.popleft()
             yield first, future.result()

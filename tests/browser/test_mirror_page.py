@@ -1,10 +1,14 @@
 """The mirror's page in a real browser, before a real server: its camera shows a film of a person.
 
 Needs Debian's chromium and its driver; the tests are skipped, with the command, where they are not.
+With TRYON_SCREENSHOTS=FOLDER the walker's test saves the page there: mirror.jpg on a desktop,
+mirror_phone.jpg on a phone, which are the pictures in docs/images.
 """
 
 from __future__ import annotations
 
+import functools
+import io
 import os
 import queue
 import re
@@ -74,11 +78,19 @@ def written(path: Path, frames: list[np.ndarray]) -> Path:
     return path
 
 
-def walker(path: Path) -> Path:
-    """A rendered person in a red top who walks and turns, there and back."""
-    sequence = make_sequence(Studio(), 2, 10, 16)["before"]
-    wide = np.pad(sequence, ((0, 0), (0, 0), (86, 86), (0, 0)), "edge")
-    frames = [np.asarray(Image.fromarray(f).resize((512, 384))) for f in wide]
+@functools.cache
+def walk() -> np.ndarray:
+    """A rendered person in a red top who walks and turns: uint8 (16, 512, 512, 3)."""
+    return make_sequence(Studio(), 2, 10, 16)["before"]
+
+
+def walker(path: Path, upright: bool = False) -> Path:
+    """That person, there and back; `upright` as a phone's camera has it."""
+    if upright:
+        frames = list(np.ascontiguousarray(walk()[:, :, 64:-64]))
+    else:
+        wide = np.pad(walk(), ((0, 0), (0, 0), (86, 86), (0, 0)), "edge")
+        frames = [np.asarray(Image.fromarray(f).resize((512, 384))) for f in wide]
     return written(path, frames + frames[-2:0:-1])
 
 
@@ -254,20 +266,56 @@ def test_a_garment_is_worn_live_and_another_and_the_own_again(address, film, tmp
         assert not visitor.complaints()
 
 
-def test_a_garment_is_worn_by_somebody_who_walks_over_webrtc(address, tmp_path):
-    with browser(f"{address}/?webrtc", tmp_path, walker(tmp_path / "walk.y4m")) as visitor:
+HELD_UPRIGHT = """const media = navigator.mediaDevices, own = media.getUserMedia.bind(media);
+    media.getUserMedia = ({ video, ...rest }) =>
+        own({ ...rest, video: { ...video, width: video.height, height: video.width } });"""
+"""A phone that is held upright swaps the sides that a page asks for; the film that stands for its
+camera would be cropped instead."""
+
+
+def blue_on(visitor: Visitor) -> bool:
+    """Whether the chest is blue, who wears it being in red."""
+    seen = visitor.mean(CHEST)
+    return bool(seen[2] > seen[0] + 20)
+
+
+def keep_screenshot(visitor: Visitor, name: str, good: Callable[[], bool]) -> None:
+    """Saves what the page shows while it is good, where TRYON_SCREENSHOTS names a folder for it."""
+    folder = os.environ.get("TRYON_SCREENSHOTS")
+    if not folder:
+        return
+
+    def taken() -> bytes | None:
+        png = visitor.driver.get_screenshot_as_png() if good() else None
+        return png if good() else None  # it was so before and after
+
+    picture = Image.open(io.BytesIO(visitor.until("a screenshot", taken))).convert("RGB")
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    picture.save(Path(folder) / f"{name}.jpg", quality=88, optimize=True)
+
+
+@pytest.mark.parametrize("name, size", [("mirror", DESKTOP), ("mirror_phone", PHONE)])
+def test_a_garment_is_worn_by_somebody_who_walks_over_webrtc(address, tmp_path, name, size):
+    film = walker(tmp_path / "walk.y4m", upright=size == PHONE)
+    with browser(f"{address}/?webrtc", tmp_path, film, size) as visitor:
+        if size == PHONE:
+            visitor.run(HELD_UPRIGHT)
         visitor.press("#start-camera")
         visitor.until("the film", lambda: visitor.mean(CHEST)[0] > visitor.mean(CHEST)[2] + 25)
+        wide, tall = visitor.run("const c = document.getElementById('view'); "
+                                 "return [c.width, c.height]")  # fmt: skip
+        assert (tall > wide) == (size == PHONE)
         red, corner = visitor.mean(CHEST), visitor.mean(CORNER)
         visitor.tap("Shirt 2")
         blue = visitor.changed(CHEST, red)
         assert blue[2] > blue[0] + 25, "the shirt is blue"
         visitor.until("WebRTC", lambda: visitor.words("#stats").endswith("WebRTC"))
+        keep_screenshot(visitor, name, lambda: dressed(visitor) and blue_on(visitor))
         # She goes on walking, and it stays on her.
         for _ in range(8):
             time.sleep(0.4)
-            seen = visitor.mean(CHEST)
-            assert seen[2] > seen[0] + 20, "the shirt is left behind"
+            said = [visitor.words(part) for part in ("#stats", "#notice")]
+            assert blue_on(visitor), f"the shirt is left behind: {said}"
         assert np.abs(visitor.mean(CORNER) - corner).max() < 6
         visitor.tap("Shirt 4")
         assert visitor.changed(CHEST, blue).max() < 90, "the shirt is black"

@@ -271,7 +271,7 @@ def fake_report():
     one = {
         "size": "512x384",
         "grpc_1": series.summary(), "grpc_known": series.summary(), "grpc_2": series.summary(),
-        "chain": series.summary(),
+        "grpc_8": series.summary(), "chain": series.summary(), "chain_8": series.summary(),
         "ratios": {name: {"value": 1.1, "low": 1.0, "high": 1.2, "level": 0.95, "rounds": 3}
                    for name in report.RATIOS},
         "agreement": {"max_difference": 0},
@@ -415,6 +415,8 @@ def test_whole_run_against_a_fake_server(tmp_path, monkeypatch, capsys):
     assert one["steps"]["tryon"]["count"] == one["grpc_1"]["count"]
     assert one["grpc_known"]["count"] > 0
     assert one["chain_steps"]["finish"] >= 2 and one["grpc_2"]["throughput"] > 0
+    assert one["grpc_8"]["throughput"] > 0 and one["chain_8"]["throughput"] > 0
+    assert set(one["ratios"]) == set(report.RATIOS)
     assert [row["rate"] for row in one["open"]] == [20, 40]
     assert one["open"][0]["within"] == 1.0
     said = capsys.readouterr().out

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -452,6 +452,21 @@ def test_visitors_wear_what_each_of_them_chose(browser, fake, rail):
         second.dressed(4.0)
     worn = {(r.prompt, r.category, r.garment.shape[1] > 1) for r in fake.worn()}
     assert worn == {("mine", "lower", True), ("yours", "upper", False)}
+
+
+def test_twenty_visitors_and_a_few_more_are_dressed_at_once(browser, rail):
+    with ExitStack() as all_of_them:
+        visitors = [all_of_them.enter_context(before(browser))
+                    for _ in range(mirror_app.MOST_VIEWERS)]  # fmt: skip
+        assert len(visitors) == 24
+        for mirror in visitors:
+            mirror.wear(rail.listed()[0]["id"])
+            mirror.send(frame(1.0))
+        for mirror in visitors:
+            mirror.dressed(1.0)
+        with before(browser) as late:
+            told = late.text("error")
+            assert told["code"] == "MIRROR_FULL" and told["text"].startswith("24 visitors")
 
 
 def test_so_many_visitors_and_no_more(browser, monkeypatch):

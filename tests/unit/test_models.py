@@ -75,6 +75,7 @@ def test_the_box_of_change_gives_the_whole_windows_picture(seed: int) -> None:
         garment, keep, keep.flip(2), torch.rand(n, 2, *half), torch.rand(n, 3, *half),
         torch.rand(n, 1, *garment.shape[2:]) + 0.5, torch.rand(n, 3, *garment.shape[2:]),
         torch.rand(n, 3, *half) + 0.5, torch.zeros(n, 1), torch.zeros(n, 3), torch.zeros(n, 3),
+        torch.rand(n, 2, *garment.shape[2:]),
     )  # fmt: skip
     window = torch.randint(0, 256, (n, h, w, 3), dtype=torch.uint8)
     placement = torch.tensor([[0.0, 0.0, 1.0, 1.0], [0.1, -0.05, 0.9, 1.02]])
@@ -82,7 +83,7 @@ def test_the_box_of_change_gives_the_whole_windows_picture(seed: int) -> None:
 
     def drawn(part: torch.Tensor, where: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         photo = part.float().permute(0, 3, 1, 2)
-        return to_bytes(photo, layers(photo, where, maps, canvas))
+        return to_bytes(photo, layers(photo, where, maps, canvas, white=255.0))
 
     whole = drawn(window, placement)
     corners, where = changed_box(maps, placement, window)
@@ -106,7 +107,7 @@ def test_the_box_of_change_is_the_least() -> None:
     garment[0, :, 40:60, 30:50] = 1
     garment[1, :, 100:110, 45:90] = 1
     rest = torch.zeros(2, 3)
-    maps = Maps(garment, torch.ones_like(garment), *(9 * [rest]))
+    maps = Maps(garment, torch.ones_like(garment), *(10 * [rest]))
     window = torch.zeros(2, NET_HEIGHT, NET_WIDTH, 3)
     whole = torch.tensor([[0.0, 0.0, 1.0, 1.0]]).expand(2, 4)
     corners, where = changed_box(maps, whole, window)
@@ -386,6 +387,7 @@ def _maps(garment: float, keep: float, n: int = 1, bare: float = 0.0) -> Maps:
         flow=pixel_coordinates(NET_HEIGHT // 2, NET_WIDTH // 2, full).expand(n, -1, -1, -1),
         paint=full.expand(-1, 3, -1, -1) * 0.25, shade=half, strength=torch.zeros(n, 1),
         colour=torch.zeros(n, 3), garment_mean=torch.full((n, 3), 0.5),
+        creases=full.expand(-1, 2, -1, -1) * 0,
     )  # fmt: skip
 
 
@@ -427,6 +429,22 @@ def test_bare_skin_has_an_edge_as_sharp_as_the_photo() -> None:
     middle = 4 * NET_WIDTH // 2
     assert (row[: middle - 4] == 0.25).all() and (row[middle + 4 :] == 0.75).all()
     assert ((row > 0.26) & (row < 0.74)).sum() <= 4
+
+
+@pytest.mark.parametrize("white", [1.0, 255.0])
+def test_the_photos_creases_are_those_of_the_garment(white: float) -> None:
+    """A dark line on pale cloth, finer than the network's pixels; none where it isn't believed."""
+    window = torch.full((1, 3, 4 * NET_HEIGHT, 4 * NET_WIDTH), 0.8)
+    window[..., 400:402] = 0.76
+    whole, canvas = torch.tensor([[0.0, 0.0, 1.0, 1.0]]), torch.full((1, 4, 64, 48), 127.5)
+    canvas[:, 3] = 255
+    maps = _maps(1.0, 1.0)
+    believed = torch.cat([torch.full_like(maps.bare, 0.8), torch.ones_like(maps.bare)], 1)
+    believed[:, 1, : NET_HEIGHT // 2] = 0
+    cloth = layers(window * white, whole, maps._replace(creases=believed), canvas, white=white)
+    row, other = cloth.cloth[0, 0, 900], cloth.cloth[0, 0, 100]
+    assert row[400] == pytest.approx(0.5 * (1 - 0.04 / 0.85), abs=1e-3)
+    assert row[300] == pytest.approx(0.5, abs=1e-3) and other[400] == pytest.approx(0.5, abs=1e-3)
 
 
 def test_transparent_canvas_shows_what_is_beneath() -> None:

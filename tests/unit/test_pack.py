@@ -48,6 +48,8 @@ def test_pairs_come_back_as_they_were_composed(folder: Path, shards: Path) -> No
             assert pair[name] == truth[name], name
         assert np.allclose(pair["restyle"], np.asarray(truth["restyle"]))
         assert set(pair) - {"__key__"} == set(truth) - {"shop_inside"}
+    assert all(pair["depth_after"].dtype == np.uint16 for pair in got)
+    assert all(pair["depth_after"].any() and pair["joints"][:, 2].any() for pair in got)
 
 
 def test_the_same_pairs_are_the_same_bytes_and_what_is_there_is_kept(

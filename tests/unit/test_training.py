@@ -650,10 +650,10 @@ def test_the_sheet_of_pairs_puts_the_surest_body_first(folder: Path) -> None:
         def features(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
             return {"pose_score": images.mean((1, 2, 3))[:, None]}  # lightest first
 
-    pairs: list[dict] = [Pairs(sorted(folder.glob("*.npz")), None, Options(), 3)[i]
+    pairs: list[dict] = [preview.TruePairs(sorted(folder.glob("*.npz")), None, Options(), 3)[i]
                          for i in range(0, 3 * SHARED, SHARED)]  # fmt: skip
     sheet = pairs_sheet(pairs, Order())  # type: ignore[arg-type]
-    assert sheet.shape == (2 * NET_HEIGHT, 2 * 4 * NET_WIDTH, 3)
+    assert sheet.shape == (2 * NET_HEIGHT, 2 * 5 * NET_WIDTH, 3)
     lightest = max(pairs, key=lambda p: float(p["after"].mean()))
     margin = (lightest["after"].shape[1] - NET_WIDTH) // 2
     shown = sheet[:NET_HEIGHT, 2 * NET_WIDTH : 3 * NET_WIDTH]
@@ -662,7 +662,31 @@ def test_the_sheet_of_pairs_puts_the_surest_body_first(folder: Path) -> None:
     true = warp(lightest["shop"], np.moveaxis(lightest["flow"], 0, -1))
     same = np.abs(laid - true).max(-1) <= 1  # all but the landmarks' dots
     assert same[lightest["valid"] > 0].mean() > 0.8
-    assert (sheet[NET_HEIGHT:, 4 * NET_WIDTH :] == 255).all(), "a missing cell is white"
+    over = sheet[:NET_HEIGHT, 4 * NET_WIDTH : 5 * NET_WIDTH].astype(int)
+    nobody = lightest["parse_after"] == 0
+    assert np.abs(over - shown)[nobody].mean() < 3, "the ground stays, but for a joint's dot"
+    assert np.abs(over - shown)[~nobody].mean() > 15, "the parse lies over the person"
+    assert (sheet[NET_HEIGHT:, 5 * NET_WIDTH :] == 255).all(), "a missing cell is white"
+
+
+def test_joints_lie_on_the_person_mirrored_or_not(folder: Path, scenes: list[Scene]) -> None:
+    pairs = preview.TruePairs(sorted(folder.glob("*.npz")), None, Options(), 3)
+    plain = Pairs(sorted(folder.glob("*.npz")), None, Options(), 3)
+    own = [scene.joints - [32, 0] for scene in scenes]
+    turned = 0
+    for number in range(12):
+        pair = pairs[number]
+        assert np.array_equal(pair["after"], plain[number]["after"])
+        joints, parse = pair["joints"], pair["parse_after"]
+        mirrored = joints * [-1, 1] + [NET_WIDTH, 0]
+        assert any(np.allclose(j, o, atol=1e-3) for j in (joints, mirrored) for o in own)
+        turned += any(np.allclose(mirrored, o, atol=1e-3) for o in own)
+        # Shoulders, hips and knees of the one way lie within the person more surely.
+        x, y = np.floor(joints[[11, 12, 23, 24, 25, 26]]).astype(int).T
+        seen = (x >= 0) & (x < NET_WIDTH) & (y >= 0) & (y < NET_HEIGHT)
+        near = cv2.dilate((parse > 0).astype(np.uint8), np.ones((9, 9), np.uint8))
+        assert near[y[seen], x[seen]].mean() > 0.9
+    assert 0 < turned < 12
 
 
 def test_a_sheet_of_scenes_is_drawn_and_none_names_the_command(
@@ -670,11 +694,50 @@ def test_a_sheet_of_scenes_is_drawn_and_none_names_the_command(
 ) -> None:
     sheet = tmp_path / "out" / "sheet.png"
     assert preview.main([str(folder), "--out", str(sheet), "--rows", "2"]) == 0
-    assert capsys.readouterr().out == f"{sheet}\n" and cv2.imread(str(sheet)) is not None
-    assert preview.main([str(tmp_path), "--out", str(sheet)]) == 2
+    assert capsys.readouterr().out == f"{sheet}\n"
+    picture = cv2.imread(str(sheet))
+    assert picture is not None and picture.shape == (512, 256 * 3 + 2 * 192, 3)
+    assert preview.main([str(tmp_path), "--out", str(sheet)]) == 2  # it holds other things
     assert "`make pairs`" in capsys.readouterr().err
     assert preview.main([str(folder), "--out", str(sheet), "--pairs", "1", "--photos", "no"]) == 2
     assert capsys.readouterr().err.startswith("error: ")
+    for wrong in (["--pairs", "0"], ["--plain"], ["--pairs", "1", "--rows", "1"]):
+        with pytest.raises(SystemExit, match="2"):
+            preview.main([str(folder), *wrong])
+        assert "error: " in capsys.readouterr().err
+
+
+def test_an_ending_of_no_picture_is_told_and_nothing_is_left(tmp_path: Path, capsys) -> None:
+    with pytest.raises(ValueError, match=r"sheet\.zip could not be written"):
+        preview.write(tmp_path / "sheet.zip", np.zeros((4, 4, 3), np.uint8))
+    assert not list(tmp_path.iterdir())
+    preview.write(tmp_path / "sheet.png", np.zeros((4, 4, 3), np.uint8))
+    assert [p.name for p in tmp_path.iterdir()] == ["sheet.png"]
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_32_pairs_are_drawn_by_default_of_scenes_that_are_rendered_first(
+    folder: Path, tmp_path: Path, monkeypatch, capsys, there: bool
+) -> None:
+    scenes, sheet = tmp_path / "pairs", tmp_path / "sheet.png"
+    if there:
+        scenes.mkdir()
+    asked = []
+
+    def render(out: Path, first: int, count: int, seed: int, processes: int) -> None:
+        asked.append((out, first, count, seed))
+        shutil.copytree(folder, out, dirs_exist_ok=True)
+
+    shown: list[int] = []
+    monkeypatch.setattr("training.data.render.render", render)
+    monkeypatch.setattr(preview, "Pose", torch.nn.Identity)
+    monkeypatch.setattr(preview, "pairs_sheet", lambda pairs, pose: shown.append(len(pairs))
+                        or preview.cell(pairs[0]))  # fmt: skip
+    assert preview.main([str(scenes), "--out", str(sheet)]) == 0
+    assert asked == [(scenes, 0, preview.RENDERED, 0)] and shown == [32]
+    assert f"no scenes in {scenes} yet" in capsys.readouterr().err
+    assert preview.main([str(scenes), "--out", str(sheet), "--pairs", "3"]) == 0
+    assert len(asked) == 1 and shown == [32, 3], "they are kept"
 
 
 def test_pairs_leave_out_what_they_are_asked_to() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +16,7 @@ from fake_triton import answer
 from film import FRAMES, film
 
 from tryon_client import TryOnClient, Wardrobe, cli, errors, video
+from tryon_client.wardrobe import Track
 
 
 @pytest.fixture
@@ -109,7 +111,7 @@ def test_a_stopped_run_goes_on(client, fake, tmp_path):
     assert len(seen(out).pictures) == FRAMES
 
 
-def interrupt(client: TryOnClient, source: Path, out: Path) -> None:
+def interrupt(client: TryOnClient, source: Path, out: Path, at_once: int = 2) -> None:
     """Stops a run in its second segment."""
 
     def stop(done: int, total: int | None) -> None:
@@ -117,7 +119,7 @@ def interrupt(client: TryOnClient, source: Path, out: Path) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        video.try_on_video(client, source, out, prompt="red", progress=stop)
+        video.try_on_video(client, source, out, prompt="red", progress=stop, at_once=at_once)
 
 
 def test_another_job_begins_anew(client, fake, tmp_path):
@@ -139,28 +141,92 @@ def test_other_networks_begin_anew(client, fake, tmp_path, monkeypatch):
     assert len(fake.worn()) - asked == FRAMES
 
 
-@pytest.mark.parametrize("at_once", [1, 2, 3])
-def test_the_garment_is_encoded_once_and_an_earlier_frame_steadies_each(
-    client, fake, tmp_path, monkeypatch, at_once
-):
-    monkeypatch.setattr(video, "SEGMENT", 8)
-    source, times = film(tmp_path / "in.mp4"), []
+Steadied = list[tuple[float, Track | None]]
+
+
+@pytest.fixture
+def steadied(monkeypatch) -> Steadied:
+    """Of every frame sent: its second, and what steadies it. Each answer has a track of its own."""
+    noted: Steadied = []
     real = Wardrobe.wear
 
-    def noted(self: Wardrobe, frame: np.ndarray, *rest: Any, **named: Any) -> Any:
-        before = named["before"]
-        times.append((named["captured"], None if before is None else before.captured))
-        return real(self, frame, *rest, **named)
+    def wear(self: Wardrobe, frame: np.ndarray, *rest: Any, **named: Any) -> Any:
+        captured = named["captured"]
+        noted.append((captured, named["before"]))
+        state = np.full(10, captured / 3, np.float32)
+        return replace(real(self, frame, *rest, **named), track=Track(state, captured))
 
-    monkeypatch.setattr(Wardrobe, "wear", noted)
+    monkeypatch.setattr(Wardrobe, "wear", wear)
+    return noted
+
+
+def by_the_one_before(steadied: Steadied, at_once: int) -> bool:
+    """Whether each frame of a film is steadied by the one that is `at_once` before it, across
+    segments, too, and by all that was known of it."""
+    shown = sorted(steadied, key=lambda one: one[0])
+    assert len(shown) == FRAMES
+    tracks = [before for _, before in shown]
+    wanted = [None] * at_once + [second for second, _ in shown[:-at_once]]
+    assert all(t is None or (t.state.dtype == np.float32 and t.state.shape == (10,) and
+                             (t.state == np.float32(t.captured / 3)).all())
+               for t in tracks)  # fmt: skip
+    return [None if t is None else t.captured for t in tracks] == wanted
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 3, 6])
+def test_the_garment_is_encoded_once_and_an_earlier_frame_steadies_each(
+    client, fake, tmp_path, steadied, at_once
+):
+    source = film(tmp_path / "in.mp4")
     video.try_on_video(client, source, tmp_path / "out.mp4", prompt="red", at_once=at_once)
     (added,) = (r for r in fake.requests if r.model == "wardrobe_add")
     assert added.frame_size.tolist() == [list(seen(source).pictures[0].shape[:2])]
-    shown = sorted(times)
-    assert len(shown) == FRAMES
-    for k, (_, before) in enumerate(shown):
-        steadied = k % 8 >= at_once
-        assert before == (shown[k - at_once][0] if steadied else None)
+    assert by_the_one_before(steadied, at_once)
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 3])
+def test_a_run_that_goes_on_is_steadied_by_where_it_was_stopped(
+    client, tmp_path, steadied, at_once
+):
+    """The first frame of the second segment has the track that the first segment's end had."""
+    source, out = film(tmp_path / "in.mp4"), tmp_path / "out.mp4"
+    interrupt(client, source, out, at_once)
+    parts = tmp_path / ".out.parts"
+    assert [p.name for p in parts.glob("*.nut")] == ["000000-4.nut"]
+    assert [p.name for p in parts.glob("*.tracks")] == ["000000.tracks"]
+    first = sorted(steadied, key=lambda one: one[0])[:4]
+    steadied.clear()
+    video.try_on_video(client, source, out, prompt="red", at_once=at_once)
+    assert by_the_one_before(first + steadied, at_once)
+
+
+def test_a_run_that_goes_on_with_more_frames_at_once_has_them_steadied_too(
+    client, tmp_path, steadied
+):
+    source, out = film(tmp_path / "in.mp4"), tmp_path / "out.mp4"
+    interrupt(client, source, out, at_once=1)
+    last = sorted(second for second, _ in steadied)[3]
+    steadied.clear()
+    video.try_on_video(client, source, out, prompt="red", at_once=3)
+    after = sorted(steadied, key=lambda one: one[0])
+    assert [t.captured for _, t in after[:3] if t] == 3 * [last]
+    assert after[3][1] and after[3][1].captured == after[0][0]
+
+
+@pytest.mark.parametrize("left", [None, "", "cut o", "[[1, 2]]", "7", '[["a"]]'])
+def test_tracks_that_are_lost_lose_no_work(client, tmp_path, steadied, left):
+    """Segments of an earlier version have none beside them."""
+    source, out = film(tmp_path / "in.mp4"), tmp_path / "out.mp4"
+    interrupt(client, source, out)
+    path = tmp_path / ".out.parts" / "000000.tracks"
+    path.unlink()
+    if left is not None:
+        path.write_text(left)
+    steadied.clear()
+    assert video.try_on_video(client, source, out, prompt="red").dressed == FRAMES
+    after = sorted(steadied, key=lambda one: one[0])
+    assert len(after) == FRAMES - 4
+    assert [before is None for _, before in after] == [True] * 2 + [False] * (FRAMES - 6)
 
 
 @pytest.mark.parametrize("first", [True, False])

@@ -9,7 +9,10 @@ Axes: metres, Z up, the person faces -Y and +X is the person's left.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
+import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +21,7 @@ from scipy import sparse
 from scipy.spatial import cKDTree
 
 from training.data.body_data import FACE_TARGETS, MUSCLE, RACES, WEIGHT, read_bodies
+from training.data.jobs import temporary
 
 CACHE_VARIABLE = "TRYON_CACHE"
 _VERSION = 4
@@ -215,16 +219,33 @@ def random_person(rng: np.random.Generator) -> Person:
 
 
 def load_body_model() -> BodyModel:
-    """The body model, from `cache_dir()`; the first call builds it (about half a minute)."""
+    """The body model, from `cache_dir()`; the first call builds it (about half a minute), as does
+    one that finds the file damaged.
+
+    Raises:
+        RuntimeError: the package anny is missing; says what to install.
+        OSError: the model can't be kept; names the file, and leaves nothing behind.
+    """
     path = cache_dir() / f"bodies-{_VERSION}.npz"
-    if not path.is_file():
+    try:
+        with np.load(path) as file:
+            return BodyModel({k: file[k] for k in file.files})
+    except (FileNotFoundError, KeyError, ValueError, EOFError, zipfile.BadZipFile):
+        data = read_bodies()  # not there, or damaged
+    # In memory first: on a full disk `np.savez` leaves an open archive that complains when it goes.
+    packed = io.BytesIO()
+    np.savez(packed, **data)
+    half = temporary(path)
+    try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        data = read_bodies()
-        temporary = path.with_name(f"{path.stem}.{os.getpid()}.tmp.npz")
-        np.savez(temporary, **data)
-        os.replace(temporary, path)
-    with np.load(path) as file:
-        return BodyModel({k: file[k] for k in file.files})
+        half.write_bytes(packed.getbuffer())
+        half.replace(path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    finally:
+        with contextlib.suppress(OSError):  # of a folder that can't be had
+            half.unlink()
+    return BodyModel(data)
 
 
 def nearest(source: np.ndarray, target: np.ndarray, k: int = 4) -> sparse.csr_matrix:

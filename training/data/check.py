@@ -21,9 +21,13 @@ from training.data.preview import warp
 from training.data.shards import CATEGORY_NAMES, Scene, list_scenes, load_scene
 from training.figures import show, write_json
 from tryon.assets import AssetError
-from tryon.contract import PARSE
-from tryon.models.pose import Pose
+from tryon.contract import PARSE, POSE_SIZE
+from tryon.errors import NoPerson
+from tryon.models.pose import Detector, Pose
 from tryon.models.system import WeightsError, load_models
+from tryon.preprocess import square_around, window_from_anchors
+from tryon.steps.crop import anchors_in_photo, people_found, resample
+from tryon.steps.thumbnail import thumbnail
 
 FRONT = 20.0
 """A view is a front view up to so many degrees of turn."""
@@ -89,18 +93,42 @@ def pose_scores(scene: Scene, pose: Pose) -> list[float]:
     return [float(s) for s in found["pose_score"][:, 0]]
 
 
-def figures(scenes: Iterable[Scene], pose: Pose) -> dict[str, float]:
+def found_scores(scene: Scene, detector: Detector, pose: Pose) -> list[float]:
+    """The same where BlazePose is used as its authors do (Bazarevsky et al., 2020): its detector
+    finds the person, and the score is that of the crop placed by it; 0 where it finds nobody."""
+    scores = []
+    for outfit in range(len(scene.albedo)):
+        picture = scene.picture(outfit, 225)
+        with torch.no_grad():
+            boxes, sure = detector(torch.from_numpy(thumbnail(picture)[None]))
+        try:
+            person = people_found(boxes[0].numpy(), sure[0].numpy())[0]
+        except NoPerson:
+            scores.append(0.0)
+            continue
+        box = window_from_anchors(*anchors_in_photo(person, *picture.shape[:2]), "dress")
+        view = resample(picture, square_around(box), POSE_SIZE)
+        with torch.no_grad():
+            scores.append(float(pose(torch.from_numpy(view[None]))[1]))
+    return scores
+
+
+def figures(
+    scenes: Iterable[Scene], pose: Pose, detector: Detector | None = None
+) -> dict[str, float]:
     """Means and shares over all scenes, by the names that the command prints; those alone of which
-    the scenes have something to count."""
+    the scenes have something to count, `found_scores`' only with a detector."""
     valid: list[float] = []
     chroma: list[float] = []
     scores: list[float] = []
+    found: list[float] = []
     ordered: list[float] = []
     worn = 0
     for scene in scenes:
         share = ordered_share(scene)
         ordered += [] if share is None else [share]
         scores += pose_scores(scene, pose)
+        found += found_scores(scene, detector, pose) if detector else []
         for k in range(len(scene.worn_outfit)):
             worn += 1
             share, difference = valid_share(scene, k), chroma_difference(scene, k)
@@ -122,6 +150,11 @@ def figures(scenes: Iterable[Scene], pose: Pose) -> dict[str, float]:
     if scores:
         sure = np.array(scores) > SURE
         made[f"pose score over {SURE}, share of pictures"] = float(sure.mean())
+    if found:
+        sure = np.array(found) > SURE
+        made[f"the same where its own detector places the crop, of {len(found)}"] = float(
+            sure.mean()
+        )
     return made
 
 
@@ -140,8 +173,9 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {args.pairs} holds no scene: `make pairs` renders some", file=sys.stderr)
         return 2
     try:
-        pose = cast(Pose, load_models()["pose"])
-        made = figures((load_scene(path) for path in tqdm(paths, unit="scene")), pose)
+        models = load_models()
+        pose, detector = cast(Pose, models["pose"]), cast(Detector, models["detector"])
+        made = figures((load_scene(path) for path in tqdm(paths, unit="scene")), pose, detector)
     except (ValueError, WeightsError, AssetError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

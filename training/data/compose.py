@@ -73,6 +73,8 @@ _MIRROR = np.array([LANDMARKS.index(_m) for _m in (
 _MIRROR_PARSE = np.arange(len(PARSE), dtype=np.uint8)
 for _a, _b in (("arm_left", "arm_right"), ("leg_left", "leg_right")):
     _MIRROR_PARSE[[PARSE.index(_a), PARSE.index(_b)]] = PARSE.index(_b), PARSE.index(_a)
+# BlazePose's: nose, three of each eye, then left and right in turn.
+_MIRROR_JOINTS = np.array([0, 4, 5, 6, 1, 2, 3, *(n + 1 if n % 2 else n - 1 for n in range(7, 33))])
 
 
 @dataclass
@@ -229,6 +231,33 @@ def words_of(attributes: dict[str, str], rng: np.random.Generator) -> dict[str, 
     }
 
 
+def _joints_of(scene: Scene, mirrored: bool) -> np.ndarray:
+    """A pair's `joints`, see `compose`."""
+    x, y = scene.joints.T
+    x = ((POSE_SIZE - x if mirrored else x) - MARGIN) / NET_WIDTH
+    y = y / NET_HEIGHT
+    inside = (x >= 0) & (x < 1) & (y >= 0) & (y < 1)
+    joints = np.stack([x, y, inside], 1).astype(np.float32)
+    return joints[_MIRROR_JOINTS] if mirrored else joints
+
+
+def _depth_of(
+    scene: Scene, outfit: int, mirrored: bool, hidden: tuple[slice, slice] | None
+) -> np.ndarray:
+    """A pair's `depth_before` or `depth_after`, see `compose`.
+
+    Args:
+        hidden: of the 256 picture, what something of unknown distance is in front of.
+    """
+    if scene.depth is None:
+        return np.zeros((NET_HEIGHT, NET_WIDTH), np.uint16)
+    depth = scene.depth[outfit].copy()
+    if hidden is not None:
+        depth[hidden] = 0
+    depth = depth[:, ::-1] if mirrored else depth
+    return np.ascontiguousarray(depth[:, MARGIN : MARGIN + NET_WIDTH])
+
+
 def compose(
     scene: Scene, before: int, after: int, category: str, rng: np.random.Generator,
     photos: RealPhotos | None, options: Options, cutouts: Cutouts | None = None,
@@ -247,7 +276,13 @@ def compose(
         whether there is one; flow float32 (2, 256, 192) in 0..1 of the canvas, valid uint8
         (256, 192); parse_before, parse_after uint8 (256, 192); drawn uint8 (256, 192), where the
         new garment is; old uint8 (256, 192), where what it replaces was; under uint8 (256, 192),
-        where the top worn before is seen beneath the new, open one; category int64;
+        where the top worn before is seen beneath the new, open one; joints float32 (33, 3), the
+        body's in BlazePose's order, x, y in 0..1 of the 3:4 view (beyond it, too) and 1 where that
+        is inside it, whether or not something hides the joint (of photographed people they are
+        where BlazePose sees them); depth_before, depth_after uint16 (256, 192), tenths of a
+        millimetre from the camera's plane to what is seen of the person: 0 where that is nobody,
+        where something else was put in front, and all over where the scene has no depth
+        (photographed people's); category int64;
         tucked bool, whether the top is worn tucked in after; styling float32 (4,), how the caption
         says that it is worn (`contract.STYLING`);
         caption (str, empty: none), truth_caption (str); restyle float32 (5,): strength, colour,
@@ -365,7 +400,8 @@ def compose(
         for parse in parses:
             parse[cut] = PARSE.index("other")
     old = old_classes[parses[0]] * (1 - under)
-    if rng.random() < 0.5:  # mirror the person; left and right change places
+    mirrored = bool(rng.random() < 0.5)
+    if mirrored:  # the person; left and right change places
         shots = [shot[:, ::-1] for shot in shots]
         parses = [_MIRROR_PARSE[parse[:, ::-1]] for parse in parses]
         drawn, under, old, valid = (m[:, ::-1] for m in (drawn, under, old, valid))
@@ -414,6 +450,9 @@ def compose(
         "drawn": np.ascontiguousarray(drawn[:, view]),
         "old": np.ascontiguousarray(old[:, view]),
         "under": np.ascontiguousarray(under[:, view]),
+        "joints": _joints_of(scene, mirrored),
+        "depth_before": _depth_of(scene, before, mirrored, cut),
+        "depth_after": _depth_of(scene, after, mirrored, cut),
         "category": np.array(CATEGORIES.index(category)),
         "tucked": np.array(bool(scene.meta["tucked"][after])),
         "styling": styling_of(how),

@@ -6,7 +6,10 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,22 +30,58 @@ def clear_leftovers(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _leave_interrupts() -> None:
-    """Ctrl-C is the first process's: it ends the others."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _end_with_parent() -> None:
+    """Ends this process as soon as the first one is gone, be it killed: nobody hears its answers.
+    Without it processes would wait for their next job for ever."""
+    parent = multiprocessing.parent_process()
+
+    def wait() -> None:
+        if parent is not None:
+            parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Processes that are started within never hear Ctrl-C, not even while they start: it is the
+    first process's, which hears it afterwards and ends the others."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager
 def done(
     work: Callable[[Any], Any], jobs: Sequence[Any], processes: int
 ) -> Iterator[Iterator[Any]]:
-    """What `work` (of a module's top level) answers to each job, as they get done."""
+    """What `work` (of a module's top level) answers to each job, as they get done.
+
+    An error of a job, or Ctrl-C, ends the processes at once.
+
+    Raises:
+        BrokenProcessPool: from the answers, where a process was killed.
+    """
     if processes <= 1:
         yield map(work, jobs)
         return
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(processes, initializer=_leave_interrupts) as pool:
-        yield pool.imap_unordered(work, jobs)
+    others = set(multiprocessing.active_children())
+    pool = ProcessPoolExecutor(
+        processes, multiprocessing.get_context("spawn"), initializer=_end_with_parent
+    )
+    try:
+        with _interrupts_held():
+            futures = [pool.submit(work, job) for job in jobs]
+        yield (future.result() for future in as_completed(futures))
+    except BaseException:
+        for process in set(multiprocessing.active_children()) - others:
+            process.terminate()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def finish(
@@ -80,6 +119,10 @@ def told(run: Callable[[], None], kept: str) -> int:
         where = f"{error.filename}: " if error.filename else ""
         print(f"error: {where}{error.strerror or error}; the same command goes on once that is "
               "mended", file=sys.stderr)  # fmt: skip
+        return 2
+    except BrokenProcessPool:
+        print("error: a process was killed (out of memory? fewer --processes take less); the same "
+              f"command goes on: {kept}", file=sys.stderr)  # fmt: skip
         return 2
     except (RuntimeError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -11,8 +11,10 @@ them says what they were made of. A sample holds
     shop.png shop_seen.png                     uint8 pictures 192x256
     shop_mask.png shop_unknown.png parse_before.png parse_after.png drawn.png old.png under.png
     valid.png                                  uint8 maps
+    depth_before.png depth_after.png           uint16 maps, tenths of a millimetre, 0: none
     flow.npy                                   float16 (2, 256, 192), 0..1 of the in-shop picture
     landmarks.npy shop_landmarks.npy           float32 (23, 3): x, y in 0..1, existence
+    joints.npy                                 float32 (33, 3): x, y in 0..1, whether in the view
     json                                       category, captions, attributes' words, slices
 
 as `training.data.compose.compose` documents them; `read` gives them back as arrays.
@@ -44,8 +46,10 @@ if TYPE_CHECKING:
     import webdataset
 
 PICTURES = ("before", "after", "shop", "shop_seen", "shop_mask", "shop_unknown", "parse_before",
-            "parse_after", "drawn", "old", "under", "valid")  # fmt: skip
-ARRAYS = {"flow": np.float16, "landmarks": np.float32, "shop_landmarks": np.float32}
+            "parse_after", "drawn", "old", "under", "valid",
+            "depth_before", "depth_after")  # fmt: skip
+ARRAYS = {"flow": np.float16, "landmarks": np.float32, "shop_landmarks": np.float32,
+          "joints": np.float32}  # fmt: skip
 
 
 @dataclass(frozen=True)

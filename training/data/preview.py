@@ -1,13 +1,16 @@
-"""Draws scenes, or the training pairs composed from them, with their truth.
+"""Draws training pairs, or the scenes that they are composed from, with their truth.
 
-    python -m training.data.preview                     # scenes of .cache/pairs to out/pairs.png
+    make pairs-preview                                  # 32 pairs of .cache/pairs to out/pairs.png
     python -m training.data.preview DIR --out X.png --pairs 32 --photos PHOTOS --cutouts CUTOUTS
+    python -m training.data.preview DIR --rows 8        # whole scenes
 
-A scene's row: picture with joints, parse, garment warped by the true flow over the picture with the
-landmarks, in-shop picture with its landmarks. A pair's cell: person before, in-shop picture with
-its landmarks, person after, and the in-shop picture brought onto the person by the true flow, with
-the landmarks there. Pairs are ordered by how sure BlazePose is of the person after, the surest
-first.
+A pair's cell: person before, in-shop picture with its landmarks, person after, the in-shop picture
+brought onto the person by the true flow, with the landmarks there, and the parse over the person
+after, with the joints. Pairs are ordered by how sure BlazePose is of the person after, the surest
+first. A scene's row: picture with joints, parse, garment warped by the true flow over the picture
+with the landmarks, in-shop picture with its landmarks.
+
+In a folder that is missing or empty a few scenes are rendered first.
 """
 
 from __future__ import annotations
@@ -23,11 +26,12 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from training.data.compose import Options
-from training.data.jobs import told
+from training.data.compose import MARGIN, Options
+from training.data.jobs import temporary, told
+from training.data.outfits import outfit_of
 from training.data.shards import Scene, list_scenes, load_scene
 from training.dataset import SHARED, Pairs
-from tryon.contract import NET_HEIGHT, NET_WIDTH
+from tryon.contract import CATEGORIES, NET_HEIGHT, NET_WIDTH
 from tryon.models.pose import Pose
 
 _COLOURS = np.array(
@@ -47,6 +51,35 @@ _COLOURS = np.array(
     ],
     np.uint8,
 )
+
+_BONES = ((11, 12), (11, 13), (13, 15), (12, 14), (14, 16), (11, 23), (12, 24), (23, 24), (23, 25),
+          (25, 27), (24, 26), (26, 28))  # fmt: skip
+"""Joints, in BlazePose's order, between which a line is drawn."""
+RENDERED = 16
+"""Scenes that are rendered into an empty folder."""
+
+
+class TruePairs(Pairs):
+    """Pairs with one more entry, `joints`: float32 (33, 2), x, y in pixels of the 3:4 view."""
+
+    def __getitem__(self, number: int) -> dict[str, Any]:
+        pair: dict[str, Any] = super().__getitem__(number)
+        scene, after = self._drawn
+        garment = outfit_of(scene, after)[CATEGORIES[int(pair["category"])]]
+        true = (scene.worn_landmarks[scene.worn(after, garment), :, 0] - MARGIN) / NET_WIDTH
+        joints: np.ndarray = scene.joints.copy()
+        joints[:, 0] -= MARGIN
+        # Half of the people are mirrored, their landmarks with them.
+        if not np.allclose(pair["landmarks"][:, 0], true, atol=1e-4, equal_nan=True):
+            joints[:, 0] = NET_WIDTH - joints[:, 0]
+        return {**pair, "joints": joints}
+
+    def _choice(
+        self, scene: Scene, pairs: list[tuple[int, int, str]], rng: np.random.Generator
+    ) -> int:
+        chosen = super()._choice(scene, pairs, rng)
+        self._drawn = scene, pairs[chosen][1]
+        return chosen
 
 
 def warp(picture: np.ndarray, flow: np.ndarray) -> np.ndarray:
@@ -105,17 +138,31 @@ def strip(scene: Scene, outfit: int, truth: bool = True) -> np.ndarray:
     return np.concatenate(tiles, 1)
 
 
+def overlaid(picture: np.ndarray, parse: np.ndarray, joints: np.ndarray) -> np.ndarray:
+    """A picture (h, w, 3) beneath its parse (h, w), and the joints (33, 2) with the body's limbs;
+    uint8 (h, w, 3)."""
+    shown = picture.copy()
+    person = parse > 0
+    shown[person] = (picture[person] * 0.45 + _COLOURS[parse[person]] * 0.55).astype(np.uint8)
+    for a, b in _BONES:
+        if np.isfinite(joints[[a, b]]).all() and (abs(joints[[a, b]]) < 2000).all():
+            start, end = joints[[a, b]].astype(int).tolist()
+            cv2.line(shown, start, end, (255, 255, 255), 1, cv2.LINE_AA)
+    _dots(shown, joints, (0, 255, 255))
+    return shown
+
+
 def cell(pair: dict[str, Any]) -> np.ndarray:
-    """One training pair's cell, uint8 (256, 768, 3)."""
-    margin = (pair["after"].shape[1] - NET_WIDTH) // 2
-    before, after = (pair[k][:, margin : margin + NET_WIDTH] for k in ("before", "after"))
+    """One of `TruePairs`' cell, uint8 (256, 960, 3)."""
+    before, after = (pair[k][:, MARGIN : MARGIN + NET_WIDTH] for k in ("before", "after"))
     shop, laid = pair["shop"].copy(), (after * 0.35 + 160).astype(np.uint8)
     valid = pair["valid"] > 0
     laid[valid] = warp(pair["shop"], np.moveaxis(pair["flow"], 0, -1))[valid].astype(np.uint8)
     for picture, name in ((shop, "shop_landmarks"), (laid, "landmarks")):
         marks = pair[name]
         _dots(picture, marks[marks[:, 2] > 0.5, :2] * [NET_WIDTH, NET_HEIGHT], (255, 60, 60), 3)
-    return np.concatenate([before, shop, after, laid], 1)
+    truth = overlaid(after, pair["parse_after"], pair["joints"])
+    return np.concatenate([before, shop, after, laid, truth], 1)
 
 
 def pairs_sheet(pairs: Sequence[dict[str, Any]], pose: Pose, columns: int = 2) -> np.ndarray:
@@ -139,18 +186,44 @@ def main(arguments: list[str] | None = None) -> int:
                         help="of scenes; default: .cache/pairs")  # fmt: skip
     parser.add_argument("--out", type=Path, default=Path("out/pairs.png"),
                         help="default: out/pairs.png")  # fmt: skip
-    parser.add_argument("--rows", type=int, default=8)
-    parser.add_argument("--first", type=int, default=0)
-    parser.add_argument("--outfits", type=int, default=1, help="outfits shown of each scene")
-    parser.add_argument("--plain", action="store_true", help="pictures without truth")
-    parser.add_argument("--pairs", type=int, default=0, help="so many training pairs instead")
+    much = parser.add_mutually_exclusive_group()
+    much.add_argument("--pairs", type=int, help="so many training pairs; default: 32")
+    much.add_argument("--rows", type=int, help="so many rows of whole scenes instead")
     parser.add_argument("--photos", type=Path, help="for pairs: real garment photos")
     parser.add_argument("--cutouts", type=Path, help="for pairs: real garments cut out of them")
     parser.add_argument("--seed", type=int, default=1, help="of the pairs")
+    parser.add_argument("--first", type=int, default=0, help="for scenes: which comes first")
+    parser.add_argument("--outfits", type=int, default=1,
+                        help="for scenes: outfits shown of each")  # fmt: skip
+    parser.add_argument("--plain", action="store_true", help="for scenes: without truth")
     args = parser.parse_args(arguments)
-    if args.pairs and (args.plain or args.outfits != 1 or args.first):
-        parser.error("--plain, --outfits and --first are for scenes, not for --pairs")
-    return told(lambda: draw(args), "nothing was written")
+    if args.rows is None:
+        args.pairs = 32 if args.pairs is None else args.pairs
+        if args.plain or args.outfits != 1 or args.first:
+            parser.error("--plain, --outfits and --first are for scenes: give --rows with them")
+    if (args.pairs or args.rows or 0) < 1 or args.outfits < 1 or args.first < 0:
+        parser.error("there must be a pair, or a row and an outfit, at least")
+    return told(lambda: draw(args), f"{args.folder} keeps its scenes")
+
+
+def scenes_in(folder: Path) -> list[Path]:
+    """A folder's scenes; where it is missing or empty a few are rendered first, the first ones that
+    `make pairs` renders.
+
+    Raises:
+        ValueError: the folder holds other things, but no scene.
+        RuntimeError, OSError: as `training.data.render.render`.
+    """
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        from training.data.render import render
+
+        print(f"note: no scenes in {folder} yet: {RENDERED} are rendered now, and kept there",
+              file=sys.stderr)  # fmt: skip
+        render(folder, 0, RENDERED, 0, 2)
+    paths = list_scenes(folder)
+    if not paths:
+        raise ValueError(f"no scenes in {folder}: `make pairs` renders some")
+    return paths
 
 
 def draw(args: argparse.Namespace) -> None:
@@ -158,13 +231,14 @@ def draw(args: argparse.Namespace) -> None:
 
     Raises:
         ValueError, OSError: no scenes or photos there, or the sheet can't be written.
+        RuntimeError: as `scenes_in`.
     """
-    paths = list_scenes(args.folder)[args.first :]
+    paths = scenes_in(args.folder)[args.first :]
     if not paths:
-        raise ValueError(f"no scenes in {args.folder}: `make pairs` renders some")
+        raise ValueError(f"--first: {args.folder} holds no more than {args.first} scenes")
     args.out.parent.mkdir(parents=True, exist_ok=True)
     if args.pairs:
-        made = Pairs(paths, args.photos, Options(), args.seed, cutouts=args.cutouts)
+        made = TruePairs(paths, args.photos, Options(), args.seed, cutouts=args.cutouts)
         # `SHARED` pairs in a row come from one scene.
         chosen = [made[i * SHARED] for i in tqdm(range(args.pairs), unit="pair")]
         write(args.out, pairs_sheet(chosen, Pose().eval()))
@@ -184,9 +258,19 @@ def draw(args: argparse.Namespace) -> None:
 
 
 def write(path: Path, sheet: np.ndarray) -> None:
-    """Writes a picture; its kind by the name's ending."""
-    if not cv2.imwrite(str(path), sheet[..., ::-1]):
-        raise ValueError(f"--out: {path} could not be written")
+    """Writes a picture, whole or not at all; its kind by the name's ending.
+
+    Raises:
+        ValueError: it could not be written, or the ending is none of a picture's.
+    """
+    half = temporary(path)
+    try:
+        written = cv2.haveImageWriter(str(half)) and cv2.imwrite(str(half), sheet[..., ::-1])
+        if not written:
+            raise ValueError(f"--out: {path} could not be written")
+        half.replace(path)
+    finally:
+        half.unlink(missing_ok=True)
     print(path)
 
 

@@ -24,7 +24,7 @@ class Maps(NamedTuple):
     (N, 2, H/2, W/2) in 0..1 of the canvas; skin (N, 3, H/2, W/2) and paint (N, 3, H, W) in 0..1:
     what stands in for what is not kept, skin and the rest; relief (N, 1, H, W): gain of skin;
     shade (N, 3, H/2, W/2): the garment's; strength (N, 1), colour (N, 3) and garment_mean (N, 3):
-    recolouring by the words.
+    recolouring by the words; creases (N, 2, H, W): of `folds.creases`.
     """
 
     garment: Tensor
@@ -38,6 +38,7 @@ class Maps(NamedTuple):
     strength: Tensor
     colour: Tensor
     garment_mean: Tensor
+    creases: Tensor
 
 
 class Layers(NamedTuple):
@@ -168,13 +169,31 @@ def _between(rows: Tensor, low: Tensor, near: Tensor) -> Tensor:
     return rows.index_select(0, low) + step.index_select(0, low) * near
 
 
+_DEEPEST = 0.15
+"""Of the light about it: what a crease takes or gives at most."""
+
+
+def _creased(window: Tensor, creases: Tensor, white: float) -> Tensor:
+    """Gain (N, 1, h, w) of the creases that the photo shows, on those of the garment.
+
+    Args:
+        window: (N, 3, h, w) in 0..`white`; creases: (N, 2, h, w) of `folds.creases`.
+    """
+    n, _, h, w = window.shape
+    level, share = creases.split(1, 1)
+    weights = window.new_tensor([LUMA]) / white
+    luma = (weights @ window.reshape(n, 3, h * w)).reshape(n, 1, h, w)
+    return 1 + share * ((luma - level) / (level + 0.05)).clamp(-_DEEPEST, _DEEPEST)
+
+
 def layers(
-    window: Tensor, placement: Tensor, maps: Maps, canvas: Tensor, decide: float = DECIDE
-) -> Layers:
+    window: Tensor, placement: Tensor, maps: Maps, canvas: Tensor, decide: float = DECIDE,
+    white: float = 1.0,
+) -> Layers:  # fmt: skip
     """What is laid over the window.
 
     Args:
-        window: (N, 3, h, w), for its size alone.
+        window: (N, 3, h, w) in 0..`white`, for its size and its creases.
         placement: (N, 4) where the window lies in the generator's view.
         canvas: float (N, 4, Hc, Wc) the garment's RGBA in 0..255: it has more pixels than are
             sampled, so what is sampled is divided.
@@ -184,8 +203,10 @@ def layers(
         Finite where maps and canvas are.
     """
     edges = _smooth(torch.cat([maps.garment, maps.keep, maps.bare], 1))
-    full = enlarge(torch.cat([edges, maps.relief, maps.paint], 1), placement, window)
-    garment, keep, bare, relief, paint = full.split([1, 1, 1, 1, 3], 1)
+    full = enlarge(
+        torch.cat([edges, maps.relief, maps.paint, maps.creases], 1), placement, window
+    )
+    garment, keep, bare, relief, paint, creases = full.split([1, 1, 1, 1, 3, 2], 1)
     smooth = enlarge(torch.cat([maps.flow, maps.skin, maps.shade], 1), placement, window)
     flow, skin, shade = smooth.split([2, 3, 3], 1)
     # Edges as sharp as the window's pixels, not as the network's.
@@ -194,7 +215,7 @@ def layers(
     cloth = warp(canvas, flow, torch._shape_as_tensor(canvas)[[3, 2]].to(flow)) / 255
     alpha = _sharpen(garment, scale) * cloth[:, 3:]
     cloth = recolour(cloth[:, :3], maps.strength, maps.colour, maps.garment_mean)
-    cloth = _limited(lit(cloth, shade))
+    cloth = _limited(lit(cloth, shade * _creased(window, creases, white)))
     # An arm painted before a painted wall has an edge, not a ramp.
     paint = paint + _sharpen(bare, scale) * (skin * relief - paint)
     return Layers(alpha, cloth, (1 - alpha) * (1 - _sharpen(keep, scale)), paint)

@@ -41,6 +41,7 @@ from tryon.models.by_colour import by_colour
 from tryon.models.composite import Maps, changed_box, layers, lit, to_bytes
 from tryon.models.cuffs import straightened
 from tryon.models.efficientnet import CHANNELS, EfficientNetTrunk
+from tryon.models.folds import creases
 from tryon.models.fusion import Fusion
 from tryon.models.geometry import (
     PARTS,
@@ -479,8 +480,10 @@ class Generator(nn.Module):
         lower = top * share_of(classes, constant(_TROUSERS.to(classes.device)))
         sleeves = up2(up2(share_of(out["parts"], constant(_SLEEVES.to(classes.device)))))
         shade, fine = out["shade"].tanh(), out["shade_fine"].tanh()
+        folds = torch.zeros_like(masks[:, :2])
         if joints is not None:
             belief = believed(rgb, old)
+            folds = creases(rgb, old, belief)
             shade, fine = F.avg_pool2d(belief, 2) * shade, belief * fine
         gain, fine = beyond_old(
             shade, fine, *(x.detach() for x in (old, lower, arms, sleeves)),
@@ -514,6 +517,7 @@ class Generator(nn.Module):
             strength=strength,
             colour=colour,
             garment_mean=mean,
+            creases=folds,
         )
 
     def forward(
@@ -551,7 +555,7 @@ class Generator(nn.Module):
             part, size = window, torch._shape_as_tensor(window)
             corners = torch.cat([torch.zeros(2, dtype=torch.int64), size[2:3], size[1:2]])
         photo = part.float().permute(0, 3, 1, 2)
-        picture, mask = to_bytes(photo, layers(photo, placement, maps, canvas.float()))
+        picture, mask = to_bytes(photo, layers(photo, placement, maps, canvas.float(), white=255.0))
         inner = corners.to(torch.int32).expand(window.shape[0], 4)
         score = out["confidence"].sigmoid() * landmarks[:, 11:25, 3].mean(1, keepdim=True)
         return picture, mask, inner, score

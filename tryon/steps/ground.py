@@ -5,6 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from tryon.steps.edges import led_to_edges
+
 _NEAR = 10
 """How far (in the farthest channel) a pixel may be from the border's colour as background."""
 _SHADOW, _SHADOW_TINT = 70, 8
@@ -115,9 +117,9 @@ def _unlike_ground(image: np.ndarray, colour: np.ndarray) -> np.ndarray | None:
     if not found or _evenness(mask) <= _EVEN:
         return None
     # By averages of noise its outline is known to a few pixels: bumps that no hem has, but where
-    # it is dark.
+    # it is dark. Most of its edges are there in the picture, though.
     sigma = _BUMPS * min(mask.shape)
-    even = _even_outline(mask, sigma)
+    even = _even_outline(led_to_edges(image, _even_outline(mask, sigma)))
     side = round(3 * sigma) | 1
     thin = cv2.bitwise_and(mask, cv2.bitwise_not(
         cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((side, side), np.uint8))
@@ -343,20 +345,21 @@ def _without_contact(image: np.ndarray, mask: np.ndarray, colour: np.ndarray) ->
         deeper = _over(cv2.subtract(depth, before), 1)
         falls = cv2.bitwise_and(deeper, _over(before, 0)) & _at_most(deepest, 0)
         deepest = cv2.max(deepest, depth & falls & inside)
-    found = _over(deepest, 0) & mask
+    found = mask & _over(deepest, 0)
     if not cv2.countNonZero(found):
         return mask
     own = mask & cv2.bitwise_not(found)
+    places = found > 0
     known, behind, tinted = (
-        cv2.blur(part, around).astype(np.float32)
+        cv2.blur(part, around)[places].astype(np.float32)
         for part in (own, depth & own, own & cv2.bitwise_not(grey))
     )
-    darkest = cv2.dilate(deepest & found, np.ones((9, 9), np.uint8))
+    darkest = cv2.dilate(deepest & found, np.ones((9, 9), np.uint8))[places]
     behind = 255 * behind / (known + 1)
     # The creases of black cloth are darker than it, too, and no shadow is.
     darker = (darkest > behind + _VALLEY) & (behind < _DEEP * colour.max())
-    clear = darker | (tinted > _TINTED * known)
-    less = mask & cv2.bitwise_not(found & np.where(clear, np.uint8(255), np.uint8(0)))
+    less = mask.copy()
+    less[places] = np.where(darker | (tinted > _TINTED * known), np.uint8(0), less[places])
     return mask & _even_outline(less, 1.5)
 
 
