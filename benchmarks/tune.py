@@ -103,6 +103,15 @@ def moves(settings: Settings, cores: int) -> list[Move]:
             free = _without(settings.cores, name) if threads > 1 else settings.cores
             found.append(Move(f"{name}: {threads} threads",
                               replace(settings, threads=changed, cores=free)))  # fmt: skip
+    for name, now in settings.threads.items():
+        # Of the two changes that this is, neither is better by itself.
+        if now > 1 and settings.instances.get(name, 1) < cores:
+            found.append(Move(
+                f"{name}: {cores} processes of 1 thread",
+                replace(settings, threads={**settings.threads, name: 1},
+                        instances={**settings.instances, name: cores},
+                        cores=_without(settings.cores, name)),
+            ))  # fmt: skip
     if settings.cores:
         found.append(Move("steps on no core of their own", replace(settings, cores={})))
     for model in MODELS:

@@ -31,6 +31,8 @@ def test_every_kind_of_setting_is_tried():
                    "generator: batches, 2000 us"):  # fmt: skip
         assert wanted in names
     assert all(move.settings != SETTINGS for move in found)
+    both = next(m for m in found if m.name == "generator: 2 processes of 1 thread").settings
+    assert both.threads["generator"] == 1 and both.instances == {"generator": 2}
     alone = next(m for m in found if m.name == "pose: 2 processes").settings
     assert "pose" not in alone.cores and alone.instances == {"pose": 2}
 
