@@ -166,7 +166,7 @@ def main(arguments: list[str] | None = None) -> int:
         type=float,
         default=60.0,
         help="seconds a size at most, half as much again for two callers and for eight, a quarter "
-             "for each rate; default: 60",
+        "for each rate; default: 60",
     )
     parser.add_argument("--rates", nargs="*", type=_rate, default=[4, 8, 12], metavar="R",
                         help="callers a second who come at random; default: 4 8 12")  # fmt: skip
