@@ -19,7 +19,7 @@ SUBJECTS = (
     ("gRPC, 2 callers", "grpc_2"),
     ("gRPC, 8 callers", "grpc_8"),
     ("bare chain", "chain"),
-    ("  8 callers", "chain_8"),
+    ("bare, 8 callers", "chain_8"),
 )
 
 
