@@ -88,10 +88,12 @@ def measure(
     def served_new() -> object:
         return server.try_on(fresh(inputs, next(numbers) % FRESH))
 
+    def chain_new() -> object:
+        return chain.try_on(fresh(inputs, next(chain_numbers) % FRESH))
+
     chain.reset_times()
     alone = until_stable(
-        {"grpc": served_new, "known": lambda: server.try_on(inputs),
-         "chain": lambda: chain.try_on(fresh(inputs, next(chain_numbers) % FRESH))},
+        {"grpc": served_new, "known": lambda: server.try_on(inputs), "chain": chain_new},
         window=window, cap=cap, around=around,
     )  # fmt: skip
     if process:
@@ -100,10 +102,8 @@ def measure(
     chain_steps = chain.mean_times()
     pair = until_stable({"grpc": served_new}, window=window, cap=cap / 2, concurrency=2)
     eight = until_stable(
-        {"grpc": served_new,
-         "chain": lambda: chain.try_on(fresh(inputs, next(chain_numbers) % FRESH))},
-        window=window, cap=cap / 2, concurrency=8,
-    )  # fmt: skip
+        {"grpc": served_new, "chain": chain_new}, window=window, cap=cap / 2, concurrency=8
+    )
     came = [run_open(served_new, rate, cap / 4).summary(deadline) for rate in rates]
     one_by_one = ratios(alone["grpc"], alone["chain"])
     difference = np.abs(served[0].astype(int) - bare[0])

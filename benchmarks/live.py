@@ -28,12 +28,6 @@ SESSIONS, SECONDS = 20, 60
 """At the same time, and for how long."""
 GARMENTS = 100
 """Kept, where a frame's cost is compared with the bare networks': it is the same for 10,000."""
-NETWORKS = {
-    "tryon_live": "tryon_live, 1 kept / pose and generator, bare",
-    "tryon_follow": wardrobe.LIVE_TO_NETWORKS,
-}
-"""What `benchmarks.wardrobe` calls the ratios of a kept garment's frame to its networks: of one
-that looks for its person, and of one whose person is followed."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +74,7 @@ def rows_of(found: dict[str, dict[str, Any]]) -> list[Row]:
         most("its age p95 in the last part / in the first", older, "", 1.2),
         most("memory of the server at the end / at the start", grown, "", 1.05),
         *(most(f"{name} / pose and generator alone, bare", ratios[key]["value"], "", 1.15)
-          for name, key in NETWORKS.items()),
+          for name, key in wardrobe.TO_NETWORKS.items()),
         least(at_once + "fairness (Jain)", many["each"]["fairness"], "", 0.9),
         Row(at_once + "fewest shown to one", many["each"]["least"], "", "", None),
         most(at_once + "age, p95", many["age_ms"]["p95"], "ms", sessions.DEADLINE * 1e3),

@@ -38,9 +38,11 @@ from tryon.wardrobe.store import MEGABYTES, StoreError, open_store
 from tryon_client import Garment, TryOnClient, TryOnError, Wardrobe, wire
 
 ROOT = Path(__file__).resolve().parents[1]
-LIVE_TO_NETWORKS = "tryon_follow, 1 kept / pose and generator, bare"
-"""The ratio by which a live session's frame is told beside its networks: all its frames but the
-first are of a person who is followed."""
+TO_NETWORKS = {
+    name: f"{name}, 1 kept / pose and generator, bare" for name in ("tryon_live", "tryon_follow")
+}
+"""The ratios of a live session's frame to its networks: of one that looks for its person, and of
+one whose person is followed, as all but a session's first are."""
 GARMENTS, SECONDS, WINDOW = 10_000, 60.0, 1.0
 ROOM = 1.2
 """Disk that must be free, by what the garments take."""
@@ -169,8 +171,8 @@ def measure(options: argparse.Namespace, inputs: Inputs, folder: Path) -> dict[s
              "many, another each frame / 1 kept": (each, live),
              "tryon_live, 1 kept / tryon": (live, tryon),
              "tryon_live, 1 kept / its steps, bare": (live, steps_bare),
-             "tryon_live, 1 kept / pose and generator, bare": (live, networks_bare),
-             LIVE_TO_NETWORKS: (follow, networks_bare)}  # fmt: skip
+             TO_NETWORKS["tryon_live"]: (live, networks_bare),
+             TO_NETWORKS["tryon_follow"]: (follow, networks_bare)}  # fmt: skip
     ratios = {name: _ratio(series[a], series[b]) for name, (a, b) in pairs.items()}
     return {"rows": rows, "ratios": ratios, "steps_many": steps, "bytes": len(value)}
 
