@@ -75,6 +75,7 @@ STEPS = (
     Step("and light and camera", Options(1.0, text=0.0)),
     Step("and real fabric, garments, backdrops", Options(1.0, text=0.0), real=True),
     Step("and photographed people", Options(1.0, text=0.0), real=True, photographed=True),
+    Step("and photos that end close", Options(1.0, text=0.0, ends=0.25), True, True),
 )
 
 

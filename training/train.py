@@ -82,6 +82,8 @@ def parser() -> argparse.ArgumentParser:
                    help="share of the pairs whose old garment gets a second colour")  # fmt: skip
     p.add_argument("--fades", type=float, default=0.3,
                    help="share of the pairs whose old cloth is faded or mottled")  # fmt: skip
+    p.add_argument("--ends", type=float, default=0.1,
+                   help="share of the pairs whose photo ends close to the person")  # fmt: skip
     p.add_argument("--bend", type=float, default=0.6,
                    help="share of the pairs whose in-shop picture is bent")  # fmt: skip
     p.add_argument("--save-every", type=int, default=200)
@@ -245,7 +247,8 @@ def train(args: argparse.Namespace) -> int:
         return 0
     weights = Weights(alpha=args.alpha)
     options = Options(
-        strength=args.strength, blocks=args.blocks, fades=args.fades, bend=args.bend, cut=_CUT
+        strength=args.strength, blocks=args.blocks, fades=args.fades, ends=args.ends,
+        bend=args.bend, cut=_CUT,
     )
     pairs = Pairs(
         scenes, args.photos, options, args.seed, cutouts=args.cutouts, without=args.without
@@ -265,7 +268,7 @@ def train(args: argparse.Namespace) -> int:
     metadata = {"seed": str(args.seed), "batch": str(args.batch), "scenes": str(len(scenes)),
                 "strength": str(args.strength), "alpha": str(args.alpha),
                 "blocks": str(args.blocks), "fades": str(args.fades), "bend": str(args.bend),
-                "outlined": str(args.outlined),
+                "ends": str(args.ends), "outlined": str(args.outlined),
                 "necklines": str(args.necklines), "without": " ".join(args.without)}  # fmt: skip
 
     def save(step: int) -> None:

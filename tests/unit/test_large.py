@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from training.data import large
-from training.data.large import SCALE, indices, make_pair, print_of
+from training.data.large import SCALE, indices, make_pair, print_of, reduced
 from training.data.preview import warp
 from training.data.shards import is_test_name
 from tryon.contract import CATEGORIES, PARSE
@@ -53,6 +53,19 @@ def test_scaled_down_it_is_the_pair_of_256_pixels(pairs) -> None:
     for name in ("landmarks", "shop_landmarks", "joints"):
         np.testing.assert_allclose(big[name], small[name], atol=1e-3)
     assert big["category"] == small["category"] and big["caption"] == small["caption"]
+
+
+def test_reduced_it_is_of_the_networks_size(pairs) -> None:
+    small, big = pairs
+    made = reduced(big)
+    assert {n: (a.shape, a.dtype) for n, a in made.items()} == {
+        n: (a.shape, a.dtype) for n, a in small.items()
+    }
+    np.testing.assert_array_equal(made["after"], shrunk(big["after"]))
+    name = CATEGORIES[int(big["category"])]
+    assert np.isin(made["parse_after"][made["drawn"] > 0], PARSE.index(name)).mean() > 0.99
+    both = (made["valid"] > 0) & (small["valid"] > 0)
+    assert np.abs(made["flow"] - small["flow"])[both].max(-1).mean() < 0.005
 
 
 def test_large_truths_agree_with_the_large_pictures(pairs) -> None:
@@ -105,7 +118,7 @@ def test_indices_are_of_their_split() -> None:
 def test_a_run_keeps_what_is_there_and_tells_a_full_disk(tmp_path, monkeypatch, capsys) -> None:
     made = []
 
-    def pair(studio, seed: int, index: int) -> dict[str, np.ndarray]:
+    def pair(studio, seed: int, index: int, scale: int) -> dict[str, np.ndarray]:
         made.append(index)
         return {"before": np.zeros((2, 2), np.uint8)}
 

@@ -77,6 +77,13 @@ def test_command_tells_the_stages_of_a_scene_and_two_pairs(tmp_path: Path, capsy
     assert f"{rates['both']:.2f}" in said
 
 
+def test_scenes_can_be_drawn_at_512x384_with_their_pairs_at_that_size(capsys) -> None:
+    assert speed.main(["--scenes", "1", "--pairs", "1", "--scale", "2"]) == 0
+    said = capsys.readouterr().out
+    assert "pairs at their size" in said and "drawing, read back" in said
+    assert "  writing  " not in said, "larger scenes are not kept"
+
+
 def test_what_is_wrong_is_told_before_anything_is_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:

@@ -23,6 +23,7 @@ from training.captions import (
 )
 from training.data.blocks import colour_blocks, dyed
 from training.data.camera import Camera, backdrop, shaded, tint
+from training.data.ends import within
 from training.data.fades import faded
 from training.data.laid import (
     Cutout,
@@ -88,6 +89,8 @@ class Options:
     """Share of the pairs whose old garment gets a second colour (`blocks.colour_blocks`)."""
     fades: float = 0.0
     """Share of the pairs whose cloth is faded before (`fades.faded`), and what is kept, after."""
+    ends: float = 0.0
+    """Share of the pairs whose photo ends within what the generator sees (`ends.within`)."""
     bend: float = 0.0
     """Share of the pairs whose in-shop picture is bent (`shop.bend`)."""
     cut: float = 1.0
@@ -241,19 +244,15 @@ def _joints_of(scene: Scene, mirrored: bool) -> np.ndarray:
     return joints[_MIRROR_JOINTS] if mirrored else joints
 
 
-def _depth_of(
-    scene: Scene, outfit: int, mirrored: bool, hidden: tuple[slice, slice] | None
-) -> np.ndarray:
+def _depth_of(scene: Scene, outfit: int, mirrored: bool, hidden: np.ndarray) -> np.ndarray:
     """A pair's `depth_before` or `depth_after`, see `compose`.
 
     Args:
-        hidden: of the 256 picture, what something of unknown distance is in front of.
+        hidden: bool (256, 256), where something of unknown distance is in front, or no photo is.
     """
     if scene.depth is None:
         return np.zeros((NET_HEIGHT, NET_WIDTH), np.uint16)
-    depth = scene.depth[outfit].copy()
-    if hidden is not None:
-        depth[hidden] = 0
+    depth = np.where(hidden, 0, scene.depth[outfit])
     depth = depth[:, ::-1] if mirrored else depth
     return np.ascontiguousarray(depth[:, MARGIN : MARGIN + NET_WIDTH])
 
@@ -281,8 +280,8 @@ def compose(
         is inside it, whether or not something hides the joint (of photographed people they are
         where BlazePose sees them); depth_before, depth_after uint16 (256, 192), tenths of a
         millimetre from the camera's plane to what is seen of the person: 0 where that is nobody,
-        where something else was put in front, and all over where the scene has no depth
-        (photographed people's); category int64;
+        where something else was put in front or no photo is, and all over where the scene has no
+        depth (photographed people's); category int64;
         tucked bool, whether the top is worn tucked in after; styling float32 (4,), how the caption
         says that it is worn (`contract.STYLING`);
         caption (str, empty: none), truth_caption (str); restyle float32 (5,): strength, colour,
@@ -316,7 +315,7 @@ def compose(
         back = back * shaded(rng, np.maximum(*alphas))
     pictures = []
     # Of their own, so that pairs with and without are the same but for them.
-    chance, fading = rng.spawn(2)
+    chance, fading, ending = rng.spawn(3)
     drawn, under = drawn_of(scene, after, category)
     fades = None
     if fading.random() < options.fades:
@@ -350,6 +349,12 @@ def compose(
     else:
         cut = None
     shots = [camera(p) for p in pictures]
+    beyond = np.zeros((POSE_SIZE, POSE_SIZE), bool)
+    if ending.random() < options.ends:
+        beyond[:] = True
+        beyond[within(ending, POSE_SIZE, POSE_SIZE, MARGIN, MARGIN + NET_WIDTH)] = False
+        for shot in shots:
+            shot[beyond] = 0
 
     flow, valid = scene.worn_flow[place], scene.worn_valid[place]
     texture = fabric[chosen]
@@ -399,6 +404,9 @@ def compose(
         valid[cut] = 0
         for parse in parses:
             parse[cut] = PARSE.index("other")
+    drawn, under, valid = (np.where(beyond, 0, m).astype(m.dtype) for m in (drawn, under, valid))
+    for parse in parses:
+        parse[beyond] = PARSE.index("background")
     old = old_classes[parses[0]] * (1 - under)
     mirrored = bool(rng.random() < 0.5)
     if mirrored:  # the person; left and right change places
@@ -431,6 +439,9 @@ def compose(
         caption, truth = said, truth and styled(truth, rng, **how)
         restyle[4] = 1  # of a colour these words say nothing
     view = slice(MARGIN, MARGIN + NET_WIDTH)
+    hidden = beyond.copy()
+    if cut is not None:
+        hidden[cut] = True
     landmarks[:, 0] = (landmarks[:, 0] - MARGIN) / NET_WIDTH
     landmarks[:, 1] = landmarks[:, 1] / NET_HEIGHT
     return {
@@ -451,8 +462,8 @@ def compose(
         "old": np.ascontiguousarray(old[:, view]),
         "under": np.ascontiguousarray(under[:, view]),
         "joints": _joints_of(scene, mirrored),
-        "depth_before": _depth_of(scene, before, mirrored, cut),
-        "depth_after": _depth_of(scene, after, mirrored, cut),
+        "depth_before": _depth_of(scene, before, mirrored, hidden),
+        "depth_after": _depth_of(scene, after, mirrored, hidden),
         "category": np.array(CATEGORIES.index(category)),
         "tucked": np.array(bool(scene.meta["tucked"][after])),
         "styling": styling_of(how),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -64,6 +65,23 @@ class Wearer:
 
         self.arm_axis = axis(("upperarm01", "lowerarm01", "wrist"), template.t_arm)
         self.leg_axis = axis(("upperleg01", "lowerleg01", "foot"), template.t_leg)
+
+    @cached_property
+    def bunched(self) -> np.ndarray:
+        """How much shorter the body's surface is here than at rest, along its limb or the torso:
+        float32 (n,), the logarithm of the ratio; below 0 where it is stretched."""
+        along = self.template.along
+        a, b = along.edges.T
+        rest, posed = (
+            np.maximum(np.linalg.norm(p[a] - p[b], axis=1), 1e-4) for p in (self.rest, self.skinned)
+        )
+        shorter, n = along.share * np.log(rest / posed), len(self.rest)
+        weight = np.bincount(along.edges.ravel(), np.repeat(along.share, 2), n)
+        found = np.bincount(along.edges.ravel(), np.repeat(shorter, 2), n)
+        # A sleeve is as wide as a few edges: what counts is a hand's breadth around.
+        for _ in range(4):
+            found, weight = self.template.smooth @ found, self.template.smooth @ weight
+        return np.asarray(found / np.maximum(weight, 1e-3), np.float32)
 
     def _hang(self, points: np.ndarray, cut: Cut) -> np.ndarray:
         """Pushes a top's torso out to the envelope that hangs from chest and shoulder blades."""

@@ -1,12 +1,15 @@
-"""Pairs at four times the networks' size, 1024x768, with the truth that belongs to them.
+"""Pairs at twice or four times the networks' size, with the truth that belongs to them.
 
     python -m training.data.large --out .cache/large --seed 7 --count 16
+    python -m training.data.large --out .cache/large --seed 7 --count 16 --scale 2
 
-A pair is of a scene of its own, two outfits on one body, drawn by the same code from the same
-numbers as a scene of 256 pixels and only larger: scaled down it is that picture within a few
-levels. It is for looking closely and for measuring (`training.evaluate_large`), not for training:
-before a plain wall, with no camera's noise and no other fabric, trousers on people with a head (the
-pipeline finds nobody without). One takes about ten seconds.
+They are 1024x768, or 512x384 with `--scale 2`. A pair is of a scene of its own, two outfits on one
+body, drawn by the same code from the same numbers as a scene of 256 pixels and only larger: scaled
+down it is that picture within a few levels. It is for looking closely and for measuring
+(`training.evaluate_large`), not for training: before a plain wall, with no camera's noise and no
+other fabric, trousers on people with a head (the pipeline finds nobody without). One of 1024x768
+takes about ten seconds. How many of 512x384 come of a scene of many outfits in a second is measured
+by `training.data.speed --scale 2`.
 """
 
 from __future__ import annotations
@@ -134,6 +137,21 @@ def pair_of(
     }
 
 
+_PICTURES = ("before", "after", "shop", "shop_alpha", "shop_mask")
+_MAPS = (
+    "parse_before", "parse_after", "depth_before", "depth_after", "drawn", "old", "under", "print",
+    "flow", "valid",
+)  # fmt: skip
+
+
+def reduced(pair: Arrays) -> Arrays:
+    """A pair of `pair_of` at 256x192: pictures averaged, truths as they are at a pixel's middle."""
+    scale = len(pair["before"]) // NET_HEIGHT
+    size, middle = (NET_WIDTH, NET_HEIGHT), slice(scale // 2, None, scale)
+    small = {n: cv2.resize(pair[n], size, interpolation=cv2.INTER_AREA) for n in _PICTURES}
+    return {**pair, **small, **{n: pair[n][middle, middle] for n in _MAPS}}
+
+
 def make_pair(studio: Studio, seed: int, index: int, scale: int = SCALE) -> Arrays:
     """Pair `index` of the set `seed`; the same at every scale but for its size."""
     from training.data.scene import make_scene
@@ -162,17 +180,21 @@ def _studio() -> Studio:
     return Studio()
 
 
-def _path(out: Path, seed: int, index: int) -> Path:
-    return out / f"large-{seed}-{index:06d}.npz"
+def _path(out: Path, seed: int, index: int, scale: int) -> Path:
+    name = "large" if scale == SCALE else f"large{scale}"
+    return out / f"{name}-{seed}-{index:06d}.npz"
 
 
-def _make(job: tuple[str, int, int]) -> None:
-    out, seed, index = job
-    save_scene(_path(Path(out), seed, index), make_pair(_studio(), seed, index))
+def _make(job: tuple[str, int, int, int]) -> None:
+    out, seed, index, scale = job
+    save_scene(_path(Path(out), seed, index, scale), make_pair(_studio(), seed, index, scale))
 
 
-def render(out: Path, seed: int, count: int, split: str, processes: int) -> None:
-    """Writes what is not there yet as `large-SEED-INDEX.npz`, with a progress bar.
+def render(
+    out: Path, seed: int, count: int, split: str, processes: int, scale: int = SCALE
+) -> None:
+    """Writes what is not there yet as `large-SEED-INDEX.npz` (`large2-...` at twice the size), with
+    a progress bar.
 
     Raises:
         RuntimeError: a part is missing (the body model's data, EGL); says what to install.
@@ -182,7 +204,7 @@ def render(out: Path, seed: int, count: int, split: str, processes: int) -> None
 
     load_body_model()  # built once, before the processes need it
     wanted = indices(seed, count, split)
-    jobs = [(str(out), seed, i) for i in wanted if not _path(out, seed, i).is_file()]
+    jobs = [(str(out), seed, i, scale) for i in wanted if not _path(out, seed, i, scale).is_file()]
     finish(_make, jobs, count, "pair", out, processes)
 
 
@@ -196,10 +218,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--count", type=int, default=16)
     parser.add_argument("--split", choices=("train", "test"), default="test")
+    parser.add_argument("--scale", type=int, choices=(2, SCALE), default=SCALE,
+                        help=f"times the networks' size; default: {SCALE}")  # fmt: skip
     parser.add_argument("--processes", type=int, default=2)
     args = parser.parse_args(arguments)
     return told(
-        lambda: render(args.out, args.seed, args.count, args.split, args.processes),
+        lambda: render(args.out, args.seed, args.count, args.split, args.processes, args.scale),
         f"{args.out} keeps its pairs",
     )
 

@@ -119,7 +119,11 @@ void main() {
             * 2.0 - 1.0;
   vec2 g3 = textureLod(wrinkle, vec2((along + va.y) / 0.5, (along - va.y) / 1.1) + shift * 2.0,
                        1.0).rg * 2.0 - 1.0;
-  float bump = wave.x * vd.z * (g1.x * sign(light.x) + 0.35 * g3.x) + wave.y * vd.y * g2.y;
+  // Where cloth is bunched its creases lie closer, too.
+  vec2 g4 = textureLod(wrinkle, vec2(along / 0.4 + va.y * 0.3, vd.w / 0.11) + shift * 3.0, 1.0).rg
+            * 2.0 - 1.0;
+  float bump = wave.x * vd.z * (g1.x * sign(light.x) + 0.35 * g3.x)
+             + wave.y * (min(vd.y, 1.2) * g2.y + max(vd.y - 0.8, 0.0) * g4.y);
   float l = lit(m) * (1.0 + bump) * mix(0.88, 1.0, clamp(abs(dot(m, view)) * 2.0, 0.0, 1.0));
   if (inner) l *= inner_light;
   vec4 clip = shop_projection * vec4(s, 1.0);

@@ -15,7 +15,7 @@ import numpy as np
 
 from training.data.jobs import temporary
 
-RENDERER = 9
+RENDERER = 10
 """Counted up when the same seed comes to give other scenes, or a scene other arrays."""
 CATEGORY_NAMES = ("upper", "lower", "dress")
 DEPTH_STEPS = 1e4

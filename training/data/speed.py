@@ -2,6 +2,7 @@
 
     python -m training.data.speed --scenes 6 --pairs 96 --photos PHOTOS --cutouts .cache/cutouts
     python -m training.data.speed --scenes 2 --pairs 32 --processor --json out/speed.json
+    python -m training.data.speed --scenes 6 --pairs 96 --photos PHOTOS --scale 2
 
 Scenes are made and written as `training.data.render` does it, then read and composed into pairs as
 a training does it. What a process does once is not counted: a first scene and its pairs come before
@@ -11,6 +12,9 @@ mostly drawing. A scene is read from files that were just written: a training's 
 
 The pairs a second are one process's: of scenes alone, each of which gives all the pairs that it
 holds; of pairs alone; and of one after the other, where each pair of a scene is composed once.
+
+With `--scale 2` scenes are drawn at 512x384: each pair of one is taken at that size with all its
+truths, and brought to 256x192 ("pairs at their size"); what is composed is of 256x192 as ever.
 """
 
 from __future__ import annotations
@@ -30,6 +34,7 @@ from typing import TYPE_CHECKING, Any
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "LP_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
+import numpy as np  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
 from training.data.jobs import told  # noqa: E402
@@ -178,13 +183,14 @@ def watched(clock: Clock, stages: Stages) -> Iterator[None]:
 
 def measure(
     scenes: int, pairs: int, photos: Path | None = None, cutouts: Path | None = None,
-    seed: int = 0, now: Callable[[], float] = time.perf_counter,
+    seed: int = 0, now: Callable[[], float] = time.perf_counter, scale: int = 1,
 ) -> dict[str, Any]:  # fmt: skip
     """Makes so many scenes and pairs.
 
     Args:
         photos, cutouts: as `Pairs` has them.
         now: which time is measured.
+        scale: how much larger than the networks' pictures those of the scenes are.
 
     Returns:
         "scene" and "pair": seconds of each of their stages, the longest first, on average; "pairs a
@@ -208,12 +214,14 @@ def measure(
         paths = [scene_path(Path(folder), seed, index) for index in range(scenes + 1)]
         # Before anything is rendered: what is wrong with the folders is said at once.
         composed = Pairs(paths[:scenes], photos, Options(), seed, cutouts=cutouts)
-        per_scene = _scenes(paths, seed, now)
+        per_scene = _scenes(paths, seed, now, scale)
+        if scale > 1:  # pairs are composed of scenes as trainings have them
+            _scenes(paths, seed, now, 1)
         held = sum(len(pairs_of(load_scene(path))) for path in paths[:scenes]) / scenes
         per_pair = _pairs(composed, pairs, now)
     rendering, composing = held / sum(per_scene.values()), 1 / sum(per_pair.values())
     return {
-        "scenes": scenes, "pairs": pairs, "scene": per_scene, "pair": per_pair,
+        "scenes": scenes, "pairs": pairs, "scale": scale, "scene": per_scene, "pair": per_pair,
         "pairs a scene": held,
         "pairs a second": {
             "rendering": rendering, "composing": composing,
@@ -222,24 +230,32 @@ def measure(
     }  # fmt: skip
 
 
-def _scenes(paths: list[Path], seed: int, now: Callable[[], float]) -> dict[str, float]:
-    """Makes and writes scenes; seconds a scene by stage, of all but the last, which is made first.
+def _scenes(paths: list[Path], seed: int, now: Callable[[], float], scale: int) -> dict[str, float]:
+    """Makes scenes; seconds a scene by stage, of all but the last, which is made first.
 
     Args:
-        paths: scene k of the set `seed` goes into `paths[k]`.
+        paths: scene k of the set `seed` goes into `paths[k]`; larger ones are not written.
     """
-    from training.data import scene, shards
+    from training.data import large, outfits, scene, shards
     from training.data.studio import Studio
 
     studio = Studio()
+    clock = Clock(now)
 
     def made(index: int) -> None:
         # By their modules: their names here would not be watched.
-        shards.save_scene(paths[index], scene.make_scene(studio, seed, index))
+        arrays = scene.make_scene(studio, seed, index, scale=scale)
+        if scale == 1:
+            shards.save_scene(paths[index], arrays)
+            return
+        drawn = shards.scene_from(arrays)
+        with clock.stage("pairs at their size"):
+            for pair in outfits.pairs_of(drawn):
+                large.reduced(large.pair_of(drawn, *pair, np.random.default_rng(index)))
 
     count = len(paths) - 1
     made(count)
-    clock = Clock(now)
+    clock.seconds.clear()
     with watched(clock, SCENE):
         for index in tqdm(range(count), unit="scene", leave=False):
             made(index)
@@ -295,6 +311,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--photos", type=Path, help="folder of real garment photos")
     parser.add_argument("--cutouts", type=Path, help="folder that `make cutouts` wrote")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--scale", type=int, choices=(1, 2, 4), default=1,
+                        help="times the networks' size at which scenes are drawn")  # fmt: skip
     parser.add_argument("--processor", action="store_true",
                         help="seconds of the processor, not of the clock on the wall: where others "
                         "compute at the same time; waiting for a disk is left out")  # fmt: skip
@@ -305,7 +323,8 @@ def main(arguments: list[str] | None = None) -> int:
     now = time.process_time if args.processor else time.perf_counter
 
     def run() -> None:
-        made = measure(args.scenes, args.pairs, args.photos, args.cutouts, args.seed, now)
+        made = measure(args.scenes, args.pairs, args.photos, args.cutouts, args.seed, now,
+                       args.scale)  # fmt: skip
         print(table(made))
         write_json(args.json, made)
 

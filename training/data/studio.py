@@ -24,6 +24,10 @@ from tryon.contract import PARSE
 CODES = {"upper": 1, "lower": 2, "dress": 3}
 BENEATH = 4
 """The code of a top that is worn beneath an open one."""
+_AT_REST = 0.7
+"""Of the creases of a garment as it is shown: what a body that doesn't bend leaves of them."""
+_LEVEL, _MOST_BUNCHED = 0.03, 0.4
+"""`Wearer.bunched` from where cloth creases, and how much more adds none."""
 _EDGES = slice(5, 8)
 """Where a shell's attributes hold its `Fields`."""
 
@@ -55,6 +59,23 @@ class Creases:
     def random(cls, rng: np.random.Generator) -> Creases:
         x, y = rng.uniform(0, 1, 2)
         return cls((float(x), float(y)), float(rng.uniform(1.0, 4.0)))
+
+
+_ACROSS = 9
+"""The column of a shell's attributes that says how deep creases lie across a limb."""
+
+
+def _bunched(attributes: np.ndarray, bunched: np.ndarray) -> np.ndarray:
+    """A shell's attributes with creases across limbs and torso where the pose bunches the cloth:
+    the inside of a bent elbow, a lap; fewer where it is stretched.
+
+    Args:
+        bunched: `Wearer.bunched`.
+    """
+    out = attributes.copy()
+    slack = np.clip(bunched - _LEVEL, 0, _MOST_BUNCHED)
+    out[:, _ACROSS] = out[:, _ACROSS] * _AT_REST * np.exp(2 * np.minimum(bunched, 0)) + 8.0 * slack
+    return out
 
 
 class Item:
@@ -289,9 +310,10 @@ class Studio:
         grid_cover: np.ndarray | None = None,
         code: int | None = None,
         creases: Creases | None = None,
+        bunched: np.ndarray | None = None,
     ) -> None:
         """Draws a garment as it is draped; `*_cover`: where (> 0.006) something lies over it;
-        `creases`: as for `draw_person`."""
+        `creases`: as for `draw_person`; `bunched`: the wearer's."""
         t, r = self.template, self.renderer
         uniforms = dict(item.uniforms)
         if code is not None:
@@ -304,6 +326,8 @@ class Studio:
         per_metre = (TILE / item.garment.fabric.tile_m, ATLAS_W / (2 * ATLAS_U))
         uniforms["lod"] = tuple(max(0.0, float(np.log2(metres * n))) for n in per_metre)
         a = item.shell_attributes
+        if bunched is not None:
+            a = _bunched(a, bunched)
         if shell_cover is not None:
             a = a.copy()
             a[:, 8] = shell_cover
@@ -390,6 +414,7 @@ class Studio:
                 grid_cover,
                 None if code_of is None else code_of[item.code],
                 creases,
+                None if creases is None else wearer.bunched,
             )
 
 

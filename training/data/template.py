@@ -75,6 +75,22 @@ def _along(pos: np.ndarray, joints: list[np.ndarray]) -> tuple[np.ndarray, np.nd
     return np.where(past, 1, np.clip(t1, 0, 1)), np.where(past, np.clip(t2, 0, 1.1), 0), s
 
 
+@dataclass
+class Lengthwise:
+    """The tights' edges (m, 2), and how much each runs along its limb or the torso, (m,), 0..1."""
+
+    edges: np.ndarray
+    share: np.ndarray
+
+
+def _lengthwise(tri: np.ndarray, c: Canonical) -> Lengthwise:
+    edges = np.unique(np.sort(tri[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), 1), axis=0)
+    a, b = edges.T
+    down = np.where(c.arm > 0.5, c.s_arm, np.where(c.leg > 0.5, c.s_leg, -c.pos[:, 2]))
+    length = np.maximum(np.linalg.norm(c.pos[a] - c.pos[b], axis=1), 1e-6)
+    return Lengthwise(edges, np.clip(np.abs(down[a] - down[b]) / length, 0, 1) ** 2)
+
+
 class Template:
     """What garments need of the body model, computed once."""
 
@@ -157,6 +173,7 @@ class Template:
         self.shoulder = head["upperarm01.L"]
         self.arm_joints = np.stack([head[f"{b}.L"] for b in ("upperarm01", "lowerarm01", "wrist")])
         self.leg_joints = np.stack([head[f"{b}.L"] for b in ("upperleg01", "lowerleg01", "foot")])
+        self.along = _lengthwise(tights.tri, self.canon)
         self._grid_canon()
 
     def _grid_canon(self) -> None:
