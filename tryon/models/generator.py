@@ -298,10 +298,7 @@ class Generator(nn.Module):
             )
             marks = mine, its
         turned = self.turned(f8, votes, *marks, visible)
-        flows, near = self.transforms(marks[0], marks[1] + turned, visible, self.pixels_8)
-        # A softmax over channels, written out here and in `maps`: ONNX Runtime's is slow there.
-        odds = (self.part_logits(f8).float() + near).clamp(-60, 30).exp()
-        coarse = (odds[:, :, None] * flows).sum(1) / odds.sum(1, keepdim=True)
+        coarse, odds = self.laid(f8, garment, marks[0], marks[1] + turned, visible)
         places = {"landmarks": landmarks, "votes": votes, "voted": voted, "turned": turned,
                   "flow_parts": coarse}  # fmt: skip
         if places_only:
@@ -374,6 +371,24 @@ class Generator(nn.Module):
                 torch.cat([f16.mean((2, 3)), f8.mean((2, 3))], 1)
             ).float(),
         }
+
+    def laid(
+        self, f8: Tensor, garment: dict[str, Tensor], here: Tensor, there: Tensor, visible: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Where the garment goes by its landmarks: each pixel follows the parts' transforms.
+
+        Args:
+            f8: (N, WIDTH_8, H/8, W/8), of the person; garment: as in `predict`.
+            here, there: (N, K, 2) landmarks on the person and in the garment's picture; visible:
+                (N, K) in 0..1, whether the garment has each.
+
+        Returns:
+            The flow (N, 2, H/8, W/8) in 0..1 of the canvas, and `parts` of `predict`.
+        """
+        flows, near = self.transforms(here, there, visible, self.pixels_8)
+        # A softmax over channels, written out here and in `maps`: ONNX Runtime's is slow there.
+        odds = (self.part_logits(f8).float() + near).clamp(-60, 30).exp()
+        return (odds[:, :, None] * flows).sum(1) / odds.sum(1, keepdim=True), odds
 
     def _beneath(self, features: Tensor) -> Tensor:
         """Logits of the paints against the photo's own, each 2x2 pixels as channels."""
