@@ -10,6 +10,7 @@ import numpy as np
 from tryon.contract import CANVAS_SIZES, NET_HEIGHT, NET_WIDTH
 from tryon.errors import BadShape
 from tryon.steps.ground import beside_shadows, border_colour, foreground
+from tryon.steps.pale import with_detail
 
 _GREY, _PALE = np.full(3, 128.0), np.full(3, 220.0)
 _LIKE_GREY = 24
@@ -101,9 +102,10 @@ def make_canvas(
         whole: keep the background, too, as if it were not plain.
 
     Returns:
-        canvas uint8 (4, *size), R, G, B and A, the alpha 0 in the background where one was found
-        (and always in the letterbox's bars), and garment_net uint8 (NET_HEIGHT, NET_WIDTH, 3): its
-        RGB, small, the background as `background_of` has it.
+        canvas uint8 (4, *size), R, G, B and A: white cloth with its detail (`pale.with_detail`),
+        the alpha 0 in the background where one was found (and always in the letterbox's bars); and
+        garment_net uint8 (NET_HEIGHT, NET_WIDTH, 3): the same small, without that detail, the
+        background as `background_of` has it.
     """
     if garment.shape[2] == 4 and garment[..., 3].min() >= 250:
         garment = garment[..., :3]  # a picture's format, not a garment that is cut out
@@ -141,7 +143,8 @@ def make_canvas(
     net = resize(flat, NET_WIDTH, NET_HEIGHT)
     if alpha is not None:
         net = _laid_on(net, resize(opaque, NET_WIDTH, NET_HEIGHT), fill)
-    return np.stack([*cv2.split(flat), opaque]), net
+    # The networks learned from pictures as they are.
+    return np.stack([*cv2.split(with_detail(flat, opaque)), opaque]), net
 
 
 def background_of(picture: np.ndarray) -> tuple[np.ndarray | None, np.ndarray]:
