@@ -98,7 +98,8 @@ def evaluate(
                 before, images(batch["shop"]), result.out["garment_mask"],
                 result.out["landmarks"], result.out["garment_landmarks"], result.out["visible"],
             )  # fmt: skip
-            methods = {"ours": result.picture, "spline": pasted, "unchanged": before}
+            ours = result.picture.clamp(0, 1)  # as bytes have it
+            methods = {"ours": ours, "spline": pasted, "unchanged": before}
             if plain is not None:
                 methods["u-net"] = plain(before, images(batch["shop"]), batch["category"])
             found = {"ours": geometry(result, batch)}
@@ -107,7 +108,7 @@ def evaluate(
                 figures = picture_figures(picture, result.truth, before, batch, nets)
                 found[method] = found.get(method, {}) | figures
             if gallery is not None:
-                shots = (before, images(batch["shop"]), result.truth, result.picture)
+                shots = (before, images(batch["shop"]), result.truth, ours)
                 rows_of = (torch.cat(shots, 3) * 255).round().byte().permute(0, 2, 3, 1).numpy()
                 near = found["ours"]["psnr_changed_db"].tolist()
                 gallery += [Shown(*both) for both in zip(near, rows_of, strict=True)]

@@ -65,21 +65,8 @@ def straight(photo: Photograph, name: str) -> np.ndarray:
     Raises:
         ValueError: less than its lower half is bare.
     """
-    *names, outer = ARMS[name]
-    shoulder, elbow, wrist = photo.joints[names, :2].astype(np.float64)
+    line, across = _lines(photo, name, (np.arange(ROWS) + 0.5) / ROWS * 2)
     bare = (photo.classes == PARSE.index(name)).astype(np.float32)
-    far = (np.arange(ROWS) + 0.5) / ROWS * 2
-    line = np.where(
-        far[:, None] < 1,
-        shoulder + far[:, None] * (elbow - shoulder),
-        elbow + (far[:, None] - 1) * (wrist - elbow),
-    )
-    length = np.linalg.norm(elbow - shoulder)
-    upper, lower = (v / (np.linalg.norm(v) + 1e-6) for v in (elbow - shoulder, wrist - elbow))
-    bent = np.clip((far - 0.8) / 0.4, 0, 1)[:, None]
-    along = upper + bent * (lower - upper)
-    along /= np.linalg.norm(along, axis=1, keepdims=True) + 1e-6
-    across = outer * length * np.stack([along[:, 1], -along[:, 0]], 1)
 
     aside = np.linspace(-_ASIDE, _ASIDE, _STEPS)
     seen = _sample(bare, line[:, None] + aside[:, None] * across[:, None])
@@ -96,6 +83,45 @@ def straight(photo: Photograph, name: str) -> np.ndarray:
     first = rows[0] + _HEM
     arm[:first] = arm[first : first + _HEM].mean(0)
     return arm / arm[first:].mean((0, 1))
+
+
+def shape_of(photo: Photograph, name: str, far: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Half the width of a bare arm, and how far outside of its joints its middle lies, each as
+    `far` in lengths of its longer limb; NaN where it is not bare (`limbs.outlines`).
+
+    Args:
+        photo, name: as for `straight`.
+        far: (n,) places, 0 at the shoulder, 1 at the elbow, 2 at the wrist.
+    """
+    *names, _ = ARMS[name]
+    shoulder, elbow, wrist = photo.joints[names, :2].astype(np.float64)
+    upper, lower = np.linalg.norm(elbow - shoulder), np.linalg.norm(wrist - elbow)
+    line, across = _lines(photo, name, far)
+    across *= max(upper, lower) / upper
+    aside = np.linspace(-_ASIDE, _ASIDE, _STEPS)
+    bare = (photo.classes == PARSE.index(name)).astype(np.float32)
+    seen = _sample(bare, line[:, None] + aside[:, None] * across[:, None])
+    width = seen.sum(1) * (aside[1] - aside[0])
+    known = np.where(width > 0.1, width, np.nan)
+    return known / 2, (seen @ aside) * (aside[1] - aside[0]) / known
+
+
+def _lines(photo: Photograph, name: str, far: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Places along an arm's joints, and the ways across it there, to its outer side and as long as
+    its upper limb: (n, 2) each."""
+    *names, outer = ARMS[name]
+    shoulder, elbow, wrist = photo.joints[names, :2].astype(np.float64)
+    line = np.where(
+        far[:, None] < 1,
+        shoulder + far[:, None] * (elbow - shoulder),
+        elbow + (far[:, None] - 1) * (wrist - elbow),
+    )
+    length = np.linalg.norm(elbow - shoulder)
+    upper, lower = (v / (np.linalg.norm(v) + 1e-6) for v in (elbow - shoulder, wrist - elbow))
+    bent = np.clip((far - 0.8) / 0.4, 0, 1)[:, None]
+    along = upper + bent * (lower - upper)
+    along /= np.linalg.norm(along, axis=1, keepdims=True) + 1e-6
+    return line, outer * length * np.stack([along[:, 1], -along[:, 0]], 1)
 
 
 def _sample(image: np.ndarray, at: np.ndarray) -> np.ndarray:

@@ -55,7 +55,7 @@ from tryon.models.geometry import (
 )
 from tryon.models.inpaint import PAINT, certain, class_colours, mirrored
 from tryon.models.light import believed, beyond_old, rounded
-from tryon.models.limbs import Relief, beside_arms, places
+from tryon.models.limbs import Relief, beside_arms, outlines, places
 from tryon.models.zones import neckline, waist_and_hem
 
 WIDTH_16, WIDTH_8, WIDTH_4, WIDTH_2 = 128, 96, 64, 32
@@ -512,18 +512,22 @@ class Generator(nn.Module):
         mean = (garment_rgb.float().flatten(2) @ inside)[..., 0] / inside.sum(1).clamp(min=1.0)
         # Bare skin has the light's shape too: without it an arm is a flat cut-out.
         covers = masks[:, :1] * out["covered"]
-        shape = rounded(masks[:, 2:], sleeves)
+        keep, bare = masks[:, 1:2], masks[:, 2:]
         relief = torch.ones(1, 1, NET_HEIGHT, NET_WIDTH, device=skin.device)
+        shape = rounded(bare, sleeves)
         if on_arms is not None:
-            drawn = F.avg_pool2d(masks[:, 2:] * (1 - masks[:, 1:2]), 2)
-            drawn = torch.maximum(drawn, arms * kept.mean(1, keepdim=True))
-            drawn = drawn * (1 - F.avg_pool2d(covers, 2))
-            arm, relief = self.relief(on_arms, drawn)
+            free = 1 - F.avg_pool2d(covers, 2)
+            fresh = free * F.avg_pool2d(bare * (1 - keep), 2)
+            drawn = torch.maximum(fresh, free * arms * kept.mean(1, keepdim=True))
+            outline = outlines(on_arms, drawn, fresh)
+            keep = keep * (1 - outline.rest * up2((4 * arms - 1).clamp(0, 1)))
+            bare = bare + outline.near * (outline.inside - bare)
+            arm, relief = self.relief(on_arms, outline)
             shape = shape + arm * (1 - shape)
         return Maps(
             garment=covers,
-            keep=masks[:, 1:2],
-            bare=masks[:, 2:],
+            keep=keep,
+            bare=bare,
             flow=out["flow_2"],
             skin=lit(skin, shade * shape),
             relief=relief.expand_as(covers),

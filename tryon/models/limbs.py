@@ -36,6 +36,30 @@ _ASIDE = 0.4
 """How far to each side it is read, in lengths of the longest limb, as is all below."""
 _WIDEST = (0.26, 0.2)
 """How far aside of their line arms reach at most: as far as below the elbow, and at the wrist."""
+_WIDE = (
+    1.2, 1.2, 1.2, 1.2, 1.2, 1.2, 1.2, 1.2, 1.2, 1.2, 1.2, 1.2, 1.2, 1.2, 1.19, 1.17, 1.16, 1.13,
+    1.12, 1.1, 1.09, 1.11, 1.15, 1.19, 1.2, 1.19, 1.17, 1.16, 1.15, 1.15, 1.14, 1.12, 1.1, 1.06,
+    1.03, 0.99, 0.95, 0.91, 0.87, 0.83, 0.79, 0.76, 0.72, 0.71, 0.7, 0.72, 0.72, 0.73,
+)  # fmt: skip
+_MIDDLE = (
+    0.015, 0.015, 0.015, 0.015, 0.015, 0.015, 0.015, 0.015, 0.015, 0.015, 0.015, 0.015, 0.015,
+    0.015, 0.015, 0.01, 0.006, 0.003, 0, -0.002, -0.004, -0.004, -0.003, -0.003, -0.002, 0.001,
+    0.004, 0.007, 0.011, 0.013, 0.015, 0.016, 0.018, 0.02, 0.021, 0.022, 0.023, 0.024, 0.025,
+    0.024, 0.023, 0.024, 0.024, 0.023, 0.023, 0.023, 0.022, 0.016,
+)  # fmt: skip
+"""Half an arm's width from shoulder to wrist, over its mean below the elbow, and how far aside of
+its joints its middle lies: means of sixteen bare arms (`training.relief.shape_of`), of which each
+is within a fiftieth and 0.015. Above, where sleeves end, the width goes on."""
+_SIZE, _SIZES, _SAYS = 0.12, (0.105, 0.15), 6.0
+"""Half the width below the elbow: of those people, what may be, and how many places the mean
+counts for beside those that are seen."""
+_SHIFT = 0.06
+"""How far aside an arm may lie of where its joints say: they are told through sleeves."""
+_FOREARM, _CUFF, _BESIDE = (0.25, 0.4, 0.55, 0.7), (1.85, 2.1), 0.03
+"""Where below the elbow it is read whether a sleeve was there; where its cuff's rest may be, above
+the hand; and how far beside an arm nothing is its own."""
+_AROUND, _EDGE = 0.12, 0.03
+"""How far from an arm's edge it is the arm that says where skin is; the width of its edge."""
 _SOFT = 0.1
 """Over how much the upper arm becomes the lower one."""
 _LEAST, _WHOLE = 0.35, 0.5
@@ -153,6 +177,65 @@ def beside_arms(at: Places) -> Tensor:
     return up2(share * at.shown)
 
 
+class Outlines(NamedTuple):
+    """Bare arms as real ones are shaped: where a pixel lies in one.
+
+    rest: (N, 1, 4h, 4w) in 0..1, where what the parse takes for an arm is the rest of a long sleeve
+    that was taken off: beside a painted forearm, and just above the hand.
+    known: (N, 1, h, w) in 0..1, how far the nearer arm's shape is known; near: (N, 1, 4h, 4w), the
+    same where its edges are near; across: (N, 1, h, w), -1 and 1 at its edges; inside:
+    (N, 1, 4h, 4w) in 0..1.
+    """
+
+    rest: Tensor
+    known: Tensor
+    near: Tensor
+    across: Tensor
+    inside: Tensor
+
+
+def outlines(at: Places, skin: Tensor, painted: Tensor) -> Outlines:
+    """Outlines of both arms: as wide in places as real ones are, as wide in all and as far aside of
+    their joints as what is bare says.
+
+    Args:
+        at: of `places`: told coarsely, since they are linear nearly everywhere.
+        skin, painted: (N, 1, 2h, 2w) in 0..1, bare skin, seen or painted; what is painted of it.
+    """
+    # A left arm's values and a right one's lie in the halves of a picture.
+    half = 0.25 + 0.5 * at.right
+    column = (at.far / 2).clamp(0.25 / _PLACES, 1 - 0.25 / _PLACES)
+    middle, wide = torch.tensor([_MIDDLE, _WIDE], device=skin.device)[:, None, None].unbind(0)
+    found, half_found, there = _across(skin, at.start, at.along, at.side).split(1, 1)
+    whole = there.sum(3, keepdim=True) + 1e-3
+    size = ((there * half_found).sum(3, keepdim=True) + _SAYS * _SIZE) / (
+        (there * wide).sum(3, keepdim=True) + _SAYS
+    )
+    shift = (there * (found - middle)).sum(3, keepdim=True) / whole
+    size, shift = size.clamp(*_SIZES), shift.clamp(-_SHIFT, _SHIFT)
+    arms = torch.cat([middle + shift, size * wide, there], 1)
+    centre, wide, there = warp(arms, torch.cat([column, half], 1)).split(1, 1)
+    off = at.off - centre
+    known = at.shown * there * ((at.far - 0.1) / 0.2).clamp(0, 1)
+    known = known * ((2.4 - at.far) / 0.1).clamp(0, 1)
+    # Where a forearm is painted from the elbow down, a sleeve was.
+    steps, aside = (torch.tensor(v, device=skin.device) for v in (_FOREARM, (-0.08, 0.0, 0.08)))
+    was = read_across(painted, at.start[:, 2:], at.along[:, 2:], at.side[:, 2:], steps, aside)
+    was = (4 * was.mean((3, 4)) - 2).clamp(0, 1).reshape(-1, 2, 1, 1)
+    was = known * (was[:, :1] + at.right * (was[:, 1:] - was[:, :1]))
+    above = ((at.far - _CUFF[0]) / 0.1).clamp(0, 1) * ((_CUFF[1] - at.far) / 0.05).clamp(0, 1)
+    beside = ((off.abs() - wide - _BESIDE) / 0.02).clamp(0, 1)
+    beside = beside * ((at.far - 1) / 0.2).clamp(0, 1)
+    beside = beside * ((_CUFF[1] + 0.05 - at.far) / 0.05).clamp(0, 1)
+    rest = was * torch.maximum(above, beside) * ((_ASIDE - off.abs()) / 0.05).clamp(0, 1)
+    away = up2(up2(torch.cat([off, wide, known, rest], 1)))
+    away, known_1, rest = away[:, :1].abs() - away[:, 1:2], away[:, 2:3], away[:, 3:]
+    return Outlines(
+        rest, known, known_1 * ((_AROUND - away) / 0.03).clamp(0, 1), off / (wide + 1e-3),
+        (0.5 - away / _EDGE).clamp(0, 1),
+    )  # fmt: skip
+
+
 class Relief(nn.Module):
     """How light real bare arms are, place by place, against the whole arm."""
 
@@ -162,34 +245,27 @@ class Relief(nn.Module):
         super().__init__()
         self.register_buffer("gains", torch.ones(2, ROWS, COLUMNS))
 
-    def forward(self, at: Places, skin: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, at: Places, arms: Outlines) -> tuple[Tensor, Tensor]:
         """How far each pixel is an arm's, and its gain.
 
         Args:
-            at: of `places`: told coarsely, since they are linear nearly everywhere.
-            skin: (N, 1, 2h, 2w) in 0..1, bare skin, seen or painted.
+            at: of `places`; arms: of `outlines`.
 
         Returns:
             float (N, 1, 2h, 2w) in 0..1, and (N, 1, 4h, 4w), 1 where no arm is.
         """
-        # A left arm's values and a right one's lie in the halves of a picture.
-        half = 0.25 + 0.5 * at.right
-        column = (at.far / 2).clamp(0.25 / _PLACES, 1 - 0.25 / _PLACES)
-        arms = _across(skin, at.start, at.along, at.side)
-        centre, wide, there = warp(arms, torch.cat([column, half], 1)).split(1, 1)
-        across = (at.off - centre) / (wide + 1e-3)
-        share = at.shown * there * ((1.6 - across.abs()) / 0.3).clamp(0, 1)
-        share = share * ((at.far - 0.1) / 0.2).clamp(0, 1) * ((2.1 - at.far) / 0.1).clamp(0, 1)
-        share = up2(share)
+        share = arms.known * ((1.6 - arms.across.abs()) / 0.3).clamp(0, 1)
+        share = up2(share * ((2.1 - at.far) / 0.1).clamp(0, 1))  # a hand has its own
         # Both arms' reliefs beside each other; half a column of each from where they meet.
-        column = across.clamp(-1, 1) * ((COLUMNS - 1) / COLUMNS / 4) + half
+        half = 0.25 + 0.5 * at.right
+        column = arms.across.clamp(-1, 1) * ((COLUMNS - 1) / COLUMNS / 4) + half
         found = up2(up2(torch.cat([column, at.far.clamp(0, 2) / 2], 1)))
         both = torch.cat([self.gains[:1], self.gains[1:]], 2)[None]
         # The upper half and the lower one as pictures of their own: ONNX Runtime has a thread for
         # each picture's channel, and there is one.
         h, w = int(found.shape[2]) // 2, int(found.shape[3])
         found = found.reshape(-1, 2, 2, h * w).transpose(1, 2).reshape(-1, 2, h, w)
-        both = both.expand(2 * skin.shape[0], -1, -1, -1)
+        both = both.expand(2 * share.shape[0], -1, -1, -1)
         gain = warp(both, found).reshape(-1, 1, 2 * h, w)
         return share, 1 + up2(share) * (gain - 1)
 
