@@ -101,7 +101,9 @@ def test_each_place_of_an_arm_has_its_own_relief() -> None:
             for row, far in ((100, 0.7), (120, 1.0), (150, 1.5)):
                 assert abs(float(along[row, column]) - far) < 0.06
                 own = column + outer * round(2 * (ELBOW - SHOULDER) * _MIDDLE[int(24 * far)])
-                assert across[row, own - 1 : own + 2].abs().min() < 0.15, "its middle, not the joints' line"
+                assert across[row, own - 1 : own + 2].abs().min() < 0.15, (
+                    "its middle, not the joints' line"
+                )
                 assert 0.7 < float(across[row, column + outer * 8]) <= 1, "the outer edge"
                 assert abs(float(which[row, column]) - number) < 0.01
         assert arm[..., 40:56].max() == 0, "nothing of the trunk"

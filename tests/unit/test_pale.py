@@ -26,7 +26,7 @@ def contrast(rgb: np.ndarray) -> float:
 
 def test_a_seam_that_is_washed_out_is_seen() -> None:
     rgb, alpha = shirt(250)
-    assert contrast(rgb) == 4 and 11 < contrast(with_detail(rgb, alpha)) < 20
+    assert contrast(rgb) == 4 and 7 < contrast(with_detail(rgb, alpha)) < 14
 
 
 @pytest.mark.parametrize("level", [30, 128, 205])
@@ -37,7 +37,7 @@ def test_cloth_that_is_not_white_is_the_same_array(level: int) -> None:
 
 def test_between_white_and_grey_some_of_it_is() -> None:
     rgb, alpha = shirt(229)
-    assert 5 < contrast(with_detail(rgb, alpha)) < contrast(with_detail(*shirt(250)))
+    assert 4.5 < contrast(with_detail(rgb, alpha)) < contrast(with_detail(*shirt(250)))
 
 
 def test_prints_edges_and_what_is_beside_stay() -> None:
@@ -62,5 +62,5 @@ def test_the_canvas_has_it_and_what_the_networks_see_has_not() -> None:
     garment = np.dstack([rgb, alpha])
     canvas, net = make_canvas(garment, (1024, 768))
     plain = canvas[0][canvas[3] == 255].astype(int)
-    assert plain.max() - plain.min() > 10
+    assert plain.max() - plain.min() > 8
     assert contrast(np.repeat(np.repeat(net, 2, 0), 2, 1)) < 5

@@ -480,7 +480,8 @@ class Generator(nn.Module):
         painted = (others @ (paints * colours.flatten(3)).flatten(2)).reshape(-1, 3, h, w)
         weight = (others @ paints[:, :, 0]).reshape(-1, 1, h, w)
         # What is the wall's is told by the parse's own loss; a place in a photo is a poor teacher.
-        sure = certain(classes)[:, _TEXTURED].detach()
+        # Not of its last pixels: mixed with jeans beside it, a wall has a ghost of them.
+        sure = -F.max_pool2d(-certain(classes)[:, _TEXTURED].detach(), 3, 1, 1)
         shares = paints[:, _TEXTURED, 0].reshape(-1, len(_TEXTURED), h, w) / weight
         texture, own = mirrored(rgb, sure, shares.detach(), self.pixels)
         plain = colours[:, _TEXTURED].flatten(1, 2)
