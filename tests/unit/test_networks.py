@@ -352,6 +352,22 @@ def test_the_hem_of_an_old_sleeve_is_no_shadow_on_a_longer_one() -> None:
     assert torch.equal(same, shade) and torch.equal(same_fine, fine)
 
 
+def test_the_rim_of_old_cloth_is_no_light_on_photos() -> None:
+    """There it is mixed with what is behind: the light within is led on to it, and beyond."""
+    top, none = torch.zeros(1, 1, *HALF), torch.zeros(1, 1, *HALF)
+    top[:, :, 30:90, 20:76] = 1
+    fine = torch.where(top > 0, 0.2, 0.0)
+    fine[:, :, 30:90, 18:21] = -0.9
+    shade = torch.full((1, 3, HALF[0] // 2, HALF[1] // 2), 0.1)
+    taught = beyond_old(shade, fine, top, none, none, none)
+    assert torch.equal(taught[1], fine)
+    _, led = beyond_old(shade, fine, top, none, none, none, photo=True)
+    assert led[0, 0, 40:80, 18:78].min() > 0.15
+    assert torch.equal(led[..., :17], fine[..., :17]) and torch.equal(
+        led[..., 40:80, 60], fine[..., 40:80, 60]
+    )
+
+
 def test_dark_cloths_light_is_believed_the_less() -> None:
     """A black top's by 0.4, a white one's all of it; where no old garment is, all is as it was."""
     top = torch.zeros(1, 1, *HALF)
@@ -360,7 +376,10 @@ def test_dark_cloths_light_is_believed_the_less() -> None:
         rgb = torch.full((1, 3, NET_HEIGHT, NET_WIDTH), 0.7)
         rgb[..., 60:180, 40:152] = level
         found = believed(rgb, top)
-        assert found.shape == top.shape and (found[top == 0] == 1).all()
+        away = torch.nn.functional.max_pool2d(top, 5, 1, 2) == 0
+        assert found.shape == top.shape and (found[away] == 1).all()
+        rim = found[:, :, 28:30, 40:56]
+        assert torch.allclose(rim, torch.tensor(share), atol=0.1), "its rim's no more"
         assert torch.allclose(found[:, :, 50:70, 40:56], torch.tensor(share), atol=0.02)
 
 

@@ -22,6 +22,7 @@ from tryon.preprocess import window_from_anchors
 from tryon.steps import decode as decode_step
 from tryon.steps.crop import anchors_in_photo, crop, find_person, resample
 from tryon.steps.garment import (
+    background_of,
     canvas_size,
     cutout,
     make_canvas,
@@ -771,3 +772,20 @@ def test_codes_are_stable():
     from tryon_client.errors import CODES
 
     assert set(CODES) == set(errors.CODES), "the client knows every code that a server sends"
+
+
+@pytest.mark.parametrize("beside", ["skin", "cloth"])
+def test_ground_between_arm_and_trunk_is_no_cloth(beside: str) -> None:
+    """A gap with skin along one side is the ground; the same white shut in by cloth is a print."""
+    picture = np.full((384, 288, 3), 245, np.uint8)
+    picture[60:340, 60:230] = 25
+    picture[140:300, 190:205] = 245
+    if beside == "skin":
+        picture[120:320, 205:230] = 200, 140, 110
+    alpha, _ = background_of(picture)
+    assert alpha is not None
+    gap = alpha[150:290, 193:202]
+    assert (gap.max() == 0) if beside == "skin" else (gap.min() == 255)
+    assert alpha[150:290, 80:180].min() == 255 and alpha[:50].max() == 0
+    if beside == "skin":
+        assert alpha[150:290, 212:222].min() == 255, "an arm is E^I's to tell"

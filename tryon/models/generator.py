@@ -502,7 +502,8 @@ class Generator(nn.Module):
             folds = creases(rgb, old, belief)
             shade, fine = F.avg_pool2d(belief, 2) * shade, belief * fine
         gain, fine = beyond_old(
-            shade, fine, *(x.detach() for x in (old, lower, arms, sleeves)),
+            shade, fine, old.detach(), lower.detach(), arms.detach(), sleeves.detach(),
+            photo=joints is not None,
         )  # fmt: skip
         level = gain.mean(1, keepdim=True)
         gain = (0.4 * level + 0.1 * (gain - level)).exp()

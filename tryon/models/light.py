@@ -54,12 +54,14 @@ def believed(rgb: Tensor, old: Tensor) -> Tensor:
     spread_of = (square - level * level).clamp(min=1e-6).sqrt()
     dim = (level / _DIM).clamp(_LEAST, 1)
     motley = ((_MOTLEY - spread_of) / (_MOTLEY - _EVEN)).clamp(_HARDLY, 1)
-    return 1 - old * (1 - up2(up2(dim * motley)))
+    # Its rim, where it is mixed with what is behind, least of all.
+    return 1 - F.max_pool2d(old, 5, 1, 2) * (1 - up2(up2(dim * motley)))
 
 
 def beyond_old(
-    shade: Tensor, fine: Tensor, old: Tensor, other: Tensor, arms: Tensor, sleeves: Tensor
-) -> tuple[Tensor, Tensor]:
+    shade: Tensor, fine: Tensor, old: Tensor, other: Tensor, arms: Tensor, sleeves: Tensor,
+    photo: bool = False,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
     """The light that the old garment and arms show, where something else is to be seen.
 
     Trousers' seams and their fading are no shadow on a top that hangs over them, nor is the hem of
@@ -73,9 +75,11 @@ def beyond_old(
         other, arms: the same of the other cloth, and of bare arms.
         sleeves: the same of the new garment's sleeves: the old one's edge along an arm that hangs
             before it has a shadow.
+        photo: of photos, the rim of what is replaced counts for nothing, either: there it is mixed
+            with what is behind it, and the new garment seldom ends in the same place.
 
     Returns:
-        `shade` and `fine`, changed where `other` is and where an old sleeve ends.
+        `shade` and `fine`, changed where `other` is, where an old sleeve ends, and at that rim.
     """
     covered = F.max_pool2d((4 * other - 1).clamp(0, 1), 3, 1, 1)
     beside = [F.max_pool2d((4 * x - 2).clamp(0, 1), _SEAM, 1, _SEAM // 2) for x in (old, arms)]
@@ -84,9 +88,14 @@ def beyond_old(
     covered, seam = (
         F.avg_pool2d(x, 3, 1, 1, count_include_pad=False) for x in (covered, seam)
     )  # fmt: skip
-    weights = torch.cat([old * (1 - covered), (old + arms) * (1 - apart)], 1) + 1e-6
-    light = spread(torch.cat([up2(shade), fine], 1), weights)
-    for where, led in ((covered, light[:, 0]), (seam, light[:, 1])):
+    places, known = [covered, seam], [old * (1 - covered), (old + arms) * (1 - apart)]
+    if photo:
+        sure = (4 * old - 2).clamp(0, 1)
+        inner = -F.max_pool2d(-sure, 3, 1, 1)
+        places.append(F.max_pool2d(sure, 5, 1, 2) - inner)
+        known.append(inner)
+    light = spread(torch.cat([up2(shade), fine], 1), torch.cat(known, 1) + 1e-6)
+    for where, led in zip(places, light.unbind(1), strict=True):
         shade = shade + F.avg_pool2d(where, 2) * (led[:, :3] - shade)
         fine = fine + where * (up2(led[:, 3:]) - fine)
     return shade, fine

@@ -177,6 +177,14 @@ def beside_arms(at: Places) -> Tensor:
     return up2(share * at.shown)
 
 
+def _along_forearms(at: Places, image: Tensor) -> Tensor:
+    """Whether the left and the right forearm are mostly what (N, 1, 2h, 2w) in 0..1 says, read
+    along their bones: (N, 2, 1, 1) in 0..1."""
+    steps, aside = (torch.tensor(v, device=image.device) for v in (_FOREARM, (-0.08, 0.0, 0.08)))
+    found = read_across(image, at.start[:, 2:], at.along[:, 2:], at.side[:, 2:], steps, aside)
+    return (4 * found.mean((3, 4)) - 2).clamp(0, 1).reshape(-1, 2, 1, 1)
+
+
 class Outlines(NamedTuple):
     """Bare arms as real ones are shaped: where a pixel lies in one.
 
@@ -219,9 +227,7 @@ def outlines(at: Places, skin: Tensor, painted: Tensor) -> Outlines:
     known = at.shown * there * ((at.far - 0.1) / 0.2).clamp(0, 1)
     known = known * ((2.4 - at.far) / 0.1).clamp(0, 1)
     # Where a forearm is painted from the elbow down, a sleeve was.
-    steps, aside = (torch.tensor(v, device=skin.device) for v in (_FOREARM, (-0.08, 0.0, 0.08)))
-    was = read_across(painted, at.start[:, 2:], at.along[:, 2:], at.side[:, 2:], steps, aside)
-    was = (4 * was.mean((3, 4)) - 2).clamp(0, 1).reshape(-1, 2, 1, 1)
+    was = _along_forearms(at, painted)
     was = known * (was[:, :1] + at.right * (was[:, 1:] - was[:, :1]))
     above = ((at.far - _CUFF[0]) / 0.1).clamp(0, 1) * ((_CUFF[1] - at.far) / 0.05).clamp(0, 1)
     beside = ((off.abs() - wide - _BESIDE) / 0.02).clamp(0, 1)

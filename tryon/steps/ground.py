@@ -23,6 +23,9 @@ _SHARP = 0.6
 is no shadow."""
 _FADES = 0.65
 """How deep a shadow is beside the ground, of its median."""
+_GAP, _ONE_SIDE = 0.001, (0.2, 0.8)
+"""Of a picture: the least gap between arm and trunk; and how much of its edge is skin (hues of
+Chai and Ngan, 1999: Cr 135 to 180, Cb 85 to 135), where the rest is cloth."""
 _MOST_SHADOW = 0.08
 """Of the picture: what is more is not the shadow of pale cloth, but grey cloth."""
 _UNLIKE = 4.5
@@ -74,9 +77,34 @@ def foreground(image: np.ndarray, colour: np.ndarray) -> np.ndarray | None:
             if background is not near and background is not closer:
                 mask = _without_deep_shadow(image, mask, near, colour)
                 mask = _without_contact(image, mask, colour)
-            return _soft(mask)
+            return _soft(_without_gaps(image, mask, closer))
     unlike = _unlike_ground(image, colour)
     return None if unlike is None else _soft(unlike)
+
+
+def _without_gaps(image: np.ndarray, mask: np.ndarray, near: np.ndarray) -> np.ndarray:
+    """Without the ground that is seen between a wearer's arms and trunk: shut in like a print, but
+    with skin along one side.
+
+    Args:
+        image: uint8 (H, W, 3); mask: uint8 (H, W), 255 where the garment, or its wearer, is; near:
+            uint8 (H, W), over 0 where the picture is as the ground.
+    """
+    shut_in = ((near > 0) & (mask > 0)).astype(np.uint8)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(shut_in, connectivity=4)
+    large = [n for n in range(1, count) if stats[n, cv2.CC_STAT_AREA] > _GAP * mask.size]
+    if not large:
+        return mask
+    _, red, blue = cv2.split(cv2.cvtColor(image, cv2.COLOR_RGB2YCrCb))
+    skin = (red >= 135) & (red <= 180) & (blue >= 85) & (blue <= 135)
+    out = mask.copy()
+    for n in large:
+        gap = (labels == n).astype(np.uint8)
+        around = (cv2.dilate(gap, np.ones((7, 7), np.uint8)) > 0) & (shut_in == 0)
+        if _ONE_SIDE[0] < skin[around].mean() < _ONE_SIDE[1]:
+            # With the pixels that are mixed of both.
+            out[cv2.dilate(gap, np.ones((3, 3), np.uint8)) > 0] = 0
+    return out
 
 
 def _unlike_ground(image: np.ndarray, colour: np.ndarray) -> np.ndarray | None:
