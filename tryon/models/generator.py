@@ -440,7 +440,7 @@ class Generator(nn.Module):
         near_hair = _GONE if joints is None else _NEAR_HAIR
         likelier = likelier + constant(_STRANDS.to(odds.device)) * strands[:, :, None] * near_hair
         left, right = (share_of(classes, constant(one.to(classes.device))) for one in _EACH_ARM)
-        arms, held, on_arms = left + right, kept, None
+        arms, held, on_arms, sleeved = left + right, kept, None, kept[:, :, None]
         mask, shown = out["mask_packed"], torch.ones(1, device=odds.device)
         if joints is not None:
             mask = mask + _WORN * (4 * old - 3).clamp(min=0) * (1 - out["stays"])
@@ -480,10 +480,11 @@ class Generator(nn.Module):
         painted = (others @ (paints * colours.flatten(3)).flatten(2)).reshape(-1, 3, h, w)
         weight = (others @ paints[:, :, 0]).reshape(-1, 1, h, w)
         # What is the wall's is told by the parse's own loss; a place in a photo is a poor teacher.
-        # Not of its last pixels: mixed with jeans beside it, a wall has a ghost of them.
-        sure = -F.max_pool2d(-certain(classes)[:, _TEXTURED].detach(), 3, 1, 1)
+        sure = certain(classes)[:, _TEXTURED].detach()
         shares = paints[:, _TEXTURED, 0].reshape(-1, len(_TEXTURED), h, w) / weight
-        texture, own = mirrored(rgb, sure, shares.detach(), self.pixels)
+        # By its inner pixels: mixed with jeans beside it, a wall's last ones are a ghost of them.
+        inner = -F.max_pool2d(-sure, 3, 1, 1)
+        texture, own = mirrored(rgb, inner, shares.detach(), self.pixels, sure)
         plain = colours[:, _TEXTURED].flatten(1, 2)
         large = up2(torch.cat([painted / weight, shares, plain], 1))
         painted, shares, plain = large.split([3, len(_TEXTURED), 3 * len(_TEXTURED)], 1)
@@ -523,7 +524,9 @@ class Generator(nn.Module):
             drawn = torch.maximum(fresh, free * arms * kept.mean(1, keepdim=True))
             outline = outlines(on_arms, drawn, fresh)
             keep = keep * (1 - outline.rest * up2((4 * arms - 1).clamp(0, 1)))
-            bare = bare + outline.near * (outline.inside - bare)
+            # Beside a sleeve that hides its arm nothing is bare.
+            shaped = outline.near * (1 - up2(sleeved[:, :, 0]))
+            bare = bare + shaped * (outline.inside - bare)
             arm, relief = self.relief(on_arms, outline)
             shape = shape + arm * (1 - shape)
         return Maps(

@@ -78,13 +78,14 @@ def certain(parse: Tensor) -> Tensor:
 
 
 def mirrored(
-    rgb: Tensor, weights: Tensor, shares: Tensor, pixels: Tensor
-) -> tuple[Tensor, Tensor]:  # fmt: skip
+    rgb: Tensor, weights: Tensor, shares: Tensor, pixels: Tensor, own: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """What lies as far beyond a region's edge as each pixel lies before it: its texture goes on.
 
     Args:
         rgb: float (N, 3, H, W).
         weights: float (N, R, H/2, W/2), how far a pixel is each region's own, of `certain`.
+        own: the same, where other pixels than those by which the region is found may be shown.
         shares: float (N, R, H/2, W/2), how far each is to go on at a pixel, at most 1 in all.
         pixels: float (1, 2, H, W), each pixel's place, of `blocks.pixel_coordinates`.
 
@@ -97,7 +98,8 @@ def mirrored(
     small = F.avg_pool2d(shares, 2)
     each = [near[:, i] * small[:, i : i + 1] for i in range(int(small.shape[1]))]
     near = torch.stack(each).sum(0)
-    found = warp(torch.cat([rgb, up2(weights)], 1), pixels + _BEYOND * up2(up2(near)))
+    shown = weights if own is None else own
+    found = warp(torch.cat([rgb, up2(shown)], 1), pixels + _BEYOND * up2(up2(near)))
     return found[:, :3], found[:, 3:]
 
 

@@ -92,7 +92,9 @@ def beyond_old(
     if photo:
         sure = (4 * old - 2).clamp(0, 1)
         inner = -F.max_pool2d(-sure, 3, 1, 1)
-        places.append(F.max_pool2d(sure, 5, 1, 2) - inner)
+        # Along arms it ends at skin, whose light is the new sleeve's.
+        bare = F.max_pool2d((4 * arms - 1).clamp(0, 1), 7, 1, 3)
+        places.append((F.max_pool2d(sure, 5, 1, 2) - inner) * (1 - bare))
         known.append(inner)
     light = spread(torch.cat([up2(shade), fine], 1), torch.cat(known, 1) + 1e-6)
     for where, led in zip(places, light.unbind(1), strict=True):

@@ -50,14 +50,14 @@ _MIDDLE = (
 """Half an arm's width from shoulder to wrist, over its mean below the elbow, and how far aside of
 its joints its middle lies: means of sixteen bare arms (`training.relief.shape_of`), of which each
 is within a fiftieth and 0.015. Above, where sleeves end, the width goes on."""
-_SIZE, _SIZES, _SAYS = 0.12, (0.105, 0.15), 6.0
+_SIZE, _SIZES, _SAYS = 0.12, (0.115, 0.15), 6.0
 """Half the width below the elbow: of those people, what may be, and how many places the mean
 counts for beside those that are seen."""
 _SHIFT = 0.06
 """How far aside an arm may lie of where its joints say: they are told through sleeves."""
-_FOREARM, _CUFF, _BESIDE = (0.25, 0.4, 0.55, 0.7), (1.85, 2.1), 0.03
-"""Where below the elbow it is read whether a sleeve was there; where its cuff's rest may be, above
-the hand; and how far beside an arm nothing is its own."""
+_ALONG, _CUFF, _BESIDE = (0.25, 0.4, 0.55, 0.7), (1.85, 2.1), 0.03
+"""Where along a limb it is read whether it is painted, so that a sleeve was there; where its cuff's
+rest may be, above the hand; and how far beside an arm nothing is its own."""
 _AROUND, _EDGE = 0.12, 0.03
 """How far from an arm's edge it is the arm that says where skin is; the width of its edge."""
 _SOFT = 0.1
@@ -177,12 +177,16 @@ def beside_arms(at: Places) -> Tensor:
     return up2(share * at.shown)
 
 
-def _along_forearms(at: Places, image: Tensor) -> Tensor:
-    """Whether the left and the right forearm are mostly what (N, 1, 2h, 2w) in 0..1 says, read
-    along their bones: (N, 2, 1, 1) in 0..1."""
-    steps, aside = (torch.tensor(v, device=image.device) for v in (_FOREARM, (-0.08, 0.0, 0.08)))
-    found = read_across(image, at.start[:, 2:], at.along[:, 2:], at.side[:, 2:], steps, aside)
-    return (4 * found.mean((3, 4)) - 2).clamp(0, 1).reshape(-1, 2, 1, 1)
+def _along_limbs(at: Places, image: Tensor) -> tuple[Tensor, Tensor]:
+    """How much of the nearer arm's upper and lower limb (N, 1, 2h, 2w) in 0..1 says it is, read
+    along its bones: (N, 1, h, w) each, in 0..1."""
+    steps, aside = (torch.tensor(v, device=image.device) for v in (_ALONG, (-0.08, 0.0, 0.08)))
+    found = read_across(image, at.start, at.along, at.side, steps, aside).mean((3, 4))
+    upper, lower = found.reshape(-1, 4, 1, 1).split(2, 1)
+    return (
+        upper[:, :1] + at.right * (upper[:, 1:] - upper[:, :1]),
+        lower[:, :1] + at.right * (lower[:, 1:] - lower[:, :1]),
+    )
 
 
 class Outlines(NamedTuple):
@@ -191,8 +195,8 @@ class Outlines(NamedTuple):
     rest: (N, 1, 4h, 4w) in 0..1, where what the parse takes for an arm is the rest of a long sleeve
     that was taken off: beside a painted forearm, and just above the hand.
     known: (N, 1, h, w) in 0..1, how far the nearer arm's shape is known; near: (N, 1, 4h, 4w), the
-    same where its edges are near; across: (N, 1, h, w), -1 and 1 at its edges; inside:
-    (N, 1, 4h, 4w) in 0..1.
+    same where it is painted and its edges are near; across: (N, 1, h, w), -1 and 1 at its edges;
+    inside: (N, 1, 4h, 4w) in 0..1.
     """
 
     rest: Tensor
@@ -226,18 +230,20 @@ def outlines(at: Places, skin: Tensor, painted: Tensor) -> Outlines:
     off = at.off - centre
     known = at.shown * there * ((at.far - 0.1) / 0.2).clamp(0, 1)
     known = known * ((2.4 - at.far) / 0.1).clamp(0, 1)
-    # Where a forearm is painted from the elbow down, a sleeve was.
-    was = _along_forearms(at, painted)
-    was = known * (was[:, :1] + at.right * (was[:, 1:] - was[:, :1]))
+    # An arm that is seen has its own outline; where a forearm is painted, a sleeve was.
+    upper, lower = _along_limbs(at, painted)
+    fresh = upper + ((at.far - 0.9) / 0.2).clamp(0, 1) * (lower - upper)
+    fresh = known * (3 * fresh - 0.6).clamp(0, 1)
+    was = known * (4 * lower - 2).clamp(0, 1)
     above = ((at.far - _CUFF[0]) / 0.1).clamp(0, 1) * ((_CUFF[1] - at.far) / 0.05).clamp(0, 1)
     beside = ((off.abs() - wide - _BESIDE) / 0.02).clamp(0, 1)
     beside = beside * ((at.far - 1) / 0.2).clamp(0, 1)
     beside = beside * ((_CUFF[1] + 0.05 - at.far) / 0.05).clamp(0, 1)
     rest = was * torch.maximum(above, beside) * ((_ASIDE - off.abs()) / 0.05).clamp(0, 1)
-    away = up2(up2(torch.cat([off, wide, known, rest], 1)))
-    away, known_1, rest = away[:, :1].abs() - away[:, 1:2], away[:, 2:3], away[:, 3:]
+    away = up2(up2(torch.cat([off, wide, fresh, rest], 1)))
+    away, fresh, rest = away[:, :1].abs() - away[:, 1:2], away[:, 2:3], away[:, 3:]
     return Outlines(
-        rest, known, known_1 * ((_AROUND - away) / 0.03).clamp(0, 1), off / (wide + 1e-3),
+        rest, known, fresh * ((_AROUND - away) / 0.03).clamp(0, 1), off / (wide + 1e-3),
         (0.5 - away / _EDGE).clamp(0, 1),
     )  # fmt: skip
 
