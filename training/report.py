@@ -5,8 +5,8 @@
     python -m training.report --weights runs/first --log runs/first/log.jsonl --out out/first
 
 It renders the test scenes that are not there yet and compares on rendered people and photographed
-people in rendered garments, beside the person unchanged, a garment pasted by a spline and, where
-its weights are given, a U-Net; then on real photos, without a truth: parse, and there and back.
+people in rendered garments, beside the person unchanged, a garment pasted by a spline and a
+plain U-Net of the same cost; then on real photos, without a truth: parse, and there and back.
 Steadiness, 1024x768, fp16 and data sets of your own have commands of their own (README).
 """
 
@@ -24,7 +24,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from training import cycle, parse_photos
+from training import cycle, parse_photos, unet
 from training.data.render import render
 from training.data.shards import RENDERER
 from training.evaluate import PAIRS_SEED, Shown, evaluate, method_table, slice_table
@@ -202,7 +202,8 @@ def main(arguments: list[str] | None = None) -> int:
                    "photographed ones; 0: neither; default: %(default)s")  # fmt: skip
     p.add_argument("--limit", type=int, default=0, help="of so many scenes the test split alone")
     p.add_argument("--photos", type=Path, help="real garment photos, for cloth and backgrounds")
-    p.add_argument("--unet", type=Path, help="weights of `training.unet`, to compare with")
+    p.add_argument("--unet", type=Path, default=unet.KEPT,
+                   help="weights of `training.unet`, to compare with")  # fmt: skip
     p.add_argument("--log", type=Path, help="a training's log.jsonl, to plot")
     p.add_argument("--no-photos", action="store_true", help="leave out what is of real photos")
     p.add_argument("--processes", type=int, default=2)

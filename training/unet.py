@@ -4,6 +4,8 @@
         --out runs/unet --steps 1500
     python -m training.evaluate --pairs .cache/pairs --unet runs/unet/unet.safetensors
 
+`make evaluate` compares with the one in `training/weights`, which that command made.
+
 The command trains `TryOnUNet`, which sees both photos and paints the picture itself: as many
 multiply-adds as E^I and G together, the same pairs, and no flow.
 """
@@ -35,6 +37,8 @@ BATCH = 16
 RATE = 2e-3
 SAVE_EVERY = 100
 FILE = "unet.safetensors"
+KEPT = Path(__file__).parent / "weights" / FILE
+"""The repository's."""
 
 
 class UNet(nn.Module):
@@ -109,7 +113,7 @@ def views(batch: dict) -> tuple[Tensor, Tensor, Tensor]:
 def loss_of(model: TryOnUNet, batch: dict, features: nn.Module) -> Tensor:
     """L1, L1 of differences, and features' distance: the picture's terms of our own training."""
     before, shop, truth = views(batch)
-    picture = model(before, shop, batch["category"])
+    picture = model(before, shop, batch["category"]).float()
     changed = (batch["drawn"].bool() | batch["old"].bool()).float()[:, None]
     half = [F.avg_pool2d(x, 2) for x in (picture, truth)]
     ours = features(half[0])
@@ -161,7 +165,8 @@ def main(arguments: list[str] | None = None) -> int:
     metadata = {"seed": str(args.seed), "batch": str(BATCH), "scenes": str(len(scenes))}
     bar = tqdm(loader(pairs, BATCH, 0, args.steps, args.workers), total=args.steps)
     for step, batch in enumerate(bar, 1):
-        loss = loss_of(model, batch, features)
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = loss_of(model, batch, features)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
