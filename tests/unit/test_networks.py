@@ -376,10 +376,7 @@ def test_dark_cloths_light_is_believed_the_less() -> None:
         rgb = torch.full((1, 3, NET_HEIGHT, NET_WIDTH), 0.7)
         rgb[..., 60:180, 40:152] = level
         found = believed(rgb, top)
-        away = torch.nn.functional.max_pool2d(top, 5, 1, 2) == 0
-        assert found.shape == top.shape and (found[away] == 1).all()
-        rim = found[:, :, 28:30, 40:56]
-        assert torch.allclose(rim, torch.tensor(share), atol=0.1), "its rim's no more"
+        assert found.shape == top.shape and (found[top == 0] == 1).all()
         assert torch.allclose(found[:, :, 50:70, 40:56], torch.tensor(share), atol=0.02)
 
 

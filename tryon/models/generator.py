@@ -440,7 +440,7 @@ class Generator(nn.Module):
         near_hair = _GONE if joints is None else _NEAR_HAIR
         likelier = likelier + constant(_STRANDS.to(odds.device)) * strands[:, :, None] * near_hair
         left, right = (share_of(classes, constant(one.to(classes.device))) for one in _EACH_ARM)
-        arms, held, on_arms, sleeved = left + right, kept, None, kept[:, :, None]
+        arms, held, on_arms = left + right, kept, None
         mask, shown = out["mask_packed"], torch.ones(1, device=odds.device)
         if joints is not None:
             mask = mask + _WORN * (4 * old - 3).clamp(min=0) * (1 - out["stays"])
@@ -525,7 +525,7 @@ class Generator(nn.Module):
             outline = outlines(on_arms, drawn, fresh)
             keep = keep * (1 - outline.rest * up2((4 * arms - 1).clamp(0, 1)))
             # Beside a sleeve that hides its arm nothing is bare.
-            shaped = outline.near * (1 - up2(sleeved[:, :, 0]))
+            shaped = outline.near * (1 - up2(out["sleeved"].amax(1, keepdim=True)))
             bare = bare + shaped * (outline.inside - bare)
             arm, relief = self.relief(on_arms, outline)
             shape = shape + arm * (1 - shape)

@@ -54,8 +54,7 @@ def believed(rgb: Tensor, old: Tensor) -> Tensor:
     spread_of = (square - level * level).clamp(min=1e-6).sqrt()
     dim = (level / _DIM).clamp(_LEAST, 1)
     motley = ((_MOTLEY - spread_of) / (_MOTLEY - _EVEN)).clamp(_HARDLY, 1)
-    # Its rim, where it is mixed with what is behind, least of all.
-    return 1 - F.max_pool2d(old, 5, 1, 2) * (1 - up2(up2(dim * motley)))
+    return 1 - old * (1 - up2(up2(dim * motley)))
 
 
 def beyond_old(

@@ -195,8 +195,8 @@ class Outlines(NamedTuple):
     rest: (N, 1, 4h, 4w) in 0..1, where what the parse takes for an arm is the rest of a long sleeve
     that was taken off: beside a painted forearm, and just above the hand.
     known: (N, 1, h, w) in 0..1, how far the nearer arm's shape is known; near: (N, 1, 4h, 4w), the
-    same where it is painted and its edges are near; across: (N, 1, h, w), -1 and 1 at its edges;
-    inside: (N, 1, 4h, 4w) in 0..1.
+    same where it is painted and its edges are near; across: (N, 1, h, w), -1 and 1 at the edges of
+    what is bare; inside: (N, 1, 4h, 4w) in 0..1.
     """
 
     rest: Tensor
@@ -225,8 +225,9 @@ def outlines(at: Places, skin: Tensor, painted: Tensor) -> Outlines:
     )
     shift = (there * (found - middle)).sum(3, keepdim=True) / whole
     size, shift = size.clamp(*_SIZES), shift.clamp(-_SHIFT, _SHIFT)
-    arms = torch.cat([middle + shift, size * wide, there], 1)
-    centre, wide, there = warp(arms, torch.cat([column, half], 1)).split(1, 1)
+    arms = torch.cat([middle + shift, size * wide, there, found, half_found], 1)
+    arms = warp(arms, torch.cat([column, half], 1))
+    centre, wide, there, found, half_found = arms.split(1, 1)
     off = at.off - centre
     known = at.shown * there * ((at.far - 0.1) / 0.2).clamp(0, 1)
     known = known * ((2.4 - at.far) / 0.1).clamp(0, 1)
@@ -243,8 +244,8 @@ def outlines(at: Places, skin: Tensor, painted: Tensor) -> Outlines:
     away = up2(up2(torch.cat([off, wide, fresh, rest], 1)))
     away, fresh, rest = away[:, :1].abs() - away[:, 1:2], away[:, 2:3], away[:, 3:]
     return Outlines(
-        rest, known, fresh * ((_AROUND - away) / 0.03).clamp(0, 1), off / (wide + 1e-3),
-        (0.5 - away / _EDGE).clamp(0, 1),
+        rest, known, fresh * ((_AROUND - away) / 0.03).clamp(0, 1),
+        (at.off - found) / (half_found + 1e-3), (0.5 - away / _EDGE).clamp(0, 1),
     )  # fmt: skip
 
 
