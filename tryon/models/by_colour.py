@@ -21,10 +21,12 @@ _NOISE = 0.08
 """Standard deviation, in 0..1, that a class's colours have at least."""
 _MOST = 4.0
 """By how much (log odds) colours alone speak against a class at most."""
-_SEEN = 0.003
+SEEN = 0.003
 """Share of the view that is surely a class's, for its colours to be known; less are in part."""
 _UNKNOWN = 1.0
 """The same as `_MOST`, against a class whose colours aren't known."""
+_NO_HAIR = 6.0
+"""The same, against hair: of somebody without any, sides of a hood or a collar are taken for it."""
 _RIM = 5
 """Pixels across: nearer to its edge by half of it a face's colours don't count, since what is taken
 for a neck there may be a collar."""
@@ -63,7 +65,7 @@ def by_colour(logits: Tensor, rgb: Tensor) -> Tensor:
     variance = (variance - mean * mean).clamp(min=0) + _NOISE**2
     told = (half[:, None] - mean).square() / variance + variance.log()
     told = -0.5 * (told[:, :, 0] + told[:, :, 1] + told[:, :, 2])
-    known = (shares.mean((2, 3), keepdim=True) / _SEEN).clamp(0, 1)
+    known = (shares.mean((2, 3), keepdim=True) / SEEN).clamp(0, 1)
     told = told - 1e3 * (1 - known)
     # What each class is told by: hair and a face by the likelier of both, since they are told apart
     # by shape. So is a bare arm from the sleeve above it: cloth's colours don't speak against it.
@@ -74,7 +76,9 @@ def by_colour(logits: Tensor, rgb: Tensor) -> Tensor:
     wall, hair, skin, light_top, lower, shoes, dark_top = known.split(1, 1)
     cloth = torch.maximum(light_top, dark_top)
     known = torch.cat([wall, hair, skin, cloth, lower, shoes, torch.maximum(cloth, skin)], 1)
-    told = known * told - _UNKNOWN * (1 - known)
+    against = torch.full_like(known, _UNKNOWN)
+    against[:, 1] = _NO_HAIR
+    told = known * told - against * (1 - known)
     place = class_index()
     place[_DRESS] = _TOP
     for name in ("arm_left", "arm_right"):

@@ -24,7 +24,8 @@ class Maps(NamedTuple):
     (N, 2, H/2, W/2) in 0..1 of the canvas; skin (N, 3, H/2, W/2) and paint (N, 3, H, W) in 0..1:
     what stands in for what is not kept, skin and the rest; relief (N, 1, H, W): gain of skin;
     shade (N, 3, H/2, W/2): the garment's; strength (N, 1), colour (N, 3) and garment_mean (N, 3):
-    recolouring by the words; creases (N, 2, H, W): of `folds.creases`.
+    recolouring by the words; creases (N, 2, H, W): of `folds.creases`; strands (N, 3, H, W): of
+    `strands.strands`.
     """
 
     garment: Tensor
@@ -39,6 +40,7 @@ class Maps(NamedTuple):
     colour: Tensor
     garment_mean: Tensor
     creases: Tensor
+    strands: Tensor
 
 
 class Layers(NamedTuple):
@@ -173,17 +175,17 @@ _DEEPEST = 0.15
 """Of the light about it: what a crease takes or gives at most."""
 
 
-def _creased(window: Tensor, creases: Tensor, white: float) -> Tensor:
+def _creased(luma: Tensor, creases: Tensor) -> Tensor:
     """Gain (N, 1, h, w) of the creases that the photo shows, on those of the garment.
 
     Args:
-        window: (N, 3, h, w) in 0..`white`; creases: (N, 2, h, w) of `folds.creases`.
+        luma: (N, 1, h, w) in 0..1, the photo's; creases: (N, 2, h, w) of `folds.creases`.
     """
-    n, _, h, w = window.shape
     level, share = creases.split(1, 1)
-    weights = window.new_tensor([LUMA]) / white
-    luma = (weights @ window.reshape(n, 3, h * w)).reshape(n, 1, h, w)
     return 1 + share * ((luma - level) / (level + 0.05)).clamp(-_DEEPEST, _DEEPEST)
+
+
+_DARKEST = 0.02
 
 
 def layers(
@@ -193,7 +195,7 @@ def layers(
     """What is laid over the window.
 
     Args:
-        window: (N, 3, h, w) in 0..`white`, for its size and its creases.
+        window: (N, 3, h, w) in 0..`white`, for its size, its creases and hair's strands.
         placement: (N, 4) where the window lies in the generator's view.
         canvas: float (N, 4, Hc, Wc) the garment's RGBA in 0..255: it has more pixels than are
             sampled, so what is sampled is divided.
@@ -204,21 +206,32 @@ def layers(
     """
     edges = _smooth(torch.cat([maps.garment, maps.keep, maps.bare], 1))
     full = enlarge(
-        torch.cat([edges, maps.relief, maps.paint, maps.creases], 1), placement, window
-    )
-    garment, keep, bare, relief, paint, creases = full.split([1, 1, 1, 1, 3, 2], 1)
+        torch.cat([edges, maps.relief, maps.paint, maps.creases, maps.strands], 1), placement,
+        window,
+    )  # fmt: skip
+    garment, keep, bare, relief, paint, creases, line = full.split([1, 1, 1, 1, 3, 2, 3], 1)
+    n, _, h, w = window.shape
+    weights = window.new_tensor([LUMA]) / white
+    luma = (weights @ window.reshape(n, 3, h * w)).reshape(n, 1, h, w)
     smooth = enlarge(torch.cat([maps.flow, maps.skin, maps.shade], 1), placement, window)
     flow, skin, shade = smooth.split([2, 3, 3], 1)
     # Edges as sharp as the window's pixels, not as the network's.
     height = (placement[:, 3] - placement[:, 1]).clamp(min=1e-6)
     scale = decide * (window.shape[2] / height / NET_HEIGHT).clamp(1.0, 4.0)[:, None, None, None]
     cloth = warp(canvas, flow, torch._shape_as_tensor(canvas)[[3, 2]].to(flow)) / 255
-    alpha = _sharpen(garment, scale) * cloth[:, 3:]
+    strand = (line[:, :1] * luma + line[:, 1:2]).clamp(0, 1)
+    over = _sharpen(garment, scale) * cloth[:, 3:]
+    alpha = over * (1 - strand)
     cloth = recolour(cloth[:, :3], maps.strength, maps.colour, maps.garment_mean)
-    cloth = _limited(lit(cloth, shade * _creased(window, creases, white)))
+    cloth = _limited(lit(cloth, shade * _creased(luma, creases)))
     # An arm painted before a painted wall has an edge, not a ramp.
     paint = paint + _sharpen(bare, scale) * (skin * relief - paint)
-    return Layers(alpha, cloth, (1 - alpha) * (1 - _sharpen(keep, scale)), paint)
+    # A strand's edge in the photo has the old cloth in it, too: it is as bright as hair is.
+    part = over * 4 * strand * (1 - strand)
+    gain = strand.square() + (1 - strand.square()) * line[:, 2:] / (luma + _DARKEST)
+    paint = paint + (8 * part).clamp(max=1) * (window * (gain / white) - paint)
+    keep = _sharpen(keep, scale) * (1 - part)
+    return Layers(alpha, cloth, (1 - alpha) * (1 - keep), paint)
 
 
 def composite(

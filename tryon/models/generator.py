@@ -37,7 +37,7 @@ from tryon.models.blocks import (
     up2,
     warp,
 )
-from tryon.models.by_colour import by_colour
+from tryon.models.by_colour import SEEN, by_colour
 from tryon.models.composite import Maps, changed_box, layers, lit, to_bytes
 from tryon.models.cuffs import straightened
 from tryon.models.efficientnet import CHANNELS, EfficientNetTrunk
@@ -54,8 +54,9 @@ from tryon.models.geometry import (
     TurnedLandmarks,
 )
 from tryon.models.inpaint import PAINT, certain, class_colours, mirrored
-from tryon.models.light import believed, beyond_old, rounded
+from tryon.models.light import believed, beyond_old, cloth_beside_skin, led_by, one_tone, read_off, rounded
 from tryon.models.limbs import Relief, beside_arms, outlines, places
+from tryon.models.strands import strands
 from tryon.models.zones import neckline, waist_and_hem
 
 WIDTH_16, WIDTH_8, WIDTH_4, WIDTH_2 = 128, 96, 64, 32
@@ -80,7 +81,7 @@ _GONE = 6.0
 """By how much (logits) what of the old garment isn't covered is likelier painted over than the
 network says: a collar that stays beside the new one is worse than a wall painted too far. Hands
 and straps before it are narrower than its rim, and are not."""
-_SKIN = tuple(PAINT).index("skin")
+_SKIN, _HAIR_PAINT, _TOP = (tuple(PAINT).index(name) for name in ("skin", "hair", "upper"))
 _LOWER, _STRANDS, _WALL = (
     torch.tensor([float(name == only) for name in PAINT])[None, :, None, None, None]
     for only in ("lower", "hair", "background")
@@ -100,9 +101,9 @@ _NO_BELLY = 12.0
 than walls where the body is: nobody sees where they end beneath the old top, and a strip of belly
 is worse than a waistband too high."""
 _TEXTURED = [tuple(PAINT).index(name) for name in ("background", "lower")]
-_BROAD, _TROUSERS, _HAIR = (
+_BROAD, _TROUSERS, _HAIR, _FACE = (
     torch.tensor([[float(name in names) for name in PARSE]])
-    for names in (("background", "face_neck"), ("lower",), ("hair",))
+    for names in (("background", "face_neck"), ("lower",), ("hair",), ("face_neck",))
 )
 _BEFORE_A_NECK = torch.tensor(
     [[float(name in ("hair", "arm_left", "arm_right", "other")) for name in PARSE]]
@@ -434,20 +435,27 @@ class Generator(nn.Module):
         ends = waist_and_hem(out["landmarks"], condition, self.pixels_2)
         waist, hem = ends[:, :, None].split(1, 1)
         hair = share_of(classes, constant(_HAIR.to(classes.device))).detach()
-        strands = F.max_pool2d((4 * hair - 2).clamp(0, 1), 5, 1, 2)
+        beside_hair = F.max_pool2d((4 * hair - 2).clamp(0, 1), 5, 1, 2)
         below = constant((_LOWER + _WALL).to(odds.device)) * hem
         likelier = _NO_BELLY * (below + constant(_LOWER.to(odds.device)) * waist)
         near_hair = _GONE if joints is None else _NEAR_HAIR
-        likelier = likelier + constant(_STRANDS.to(odds.device)) * strands[:, :, None] * near_hair
+        likelier = likelier + constant(_STRANDS.to(odds.device)) * beside_hair[:, :, None] * near_hair
+        if joints is not None:
+            # Nobody without hair has some behind the neck.
+            seen = (certain(classes)[:, _HAIR_PAINT].mean((1, 2)) / SEEN).clamp(0, 1)
+            none = (1 - seen)[:, None, None, None, None]
+            likelier = likelier - _NO_BELLY * constant(_STRANDS.to(odds.device)) * none
         left, right = (share_of(classes, constant(one.to(classes.device))) for one in _EACH_ARM)
         arms, held, on_arms = left + right, kept, None
         mask, shown = out["mask_packed"], torch.ones(1, device=odds.device)
         if joints is not None:
-            mask = mask + _WORN * (4 * old - 3).clamp(min=0) * (1 - out["stays"])
+            worn = up2(_WORN * (4 * old - 3).clamp(min=0) * (1 - out["stays"]))
+            mask = mask + F.pixel_unshuffle(worn, 2)
             cloth = F.avg_pool2d(out["covered"], 2) * mask.sigmoid().mean(1, keepdim=True)
             painted = (odds[:, _SKIN] / (total.reshape(-1, 4, h, w) + 1e-4)) * (1 - kept)
             before = torch.maximum(hair, arms * kept.mean(1, keepdim=True))
-            before = torch.maximum(before, painted.mean(1, keepdim=True))
+            skinned = painted.mean(1, keepdim=True)
+            before = torch.maximum(before, skinned)
             slack = standing_off(joints, cloth, before, old, arms, self.pixels_2)
             on_arms = places(joints, self.pixels_4)
             beside = torch.maximum(slack, beside_arms(on_arms))[:, :, None]
@@ -456,7 +464,8 @@ class Generator(nn.Module):
             shown = 1 - slack
             before = share_of(classes, constant(_BEFORE_A_NECK.to(classes.device)))
             neck = neckline(joints, out["landmarks"], condition, self.pixels_2)
-            mask = mask + _WORN * neck * (1 - 2 * before).clamp(min=0)
+            worn = up2(_WORN * neck * (1 - 2 * before).clamp(min=0))
+            mask = mask + F.pixel_unshuffle(worn, 2)
             # Beside a sleeve its arm is not seen, whether the photo's or a painted one.
             sleeved = out["sleeved"]
             bare = sleeved * (4 * torch.cat([left, right], 1) - 1).clamp(0, 1)
@@ -491,8 +500,6 @@ class Generator(nn.Module):
         own = own * shares
         for i in range(len(_TEXTURED)):
             painted = painted + own[:, i : i + 1] * (texture - plain[:, 3 * i : 3 * i + 3])
-        # Broad light within a factor of 1.5, its tint within a tenth: more is not the light. Folds,
-        # at twice the size, have another factor of 1.65.
         top = condition[:, CATEGORIES.index("upper"), None, None, None].float()
         lower = top * share_of(classes, constant(_TROUSERS.to(classes.device)))
         sleeves = up2(up2(share_of(out["parts"], constant(_SLEEVES.to(classes.device)))))
@@ -506,16 +513,33 @@ class Generator(nn.Module):
             shade, fine, old.detach(), lower.detach(), arms.detach(), sleeves.detach(),
             photo=joints is not None,
         )  # fmt: skip
-        level = gain.mean(1, keepdim=True)
-        gain = (0.4 * level + 0.1 * (gain - level)).exp()
-        shade = up2(gain) * (0.5 * fine).exp()
-        cloth_shade = shade * (1 - out["fold"])
+        shade = cloth_shade = self._gain(gain, fine)
+        if joints is not None:
+            # By the network's own mask, not by what was made likelier since.
+            own = out["mask_packed"].sigmoid().mean(1, keepdim=True)
+            own = own * F.avg_pool2d(out["covered"], 2)
+            gain, fine = cloth_beside_skin(gain, fine, old, skinned * (1 - own))
+            cloth_shade = self._gain(gain, fine)
+            even = one_tone(rgb, old)
+            light, read = read_off(rgb, old, arms, even)
+            cloth_shade = led_by(cloth_shade, light, read, old)
+        cloth_shade = cloth_shade * (1 - out["fold"])
         strength, colour = restyle
         inside = garment_mask.float().reshape(-1, NET_HEIGHT * NET_WIDTH, 1)
         mean = (garment_rgb.float().flatten(2) @ inside)[..., 0] / inside.sum(1).clamp(min=1.0)
         # Bare skin has the light's shape too: without it an arm is a flat cut-out.
         covers = masks[:, :1] * out["covered"]
         keep, bare = masks[:, 1:2], masks[:, 2:]
+        line = torch.zeros(1, 3, NET_HEIGHT, NET_WIDTH, device=masks.device)
+        if joints is not None:
+            face = share_of(classes, constant(_FACE.to(classes.device)))
+            found = strands(
+                hair, old, face + arms, colours[:, _HAIR_PAINT], colours[:, _TOP],
+                F.avg_pool2d(out["covered"], 2), even,
+            )  # fmt: skip
+            where, inside_hair, line = up2(torch.cat(found, 1)).split([1, 1, 3], 1)
+            covers = torch.maximum(covers, where * out["covered"])
+            keep = torch.maximum(keep, torch.maximum(where, inside_hair))
         relief = torch.ones(1, 1, NET_HEIGHT, NET_WIDTH, device=skin.device)
         shape = rounded(bare, sleeves)
         if on_arms is not None:
@@ -542,7 +566,18 @@ class Generator(nn.Module):
             colour=colour,
             garment_mean=mean,
             creases=folds,
+            strands=line.expand_as(painted),
         )
+
+    @staticmethod
+    def _gain(shade: Tensor, fine: Tensor) -> Tensor:
+        """(N, 3, H/2, W/2) of log gains as `predict` has them, limited to -1..1.
+
+        Broad light within a factor of 1.5, its tint within a tenth: more is not the light. Folds,
+        at twice the size, have another factor of 1.65.
+        """
+        level = shade.mean(1, keepdim=True)
+        return up2((0.4 * level + 0.1 * (shade - level)).exp()) * (0.5 * fine).exp()
 
     def forward(
         self, window: Tensor, placement: Tensor, view: Tensor, landmarks: Tensor, heatmaps: Tensor,

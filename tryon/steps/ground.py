@@ -15,6 +15,10 @@ _DARKEST = 0.4
 """Of the background's light: what a soft shadow takes at most."""
 _DEEP = 0.6
 """A shadow is no darker than this share of the way from the background to a dark garment."""
+_STRIP = 2e-4
+"""Share of a picture that such a shadow takes at least."""
+_STEPS = 2.0
+"""Sigma, in pixels, of what goes of every outline: steps and fringes of its pixels."""
 _CONTACT, _VALLEY, _TINTED = 8, 12, 0.6
 """How many pixels a shadow reaches where a garment touches the ground; by how many levels it is
 darker there than the garment, or how much of that has a tint."""
@@ -77,7 +81,7 @@ def foreground(image: np.ndarray, colour: np.ndarray) -> np.ndarray | None:
             if background is not near and background is not closer:
                 mask = _without_deep_shadow(image, mask, near, colour)
                 mask = _without_contact(image, mask, colour)
-            return _soft(_without_gaps(image, mask, closer))
+            return _soft(_even_outline(_without_gaps(image, mask, closer), _STEPS))
     unlike = _unlike_ground(image, colour)
     return None if unlike is None else _soft(unlike)
 
@@ -388,7 +392,13 @@ def _without_contact(image: np.ndarray, mask: np.ndarray, colour: np.ndarray) ->
     darker = (darkest > behind + _VALLEY) & (behind < _DEEP * colour.max())
     less = mask.copy()
     less[places] = np.where(darker | (tinted > _TINTED * known), np.uint8(0), less[places])
-    return mask & _even_outline(less, 1.5)
+    # A shadow is a strip; what is thin or short is the fibres of a melange, and left bites.
+    gone = mask & cv2.bitwise_not(_even_outline(less, 1.5))
+    gone = cv2.morphologyEx(gone, cv2.MORPH_OPEN, beside)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(gone, connectivity=8)
+    strips = stats[:, cv2.CC_STAT_AREA] > _STRIP * mask.size
+    strips[0] = False
+    return mask & cv2.bitwise_not(np.uint8(255) * strips[labels].astype(np.uint8))
 
 
 def _over(values: np.ndarray, least: float) -> np.ndarray:

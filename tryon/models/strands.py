@@ -1,0 +1,62 @@
+"""Hair that hangs before a top: each strand, seen finer than a network's pixels are."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from tryon.models.composite import LUMA
+
+_OUTSIDE, _INSIDE = 15, 3
+"""Pixels of half the size across which strands are looked for beside hair, and within it."""
+_BESIDE = 3
+"""Pixels of half the size across, beside skin, where none are: its colour lies between the two."""
+_GAP = 5
+"""Pixels of half the size across, that are neither's between the two."""
+_APART, _SURE = 0.2, 0.35
+"""By how much hair and the old cloth must differ in luma to be told apart, and from which on
+wholly."""
+_CLOTH, _STRAND = 0.2, 0.9
+"""Share of the way from the cloth's luma to the hair's up to which a pixel is cloth in shade, and
+from which on it is hair."""
+
+
+def strands(
+    hair: Tensor, cloth: Tensor, skin: Tensor, hair_colour: Tensor, cloth_colour: Tensor,
+    covered: Tensor, even: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    """Where hair and the old top are told apart by light, and how.
+
+    Args:
+        hair, cloth, skin: (N, 1, h, w) in 0..1, how likely each pixel is hair, the garment that is
+            replaced, and skin.
+        hair_colour, cloth_colour: (N, 3, h, w) in 0..1, what both look like nearby.
+        covered: (N, 1, h, w) in 0..1, how far the new garment reaches there, hair or no hair.
+        even: (N, 1, 1, 1) in 0..1 of `light.one_tone`: of two tones one may be hair's.
+
+    Returns:
+        (N, 1, h, w) in 0..1 each, where strands are, and where all is hair; (N, 3, h, w) slope and
+        offset of a line, how much of a pixel is hair being the line at its luma, limited to 0..1
+        (0 elsewhere), and hair's luma.
+    """
+    luma = hair.new_tensor([LUMA])
+    level, dark = (
+        (luma @ colour.flatten(2)).reshape(hair.shape) for colour in (cloth_colour, hair_colour)
+    )
+    apart = level - dark
+    surely = (4 * hair - 2).clamp(0, 1)
+    inside = -F.max_pool2d(-surely, _INSIDE, 1, _INSIDE // 2)
+    beside = F.max_pool2d(surely, _OUTSIDE, 1, _OUTSIDE // 2)
+    near = F.max_pool2d((4 * cloth - 2).clamp(0, 1), _OUTSIDE, 1, _OUTSIDE // 2)
+    bare = F.max_pool2d((4 * skin - 2).clamp(0, 1), _BESIDE, 1, _BESIDE // 2)
+    # Where both meet the parse is often sure of neither.
+    either = F.max_pool2d((4 * (hair + cloth) - 3).clamp(0, 1), _GAP, 1, _GAP // 2)
+    either = -F.max_pool2d(-either, _GAP, 1, _GAP // 2)
+    covered = -F.max_pool2d(-covered, 3, 1, 1)
+    told = even * near * ((apart.abs() - _APART) / (_SURE - _APART)).clamp(0, 1)
+    where = (beside - inside) * (1 - bare) * either * (4 * covered - 3).clamp(0, 1) * told
+    way = (_STRAND - _CLOTH) * torch.where(told > 0, apart, torch.ones_like(apart))
+    slope, offset = -where / way, where * (level - _CLOTH * apart) / way
+    whole = inside * told
+    return where, whole, torch.cat([slope, offset + whole, dark], 1)
