@@ -103,6 +103,19 @@ def test_a_class_of_few_pixels_is_hardly_spoken_against() -> None:
     assert (classes(found) == PARSE.index("shoes")).all()
 
 
+def test_somebody_without_hair_has_none_beside_a_hood() -> None:
+    """Where none is surely seen, a little of it is not believed; where hair is seen, it is."""
+    logits, rgb = person()
+    some = doubtful(logits, "hair", 1)
+    hair = PARSE.index("hair")
+    bald = some.clone()
+    bald[:, hair][logits[:, hair] > 5] = 0
+    bald[:, PARSE.index("face_neck")][logits[:, hair] > 5] = 9
+    here = (0, hair, *PATCH)
+    assert (by_colour(bald, rgb) - bald)[here].max() < -5
+    assert (by_colour(some, rgb) - some)[here].min() > -5
+
+
 def test_people_of_a_batch_have_colours_of_their_own() -> None:
     logits, rgb = person()
     wrong = doubtful(logits, "hair", 1)

@@ -75,7 +75,7 @@ def test_the_box_of_change_gives_the_whole_windows_picture(seed: int) -> None:
         garment, keep, keep.flip(2), torch.rand(n, 2, *half), torch.rand(n, 3, *half),
         torch.rand(n, 1, *garment.shape[2:]) + 0.5, torch.rand(n, 3, *garment.shape[2:]),
         torch.rand(n, 3, *half) + 0.5, torch.zeros(n, 1), torch.zeros(n, 3), torch.zeros(n, 3),
-        torch.rand(n, 2, *garment.shape[2:]), torch.rand(n, 3, *garment.shape[2:]) * 0.5,
+        torch.rand(n, 2, *garment.shape[2:]), torch.rand(n, 3, *half) * 0.5,
     )  # fmt: skip
     window = torch.randint(0, 256, (n, h, w, 3), dtype=torch.uint8)
     placement = torch.tensor([[0.0, 0.0, 1.0, 1.0], [0.1, -0.05, 0.9, 1.02]])
@@ -387,7 +387,7 @@ def _maps(garment: float, keep: float, n: int = 1, bare: float = 0.0) -> Maps:
         flow=pixel_coordinates(NET_HEIGHT // 2, NET_WIDTH // 2, full).expand(n, -1, -1, -1),
         paint=full.expand(-1, 3, -1, -1) * 0.25, shade=half, strength=torch.zeros(n, 1),
         colour=torch.zeros(n, 3), garment_mean=torch.full((n, 3), 0.5),
-        creases=full.expand(-1, 2, -1, -1) * 0, strands=full.expand(-1, 3, -1, -1) * 0,
+        creases=full.expand(-1, 2, -1, -1) * 0, strands=half * 0,
     )  # fmt: skip
 
 

@@ -381,6 +381,20 @@ def test_a_grey_garment_without_a_shadow_keeps_its_outline():
     assert (alpha[296, 100:200] > 127).all(), "nor is its own hem a shadow"
 
 
+def test_a_melange_is_not_bitten():
+    """Its dark fibres beside the ground are no shadow, and its outline goes straight."""
+    rng = np.random.default_rng(7)
+    fibres = cv2.GaussianBlur(rng.normal(0, 1, (220, 200)), (0, 0), sigmaX=3, sigmaY=1)
+    garment = shirt((150, 150, 150), (245, 245, 242)).astype(np.float64)
+    worn = (garment != (245, 245, 242)).any(-1)
+    garment[80:300, 50:250] += 14 * (fibres / fibres.std())[..., None] * worn[80:300, 50:250, None]
+    garment = cv2.GaussianBlur(garment.clip(0, 255).astype(np.uint8), (0, 0), 0.8)
+    alpha = foreground(garment, np.array([245.0, 245, 242]))
+    assert alpha is not None
+    left = np.argmax(alpha[160:290] > 127, axis=1)
+    assert np.abs(left - np.median(left)).max() <= 1
+
+
 @pytest.mark.parametrize("part", [np.s_[287:300, 90:210], np.s_[150:300, 90:96]],
                          ids=["a hem", "a stripe"])  # fmt: skip
 def test_a_dark_garments_grey_trim_is_no_shadow(part):

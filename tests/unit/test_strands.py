@@ -7,7 +7,6 @@ from torch import Tensor
 
 from tests.unit.test_models import _maps
 from tryon.contract import NET_HEIGHT, NET_WIDTH
-from tryon.models.blocks import up2
 from tryon.models.composite import composite, layers
 from tryon.models.strands import strands
 
@@ -60,9 +59,8 @@ def test_nothing_where_both_look_alike_or_the_top_has_two_tones_or_nothing_cover
 
 def test_a_strand_of_the_photo_lies_before_the_new_garment() -> None:
     """Thinner than a pixel of the network; without light of the old cloth at its edges."""
-    where, whole, line = found(0.05, 0.9)
-    large = up2(torch.cat([where, whole, line], 1))
-    maps = _maps(1.0, 1.0)._replace(strands=large[:, 2:])
+    _, _, line = found(0.05, 0.9)
+    maps = _maps(1.0, 1.0)._replace(strands=line)
     scale = 4
     window = torch.full((1, 3, scale * NET_HEIGHT, scale * NET_WIDTH), 0.9)
     strand = scale * 2 * (EDGE + 4)

@@ -144,6 +144,24 @@ def up2(x: Tensor) -> Tensor:
     return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
 
 
+def grown(x: Tensor, side: int) -> Tensor:
+    """The largest within squares of so many pixels, odd, around each: rows, then columns, since
+    ONNX Runtime looks at every pixel of a square.
+
+    Args:
+        x: (N, C, H, W).
+    """
+    if side == 3:
+        return F.max_pool2d(x, 3, 1, 1)
+    rows = F.max_pool2d(x, (1, side), 1, (0, side // 2))
+    return F.max_pool2d(rows, (side, 1), 1, (side // 2, 0))
+
+
+def shrunk(x: Tensor, side: int) -> Tensor:
+    """The least within them."""
+    return -grown(-x, side)
+
+
 def warp(image: Tensor, flow: Tensor, size: Tensor | None = None) -> Tensor:
     """Samples `image` at `flow`, in full precision.
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tryon.contract import PARSE
-from tryon.models.blocks import constant, up2
+from tryon.models.blocks import constant, shrunk, up2
 from tryon.models.composite import LUMA
 from tryon.models.inpaint import PAINT, certain, class_index, spread
 
@@ -46,7 +46,7 @@ def by_colour(logits: Tensor, rgb: Tensor) -> Tensor:
     odds = logits.clamp(-30, 30).exp()
     shares = certain(odds)
     face = odds[:, _FACE : _FACE + 1] / odds.sum(1, keepdim=True)
-    rim = face + F.max_pool2d(-face, _RIM, 1, _RIM // 2)
+    rim = face - shrunk(face, _RIM)
     skin = shares[:, _SKIN : _SKIN + 1] * (1 - rim)
     # A dress is a top here: there is no paint of its own, and photos' tops may be either.
     top = (odds[:, _UPPER] + odds[:, _DRESS])[:, None] / odds.sum(1, keepdim=True)
@@ -76,9 +76,9 @@ def by_colour(logits: Tensor, rgb: Tensor) -> Tensor:
     wall, hair, skin, light_top, lower, shoes, dark_top = known.split(1, 1)
     cloth = torch.maximum(light_top, dark_top)
     known = torch.cat([wall, hair, skin, cloth, lower, shoes, torch.maximum(cloth, skin)], 1)
-    against = torch.full_like(known, _UNKNOWN)
-    against[:, 1] = _NO_HAIR
-    told = known * told - against * (1 - known)
+    none = torch.zeros_like(known)
+    none[:, 1] = _NO_HAIR * (1 - 5 * known[:, 1]).clamp(min=0)
+    told = known * told - _UNKNOWN * (1 - known) - none
     place = class_index()
     place[_DRESS] = _TOP
     for name in ("arm_left", "arm_right"):

@@ -24,7 +24,7 @@ class Maps(NamedTuple):
     (N, 2, H/2, W/2) in 0..1 of the canvas; skin (N, 3, H/2, W/2) and paint (N, 3, H, W) in 0..1:
     what stands in for what is not kept, skin and the rest; relief (N, 1, H, W): gain of skin;
     shade (N, 3, H/2, W/2): the garment's; strength (N, 1), colour (N, 3) and garment_mean (N, 3):
-    recolouring by the words; creases (N, 2, H, W): of `folds.creases`; strands (N, 3, H, W): of
+    recolouring by the words; creases (N, 2, H, W): of `folds.creases`; strands (N, 3, H/2, W/2): of
     `strands.strands`.
     """
 
@@ -47,13 +47,14 @@ class Layers(NamedTuple):
     """What a picture is laid together from, at the window's own size: (N, 1 or 3, h, w) each.
 
     alpha, repaint: shares of each pixel that show `cloth` and `paint` (in 0..1); the rest of it is
-    the photo's own.
+    the photo's own, times `gain`.
     """
 
     alpha: Tensor
     cloth: Tensor
     repaint: Tensor
     paint: Tensor
+    gain: Tensor
 
 
 def recolour(cloth: Tensor, strength: Tensor, colour: Tensor, mean: Tensor) -> Tensor:
@@ -185,7 +186,8 @@ def _creased(luma: Tensor, creases: Tensor) -> Tensor:
     return 1 + share * ((luma - level) / (level + 0.05)).clamp(-_DEEPEST, _DEEPEST)
 
 
-_DARKEST = 0.02
+_DARKEST, _EDGE = 0.02, 5.0
+"""Luma that the darkest pixels are given; how soon what isn't all hair is as bright as it."""
 
 
 def layers(
@@ -206,15 +208,14 @@ def layers(
     """
     edges = _smooth(torch.cat([maps.garment, maps.keep, maps.bare], 1))
     full = enlarge(
-        torch.cat([edges, maps.relief, maps.paint, maps.creases, maps.strands], 1), placement,
-        window,
-    )  # fmt: skip
-    garment, keep, bare, relief, paint, creases, line = full.split([1, 1, 1, 1, 3, 2, 3], 1)
+        torch.cat([edges, maps.relief, maps.paint, maps.creases], 1), placement, window
+    )
+    garment, keep, bare, relief, paint, creases = full.split([1, 1, 1, 1, 3, 2], 1)
     n, _, h, w = window.shape
     weights = window.new_tensor([LUMA]) / white
     luma = (weights @ window.reshape(n, 3, h * w)).reshape(n, 1, h, w)
-    smooth = enlarge(torch.cat([maps.flow, maps.skin, maps.shade], 1), placement, window)
-    flow, skin, shade = smooth.split([2, 3, 3], 1)
+    smooth = torch.cat([maps.flow, maps.skin, maps.shade, maps.strands], 1)
+    flow, skin, shade, line = enlarge(smooth, placement, window).split([2, 3, 3, 3], 1)
     # Edges as sharp as the window's pixels, not as the network's.
     height = (placement[:, 3] - placement[:, 1]).clamp(min=1e-6)
     scale = decide * (window.shape[2] / height / NET_HEIGHT).clamp(1.0, 4.0)[:, None, None, None]
@@ -227,11 +228,9 @@ def layers(
     # An arm painted before a painted wall has an edge, not a ramp.
     paint = paint + _sharpen(bare, scale) * (skin * relief - paint)
     # A strand's edge in the photo has the old cloth in it, too: it is as bright as hair is.
-    part = over * 4 * strand * (1 - strand)
-    gain = strand.square() + (1 - strand.square()) * line[:, 2:] / (luma + _DARKEST)
-    paint = paint + (8 * part).clamp(max=1) * (window * (gain / white) - paint)
-    keep = _sharpen(keep, scale) * (1 - part)
-    return Layers(alpha, cloth, (1 - alpha) * (1 - keep), paint)
+    part = over * strand * (1 - strand)
+    gain = 1 + (_EDGE * part).clamp(max=1) * (line[:, 2:] / (luma + _DARKEST) - 1)
+    return Layers(alpha, cloth, (1 - alpha) * (1 - _sharpen(keep, scale)), paint, gain)
 
 
 def composite(
@@ -245,8 +244,8 @@ def composite(
     Returns:
         (N, 3, h, w) in 0..1.
     """
-    alpha, cloth, repaint, paint = layers(window, placement, maps, canvas, decide)
-    return window * (1 - alpha - repaint) + alpha * cloth + repaint * paint
+    alpha, cloth, repaint, paint, gain = layers(window, placement, maps, canvas, decide)
+    return window * ((1 - alpha - repaint) * gain) + alpha * cloth + repaint * paint
 
 
 def to_bytes(window: Tensor, over: Layers) -> tuple[Tensor, Tensor]:
@@ -259,7 +258,7 @@ def to_bytes(window: Tensor, over: Layers) -> tuple[Tensor, Tensor]:
     share = (change * 255).round().clamp(0, 255)
     # Where the mask is 0 the sums below are the window's whole numbers, times 1, and zeros: exact.
     seen = (share > 0).float()
-    shown = window * (1 - change * seen)
+    shown = window * (1 - (1 - (1 - change) * over.gain) * seen)
     shown = shown + (over.alpha * seen * 255) * over.cloth
     shown = shown + (over.repaint * seen * 255) * over.paint
     shown = shown.round().clamp(0, 255)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from tryon.models.blocks import up2
+from tryon.models.blocks import grown, shrunk, up2
 from tryon.models.composite import LUMA
 
 _SIDE = 5
@@ -42,9 +42,9 @@ def creases(rgb: Tensor, old: Tensor, belief: Tensor) -> Tensor:
     sums = torch.cat([F.avg_pool2d(luma, 2) * cloth, cloth], 1)
     sums = mean(mean(sums, _SIDE), _SIDE)
     level = sums[:, :1] / (sums[:, 1:] + 1e-4)
-    inner = -F.max_pool2d(-cloth, _RIM, 1, _RIM // 2)
+    inner = shrunk(cloth, _RIM)
     peak = F.max_pool2d((luma - mean(luma, 3)).abs(), 2) / (level + 0.05) * inner
-    plain = ((_SEAM - F.max_pool2d(peak, _NEAR, 1, _NEAR // 2)) / (_SEAM - _CREASE)).clamp(0, 1)
+    plain = ((_SEAM - grown(peak, _NEAR)) / (_SEAM - _CREASE)).clamp(0, 1)
     light = ((level - _DARK) / (_LIGHT - _DARK)).clamp(0, 1)
     trusted = ((belief - _TRUSTED) / (1 - _TRUSTED)).clamp(0, 1)
     return up2(torch.cat([level, mean(inner * plain * light * trusted, 3)], 1))

@@ -31,8 +31,10 @@ from tryon.models.blocks import (
     Merge,
     Residual,
     constant,
+    grown,
     head,
     pixel_coordinates,
+    shrunk,
     shuffled,
     up2,
     warp,
@@ -54,10 +56,19 @@ from tryon.models.geometry import (
     TurnedLandmarks,
 )
 from tryon.models.inpaint import PAINT, certain, class_colours, mirrored
-from tryon.models.light import believed, beyond_old, cloth_beside_skin, led_by, one_tone, read_off, rounded
+from tryon.models.light import (
+    believed,
+    beyond_old,
+    cloth_beside_skin,
+    half_luma,
+    led_by,
+    one_tone,
+    read_off,
+    rounded,
+)
 from tryon.models.limbs import Relief, beside_arms, outlines, places
 from tryon.models.strands import strands
-from tryon.models.zones import neckline, waist_and_hem
+from tryon.models.zones import below_chin, collar_scraps, neckline, waist_and_hem
 
 WIDTH_16, WIDTH_8, WIDTH_4, WIDTH_2 = 128, 96, 64, 32
 HIDDEN_16, HIDDEN_8, HIDDEN_4, HIDDEN_2 = 48, 32, 16, 16
@@ -152,7 +163,7 @@ def near_old(share: Tensor) -> Tensor:
     Returns:
         float (N, 1, h, w) in 0..1: over 0 within `_NEAR` pixels of where it is likelier than not.
     """
-    return F.max_pool2d((4 * share - 2).clamp(0, 1), 2 * _NEAR + 1, 1, _NEAR)
+    return grown((4 * share - 2).clamp(0, 1), 2 * _NEAR + 1)
 
 
 class Generator(nn.Module):
@@ -425,7 +436,13 @@ class Generator(nn.Module):
         near = near_old(old) * (1 - out["stays"])
         broad = share_of(classes, constant(_BROAD.to(classes.device)))
         sure = torch.maximum((4 * old - 2).clamp(0, 1) * (1 - out["stays"]), near * broad)
-        odds = (out["beneath_packed"].clamp(max=30) + _GONE * sure.detach()).exp()
+        gone = _GONE * sure
+        if joints is not None:
+            face = share_of(classes, constant(_FACE.to(classes.device)))
+            below = below_chin(joints, self.pixels_2)
+            scraps = collar_scraps(half_luma(rgb), face, old, below)
+            near, gone = torch.maximum(near, scraps), torch.maximum(gone, 2 * _GONE * scraps)
+        odds = (out["beneath_packed"].clamp(max=30) + gone.detach()).exp()
         # Sums over channels, as products: ONNX Runtime's are slow there.
         every = torch.ones(1, len(PAINT), device=odds.device)
         total = every @ odds.reshape(-1, len(PAINT), 4 * h * w)
@@ -435,22 +452,21 @@ class Generator(nn.Module):
         ends = waist_and_hem(out["landmarks"], condition, self.pixels_2)
         waist, hem = ends[:, :, None].split(1, 1)
         hair = share_of(classes, constant(_HAIR.to(classes.device))).detach()
-        beside_hair = F.max_pool2d((4 * hair - 2).clamp(0, 1), 5, 1, 2)
+        beside_hair = grown((4 * hair - 2).clamp(0, 1), 5)
         below = constant((_LOWER + _WALL).to(odds.device)) * hem
         likelier = _NO_BELLY * (below + constant(_LOWER.to(odds.device)) * waist)
         near_hair = _GONE if joints is None else _NEAR_HAIR
-        likelier = likelier + constant(_STRANDS.to(odds.device)) * beside_hair[:, :, None] * near_hair
+        hairs = near_hair * beside_hair[:, :, None]
         if joints is not None:
             # Nobody without hair has some behind the neck.
             seen = (certain(classes)[:, _HAIR_PAINT].mean((1, 2)) / SEEN).clamp(0, 1)
-            none = (1 - seen)[:, None, None, None, None]
-            likelier = likelier - _NO_BELLY * constant(_STRANDS.to(odds.device)) * none
+            hairs = hairs - _NO_BELLY * (1 - seen)[:, None, None, None, None]
+        likelier = likelier + constant(_STRANDS.to(odds.device)) * hairs
         left, right = (share_of(classes, constant(one.to(classes.device))) for one in _EACH_ARM)
         arms, held, on_arms = left + right, kept, None
         mask, shown = out["mask_packed"], torch.ones(1, device=odds.device)
         if joints is not None:
-            worn = up2(_WORN * (4 * old - 3).clamp(min=0) * (1 - out["stays"]))
-            mask = mask + F.pixel_unshuffle(worn, 2)
+            mask = mask + _WORN * (4 * old - 3).clamp(min=0) * (1 - out["stays"])
             cloth = F.avg_pool2d(out["covered"], 2) * mask.sigmoid().mean(1, keepdim=True)
             painted = (odds[:, _SKIN] / (total.reshape(-1, 4, h, w) + 1e-4)) * (1 - kept)
             before = torch.maximum(hair, arms * kept.mean(1, keepdim=True))
@@ -464,8 +480,7 @@ class Generator(nn.Module):
             shown = 1 - slack
             before = share_of(classes, constant(_BEFORE_A_NECK.to(classes.device)))
             neck = neckline(joints, out["landmarks"], condition, self.pixels_2)
-            worn = up2(_WORN * neck * (1 - 2 * before).clamp(min=0))
-            mask = mask + F.pixel_unshuffle(worn, 2)
+            mask = mask + _WORN * neck * (1 - 2 * before).clamp(min=0)
             # Beside a sleeve its arm is not seen, whether the photo's or a painted one.
             sleeved = out["sleeved"]
             bare = sleeved * (4 * torch.cat([left, right], 1) - 1).clamp(0, 1)
@@ -492,7 +507,7 @@ class Generator(nn.Module):
         sure = certain(classes)[:, _TEXTURED].detach()
         shares = paints[:, _TEXTURED, 0].reshape(-1, len(_TEXTURED), h, w) / weight
         # By its inner pixels: mixed with jeans beside it, a wall's last ones are a ghost of them.
-        inner = -F.max_pool2d(-sure, 3, 1, 1)
+        inner = shrunk(sure, 3)
         texture, own = mirrored(rgb, inner, shares.detach(), self.pixels, sure)
         plain = colours[:, _TEXTURED].flatten(1, 2)
         large = up2(torch.cat([painted / weight, shares, plain], 1))
@@ -530,14 +545,13 @@ class Generator(nn.Module):
         # Bare skin has the light's shape too: without it an arm is a flat cut-out.
         covers = masks[:, :1] * out["covered"]
         keep, bare = masks[:, 1:2], masks[:, 2:]
-        line = torch.zeros(1, 3, NET_HEIGHT, NET_WIDTH, device=masks.device)
+        line = torch.zeros_like(skin)
         if joints is not None:
-            face = share_of(classes, constant(_FACE.to(classes.device)))
-            found = strands(
+            where, inside_hair, line = strands(
                 hair, old, face + arms, colours[:, _HAIR_PAINT], colours[:, _TOP],
                 F.avg_pool2d(out["covered"], 2), even,
             )  # fmt: skip
-            where, inside_hair, line = up2(torch.cat(found, 1)).split([1, 1, 3], 1)
+            where, inside_hair = up2(torch.cat([where, inside_hair], 1)).split(1, 1)
             covers = torch.maximum(covers, where * out["covered"])
             keep = torch.maximum(keep, torch.maximum(where, inside_hair))
         relief = torch.ones(1, 1, NET_HEIGHT, NET_WIDTH, device=skin.device)
@@ -566,7 +580,7 @@ class Generator(nn.Module):
             colour=colour,
             garment_mean=mean,
             creases=folds,
-            strands=line.expand_as(painted),
+            strands=line,
         )
 
     @staticmethod

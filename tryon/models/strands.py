@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from tryon.models.blocks import grown, shrunk
 from tryon.models.composite import LUMA
 
 _OUTSIDE, _INSIDE = 15, 3
@@ -17,7 +17,7 @@ _GAP = 5
 _APART, _SURE = 0.2, 0.35
 """By how much hair and the old cloth must differ in luma to be told apart, and from which on
 wholly."""
-_CLOTH, _STRAND = 0.2, 0.9
+_CLOTH, _STRAND = 0.1, 0.9
 """Share of the way from the cloth's luma to the hair's up to which a pixel is cloth in shade, and
 from which on it is hair."""
 
@@ -46,14 +46,13 @@ def strands(
     )
     apart = level - dark
     surely = (4 * hair - 2).clamp(0, 1)
-    inside = -F.max_pool2d(-surely, _INSIDE, 1, _INSIDE // 2)
-    beside = F.max_pool2d(surely, _OUTSIDE, 1, _OUTSIDE // 2)
-    near = F.max_pool2d((4 * cloth - 2).clamp(0, 1), _OUTSIDE, 1, _OUTSIDE // 2)
-    bare = F.max_pool2d((4 * skin - 2).clamp(0, 1), _BESIDE, 1, _BESIDE // 2)
+    inside = shrunk(surely, _INSIDE)
+    beside = grown(surely, _OUTSIDE)
+    near = grown((4 * cloth - 2).clamp(0, 1), _OUTSIDE)
+    bare = grown((4 * skin - 2).clamp(0, 1), _BESIDE)
     # Where both meet the parse is often sure of neither.
-    either = F.max_pool2d((4 * (hair + cloth) - 3).clamp(0, 1), _GAP, 1, _GAP // 2)
-    either = -F.max_pool2d(-either, _GAP, 1, _GAP // 2)
-    covered = -F.max_pool2d(-covered, 3, 1, 1)
+    either = shrunk(grown((4 * (hair + cloth) - 3).clamp(0, 1), _GAP), _GAP)
+    covered = shrunk(covered, 3)
     told = even * near * ((apart.abs() - _APART) / (_SURE - _APART)).clamp(0, 1)
     where = (beside - inside) * (1 - bare) * either * (4 * covered - 3).clamp(0, 1) * told
     way = (_STRAND - _CLOTH) * torch.where(told > 0, apart, torch.ones_like(apart))

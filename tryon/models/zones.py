@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from tryon.contract import CATEGORIES, LANDMARKS, NET_HEIGHT, NET_WIDTH
+from tryon.models.blocks import grown, shrunk
 from tryon.models.geometry import ASPECT
 from tryon.models.limbs import in_view
 from tryon.preprocess import LEFT_MOUTH, NOSE, RIGHT_MOUTH
@@ -14,6 +15,12 @@ _CHIN = 2.0
 """Where the chin surely has ended, in ways from nose to mouth below the mouth."""
 _RIM = 0.2
 """How far into its hole a neckline reaches, in depths of it: landmarks are off by as much."""
+
+_BRIGHT, _WIDE, _RAMP = 0.15, 1.5, 0.1
+"""By how much luma is over a face's, in itself and in standard deviations of that, where a pale
+collar begins, and how soon it surely is one."""
+_BESIDE = 7
+"""Pixels of half the size across: how near to the old garment its collar's rests are."""
 
 
 def waist_and_hem(landmarks: Tensor, condition: Tensor, pixels: Tensor) -> Tensor:
@@ -49,12 +56,7 @@ def neckline(joints: Tensor, landmarks: Tensor, condition: Tensor, pixels: Tenso
         joints: (N, 39, 5) of `Pose`, in 0..1 of the square view.
         landmarks: (N, K, 2) on the person; condition: (N, 5); pixels: (1, 2, h, w).
     """
-    unit = torch.tensor([ASPECT, 1.0], device=joints.device)
-    nose, left, right = in_view(joints)[:, [NOSE, LEFT_MOUTH, RIGHT_MOUTH]].unbind(1)
-    mouth = (left + right) / 2
-    down = (mouth - nose) / ((mouth - nose).square().sum(1, keepdim=True) + 1e-6)
-    place = pixels * unit[:, None, None] - mouth[:, :, None, None]
-    below = (place * down[:, :, None, None]).sum(1, keepdim=True)
+    below = below_chin(joints, pixels)
     names = [LANDMARKS.index(f"neck_{side}") for side in ("left", "right", "front")]
     ends, front = landmarks[:, names[:2]], landmarks[:, names[2], 1][:, None, None, None]
     left, right = (x[:, None, None, None] for x in (ends[..., 0].amin(1), ends[..., 0].amax(1)))
@@ -67,4 +69,44 @@ def neckline(joints: Tensor, landmarks: Tensor, condition: Tensor, pixels: Tenso
     above = (front - y) / deep.clamp(min=0.02)
     within = within * ((aside.square() + _RIM - above) / _RIM).clamp(0, 1)
     has_neck = 1 - condition[:, CATEGORIES.index("lower"), None, None, None].float()
-    return has_neck * within * ((below - _CHIN) / 0.5).clamp(0, 1)
+    return has_neck * within * below
+
+
+def below_chin(joints: Tensor, pixels: Tensor) -> Tensor:
+    """Below the chin, however the head is held: float (N, 1, h, w) in 0..1.
+
+    Args:
+        joints: (N, 39, 5) of `Pose`, in 0..1 of the square view; pixels: (1, 2, h, w).
+    """
+    unit = torch.tensor([ASPECT, 1.0], device=joints.device)
+    nose, left, right = in_view(joints)[:, [NOSE, LEFT_MOUTH, RIGHT_MOUTH]].unbind(1)
+    mouth = (left + right) / 2
+    down = (mouth - nose) / ((mouth - nose).square().sum(1, keepdim=True) + 1e-6)
+    place = pixels * unit[:, None, None] - mouth[:, :, None, None]
+    below = (place * down[:, :, None, None]).sum(1, keepdim=True)
+    return ((below - _CHIN) / 0.5).clamp(0, 1)
+
+
+def collar_scraps(luma: Tensor, face: Tensor, old: Tensor, below: Tensor) -> Tensor:
+    """What is taken for a neck and is a rest of the old collar: float (N, 1, h, w) in 0..1.
+
+    It is beside the old garment, below the chin, and either brighter than all the face (cream
+    collars) or a sliver, with no neck behind it (hoods).
+
+    Args:
+        luma: (N, 1, h, w) in 0..1; face, old: the same, how likely each pixel is face or neck, and
+            how surely what is replaced; below: of `below_chin`.
+    """
+    surely = (4 * face - 3).clamp(0, 1)
+    inner = shrunk(surely, 3)
+    sums = (torch.cat([inner, luma * inner, luma * luma * inner], 1) + 1e-6).mean(
+        (2, 3), keepdim=True
+    )  # fmt: skip
+    mass, level, square = sums.split(1, 1)
+    level = level / mass
+    spread_of = (square / mass - level * level).clamp(min=1e-6).sqrt()
+    over = luma - level - (_WIDE * spread_of).clamp(min=_BRIGHT)
+    bright = (over / _RAMP).clamp(0, 1)
+    sliver = (face - grown(inner, 3)).clamp(min=0)
+    near = grown((4 * old - 2).clamp(0, 1), _BESIDE)
+    return near * below * torch.maximum(bright * face, sliver)

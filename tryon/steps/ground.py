@@ -15,7 +15,7 @@ _DARKEST = 0.4
 """Of the background's light: what a soft shadow takes at most."""
 _DEEP = 0.6
 """A shadow is no darker than this share of the way from the background to a dark garment."""
-_STRIP = 2e-4
+_STRIP = 4e-4
 """Share of a picture that such a shadow takes at least."""
 _STEPS = 2.0
 """Sigma, in pixels, of what goes of every outline: steps and fringes of its pixels."""
