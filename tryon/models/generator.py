@@ -439,8 +439,7 @@ class Generator(nn.Module):
         gone = _GONE * sure
         if joints is not None:
             face = share_of(classes, constant(_FACE.to(classes.device)))
-            below = below_chin(joints, self.pixels_2)
-            scraps = collar_scraps(half_luma(rgb), face, old, below)
+            scraps = collar_scraps(half_luma(rgb), face, old, below_chin(joints, self.pixels_2))
             near, gone = torch.maximum(near, scraps), torch.maximum(gone, 2 * _GONE * scraps)
         odds = (out["beneath_packed"].clamp(max=30) + gone.detach()).exp()
         # Sums over channels, as products: ONNX Runtime's are slow there.
