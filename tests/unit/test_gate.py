@@ -194,6 +194,18 @@ def test_errors_are_one_line(run, capsys, monkeypatch):
     assert "a baseline must be a real one" in capsys.readouterr().err
 
 
+def test_ci_passes_on_other_machines_and_on_no_other_error(run, capsys):
+    gate.write_baseline(run.path, "avx9, 9 cores", {"ratios": {}})
+    assert run("--known-only", written=False) == 0
+    said = capsys.readouterr().err
+    assert "no figures of this kind of machine" in said and said.count("\n") == 1
+    assert run(written=False) == 2
+    run.path.write_text("{")
+    assert run("--known-only", written=False) == 2
+    slow = look(3, slower="live", factor=1.4)
+    assert run("--known-only", measured=[slow, slow]) == 1
+
+
 def test_the_baseline_is_written_from_what_was_measured(run):
     assert run("--write", measured=[look(seed) for seed in range(5)], written=False) == 0
     made = json.loads(run.path.read_text())["machines"][gate.kind_of(gate.machine())]

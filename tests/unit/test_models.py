@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tryon.contract import LANDMARKS, NET_HEIGHT, NET_WIDTH, PARSE
-from tryon.models.blocks import Merge, pixel_coordinates, shuffled, up2, warp
+from tryon.models.blocks import Merge, grown, pixel_coordinates, shrunk, shuffled, up2, warp
 from tryon.models.composite import (
     Maps,
     changed_box,
@@ -129,6 +129,14 @@ def test_small_holes_of_a_garment_are_filled_and_outlines_stay() -> None:
     assert (filled - mask).clamp(min=0).sum() < 40
     assert (filled - mask)[..., 60:190, 150:158].max() < 0.3, "the gap stays"
     assert (whole(torch.zeros_like(mask)) == 0).all() and (whole(mask) >= mask).all()
+
+
+@pytest.mark.parametrize("side", [3, 5, 9, 15])
+def test_squares_are_grown_and_shrunk_by_rows_and_columns(side: int) -> None:
+    x = torch.rand(2, 3, 20, 14)
+    whole = torch.nn.functional.max_pool2d(x, side, 1, side // 2)
+    assert torch.equal(grown(x, side), whole)
+    assert torch.equal(shrunk(-x, side), -whole)
 
 
 def test_warp_with_own_coordinates_is_the_identity() -> None:
