@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from tryon.contract import NET_HEIGHT, NET_WIDTH
-from tryon.models.zones import collar_scraps
+from tryon.contract import CATEGORIES, NET_HEIGHT, NET_WIDTH
+from tryon.models.blocks import pixel_coordinates
+from tryon.models.zones import collar_scraps, throat
 
 HALF = (NET_HEIGHT // 2, NET_WIDTH // 2)
 
@@ -45,3 +46,27 @@ def test_a_sliver_beside_a_hood_is_one_and_faces_above_the_chin_are_not() -> Non
     assert collar_scraps(light, face, old, 0 * below).max() == 0
     far = collar_scraps(light, face, 0 * old, below)
     assert far.max() == 0 and collar_scraps(light, 0 * face, old, below).isfinite().all()
+
+
+def test_a_soft_edge_of_a_neck_is_no_sliver() -> None:
+    light, face, old, below = person()
+    for column, share in ((60, 0.8), (61, 0.4), (62, 0.1)):
+        face[..., 20:60, column] = share
+        light[..., 20:60, column] = 0.45 * share + 0.9 * (1 - share)
+    found = collar_scraps(light, face, old, below)
+    assert found.max() < 0.1
+
+
+def test_throats_end_at_the_shoulders_and_trousers_have_none() -> None:
+    joints = torch.zeros(1, 39, 5)
+    joints[0, :, :2] = torch.tensor([0.5, 0.2])
+    joints[0, 0, 1], joints[0, 9:11, 1] = 0.16, 0.19  # nose and mouth
+    joints[0, 11:13, 1] = 0.32
+    pixels = pixel_coordinates(*HALF, torch.zeros(1))
+    upper, lower = (torch.eye(5)[i : i + 1] for i in (0, 1))
+    assert CATEGORIES[:2] == ("upper", "lower")
+    found = throat(joints, upper, pixels)[0, 0, :, HALF[1] // 2]
+    rows = (torch.arange(HALF[0]) + 0.5) / HALF[0]
+    assert found[(rows > 0.28) & (rows < 0.345)].min() == 1
+    assert found[rows < 0.24].max() == 0 and found[rows > 0.38].max() == 0
+    assert throat(joints, lower, pixels).max() == 0

@@ -6,7 +6,17 @@ import torch
 from torch import Tensor
 
 from tryon.contract import NET_HEIGHT, NET_WIDTH
-from tryon.models.light import _STRONGER, cloth_beside_skin, led_by, one_tone, read_off
+from tryon.models import light as lighting
+from tryon.models.light import _MOST, _STRONGER, cloth_beside_skin, half_luma, led_by
+
+
+def one_tone(rgb: Tensor, old: Tensor) -> Tensor:
+    return lighting.one_tone(half_luma(rgb), old)
+
+
+def read_off(rgb: Tensor, old: Tensor, arms: Tensor, even: Tensor) -> tuple[Tensor, Tensor]:
+    return lighting.read_off(half_luma(rgb), old, arms, even)
+
 
 HALF = (NET_HEIGHT // 2, NET_WIDTH // 2)
 TOP = (slice(30, 100), slice(25, 70))
@@ -62,6 +72,27 @@ def test_dark_and_small_tops_and_those_of_two_tones_are_not_read() -> None:
     assert read_off(rgb, old, arms, 0 * even)[1] == 0
     light, read = read_off(rgb, 0 * old, arms, even)
     assert float(read) < 1e-3 and light.isfinite().all()
+    small = torch.zeros_like(old)
+    small[:, :, 40:54, 40:54] = 1
+    assert 0 < float(read_off(rgb, small, arms, even)[1]) < 0.5 * _MOST
+
+
+def test_people_of_a_batch_have_light_of_their_own() -> None:
+    rgb, old, arms = worn(0.8)
+    other, two = worn(0.6)[0].flip(3), rgb.clone()
+    rgb[..., 60:200, 50:140] *= torch.linspace(1.1, 0.85, 90)
+    two[..., 60:200, 80:110] = 0.1
+    people = [(rgb, old), (other, old.flip(3)), (two, old)]
+    batch, tops = (torch.cat(parts) for parts in zip(*people, strict=True))
+    even = one_tone(batch, tops)
+    light, read = read_off(batch, tops, torch.cat([arms] * 3), even)
+    led = led_by(light.exp().expand(-1, 3, -1, -1), light, read, tops)
+    for i, (own, top) in enumerate(people):
+        alone = read_off(own, top, arms, one_tone(own, top))
+        assert torch.allclose(light[i : i + 1], alone[0], atol=1e-5)
+        assert torch.allclose(read[i : i + 1], alone[1], atol=1e-5)
+        again = led_by(alone[0].exp().expand(-1, 3, -1, -1), *alone, top)
+        assert torch.allclose(led[i : i + 1], again, atol=1e-5)
 
 
 def test_the_pattern_is_the_lights_and_the_level_the_networks() -> None:

@@ -25,10 +25,11 @@ def parsed() -> tuple[Tensor, Tensor, Tensor]:
 def found(
     hair_luma: float, cloth_luma: float, even: float = 1.0, covered: float = 1.0
 ) -> tuple[Tensor, Tensor, Tensor]:
-    full = torch.ones(1, 3, *HALF)
+    hair, cloth, skin = parsed()
+    luma = hair_luma * hair + cloth_luma * cloth + 0.5 * skin
     return strands(
-        *parsed(), hair_luma * full, cloth_luma * full, covered * full[:, :1],
-        torch.full((1, 1, 1, 1), even),
+        hair, cloth, skin, torch.full((1, 3, *HALF), hair_luma), luma,
+        torch.full_like(hair, covered), torch.full((1, 1, 1, 1), even),
     )  # fmt: skip
 
 
@@ -79,3 +80,15 @@ def test_a_strand_of_the_photo_lies_before_the_new_garment() -> None:
     plain = _maps(1.0, 1.0)
     without = composite(window, whole_view, plain, canvas)[0, 0, scale * 120]
     assert (without[strand : strand + 2] - 0.2).abs().max() < 0.01
+
+
+def test_a_strap_between_hair_and_cloth_stays_in_front() -> None:
+    hair, cloth, skin = parsed()
+    strap = torch.zeros_like(hair)
+    strap[:, :, 20:, EDGE : EDGE + 4] = 1
+    luma = 0.1 * hair + 0.9 * (cloth + skin)
+    where, _, _ = strands(
+        hair, cloth * (1 - strap), skin + strap, torch.full((1, 3, *HALF), 0.1), luma,
+        torch.ones_like(hair), torch.ones(1, 1, 1, 1),
+    )  # fmt: skip
+    assert where[:, :, 20:, EDGE : EDGE + 4].max() == 0

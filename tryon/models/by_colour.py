@@ -25,8 +25,9 @@ SEEN = 0.003
 """Share of the view that is surely a class's, for its colours to be known; less are in part."""
 _UNKNOWN = 1.0
 """The same as `_MOST`, against a class whose colours aren't known."""
-_NO_HAIR = 6.0
-"""The same, against hair: of somebody without any, sides of a hood or a collar are taken for it."""
+_NO_HAIR, _BALD = 6.0, 0.2
+"""The same, against hair, and the share of `SEEN` below which somebody has none: sides of a hood or
+a collar are taken for it."""
 _RIM = 5
 """Pixels across: nearer to its edge by half of it a face's colours don't count, since what is taken
 for a neck there may be a collar."""
@@ -77,7 +78,7 @@ def by_colour(logits: Tensor, rgb: Tensor) -> Tensor:
     cloth = torch.maximum(light_top, dark_top)
     known = torch.cat([wall, hair, skin, cloth, lower, shoes, torch.maximum(cloth, skin)], 1)
     none = torch.zeros_like(known)
-    none[:, 1] = _NO_HAIR * (1 - 5 * known[:, 1]).clamp(min=0)
+    none[:, 1] = _NO_HAIR * (1 - known[:, 1] / _BALD).clamp(min=0)
     told = known * told - _UNKNOWN * (1 - known) - none
     place = class_index()
     place[_DRESS] = _TOP

@@ -242,7 +242,7 @@ def composite(
         window: float (N, 3, h, w) in 0..1, the photo's pixels; the rest as for `layers`.
 
     Returns:
-        (N, 3, h, w) in 0..1.
+        (N, 3, h, w) in 0..1, or a little beyond at the edge of a strand.
     """
     alpha, cloth, repaint, paint, gain = layers(window, placement, maps, canvas, decide)
     return window * ((1 - alpha - repaint) * gain) + alpha * cloth + repaint * paint

@@ -68,7 +68,7 @@ from tryon.models.light import (
 )
 from tryon.models.limbs import Relief, beside_arms, outlines, places
 from tryon.models.strands import strands
-from tryon.models.zones import below_chin, collar_scraps, neckline, waist_and_hem
+from tryon.models.zones import collar_scraps, neckline, throat, waist_and_hem
 
 WIDTH_16, WIDTH_8, WIDTH_4, WIDTH_2 = 128, 96, 64, 32
 HIDDEN_16, HIDDEN_8, HIDDEN_4, HIDDEN_2 = 48, 32, 16, 16
@@ -92,14 +92,16 @@ _GONE = 6.0
 """By how much (logits) what of the old garment isn't covered is likelier painted over than the
 network says: a collar that stays beside the new one is worse than a wall painted too far. Hands
 and straps before it are narrower than its rim, and are not."""
-_SKIN, _HAIR_PAINT, _TOP = (tuple(PAINT).index(name) for name in ("skin", "hair", "upper"))
-_LOWER, _STRANDS, _WALL = (
+_SKIN, _HAIR_PAINT = tuple(PAINT).index("skin"), tuple(PAINT).index("hair")
+_LOWER, _HAIRS, _WALL = (
     torch.tensor([float(name == only) for name in PAINT])[None, :, None, None, None]
     for only in ("lower", "hair", "background")
 )
 _OFF_THE_ARM = 12.0
 """By how much (logits) a wall is likelier where an old sleeve stood off the arm (`arms.py`,
 `limbs.beside_arms`)."""
+_BALD = 12.0
+"""By how much (logits) hair is painted the less where nobody has any."""
 _NEAR_HAIR = 3.0
 """Served, in place of `_GONE`, by how much hair is likelier near hair: of dark lapels beside it
 more became drips of hair."""
@@ -112,9 +114,9 @@ _NO_BELLY = 12.0
 than walls where the body is: nobody sees where they end beneath the old top, and a strip of belly
 is worse than a waistband too high."""
 _TEXTURED = [tuple(PAINT).index(name) for name in ("background", "lower")]
-_BROAD, _TROUSERS, _HAIR, _FACE = (
+_BROAD, _TROUSERS, _HAIR, _FACE, _CARRIED = (
     torch.tensor([[float(name in names) for name in PARSE]])
-    for names in (("background", "face_neck"), ("lower",), ("hair",), ("face_neck",))
+    for names in (("background", "face_neck"), ("lower",), ("hair",), ("face_neck",), ("other",))
 )
 _BEFORE_A_NECK = torch.tensor(
     [[float(name in ("hair", "arm_left", "arm_right", "other")) for name in PARSE]]
@@ -155,7 +157,7 @@ def old_share(odds: Tensor, condition: Tensor) -> Tensor:
 
 def near_old(share: Tensor) -> Tensor:
     """Where the garment that is replaced may be: nothing else of the photo is painted over, but,
-    served, forearms beside a long sleeve.
+    served, forearms beside a long sleeve and rests of a collar.
 
     Args:
         share: (N, 1, h, w) of `old_share`.
@@ -424,8 +426,9 @@ class Generator(nn.Module):
             joints: (N, 39, 5) of `Pose`, where what is served is wanted (then `out` is, too), with
                 all that photos ask for and rendered pictures don't: the parse told by colours, too,
                 the mask likelier before the old garment, sleeves' own outlines, no bare forearm
-                beside a long sleeve, less hair beside hair, less belief in old cloth's light. What
-                learns would make up for it.
+                beside a long sleeve, rests of collars painted over, less hair beside hair, none on
+                the bald, strands of hair before the garment, less belief in old cloth's light but
+                where it can be read off. What learns would make up for it.
         """
         rgb = centre(view).float()
         # Each 2x2 pixels are channels still, which only the masks need apart.
@@ -439,7 +442,9 @@ class Generator(nn.Module):
         gone = _GONE * sure
         if joints is not None:
             face = share_of(classes, constant(_FACE.to(classes.device)))
-            scraps = collar_scraps(half_luma(rgb), face, old, below_chin(joints, self.pixels_2))
+            luma = half_luma(rgb)
+            scraps = collar_scraps(luma, face, old, throat(joints, condition, self.pixels_2))
+            scraps = scraps * (1 - out["stays"])
             near, gone = torch.maximum(near, scraps), torch.maximum(gone, 2 * _GONE * scraps)
         odds = (out["beneath_packed"].clamp(max=30) + gone.detach()).exp()
         # Sums over channels, as products: ONNX Runtime's are slow there.
@@ -459,8 +464,8 @@ class Generator(nn.Module):
         if joints is not None:
             # Nobody without hair has some behind the neck.
             seen = (certain(classes)[:, _HAIR_PAINT].mean((1, 2)) / SEEN).clamp(0, 1)
-            hairs = hairs - _NO_BELLY * (1 - seen)[:, None, None, None, None]
-        likelier = likelier + constant(_STRANDS.to(odds.device)) * hairs
+            hairs = hairs - _BALD * (1 - seen)[:, None, None, None, None]
+        likelier = likelier + constant(_HAIRS.to(odds.device)) * hairs
         left, right = (share_of(classes, constant(one.to(classes.device))) for one in _EACH_ARM)
         arms, held, on_arms = left + right, kept, None
         mask, shown = out["mask_packed"], torch.ones(1, device=odds.device)
@@ -469,8 +474,8 @@ class Generator(nn.Module):
             cloth = F.avg_pool2d(out["covered"], 2) * mask.sigmoid().mean(1, keepdim=True)
             painted = (odds[:, _SKIN] / (total.reshape(-1, 4, h, w) + 1e-4)) * (1 - kept)
             before = torch.maximum(hair, arms * kept.mean(1, keepdim=True))
-            skinned = painted.mean(1, keepdim=True)
-            before = torch.maximum(before, skinned)
+            as_skin = painted.mean(1, keepdim=True)
+            before = torch.maximum(before, as_skin)
             slack = standing_off(joints, cloth, before, old, arms, self.pixels_2)
             on_arms = places(joints, self.pixels_4)
             beside = torch.maximum(slack, beside_arms(on_arms))[:, :, None]
@@ -530,12 +535,12 @@ class Generator(nn.Module):
         shade = cloth_shade = self._gain(gain, fine)
         if joints is not None:
             # By the network's own mask, not by what was made likelier since.
-            own = out["mask_packed"].sigmoid().mean(1, keepdim=True)
-            own = own * F.avg_pool2d(out["covered"], 2)
-            gain, fine = cloth_beside_skin(gain, fine, old, skinned * (1 - own))
+            drawn = out["mask_packed"].sigmoid().mean(1, keepdim=True)
+            drawn = drawn * F.avg_pool2d(out["covered"], 2)
+            gain, fine = cloth_beside_skin(gain, fine, old, as_skin * (1 - drawn))
             cloth_shade = self._gain(gain, fine)
-            even = one_tone(rgb, old)
-            light, read = read_off(rgb, old, arms, even)
+            even = one_tone(luma, old)
+            light, read = read_off(luma, old, arms, even)
             cloth_shade = led_by(cloth_shade, light, read, old)
         cloth_shade = cloth_shade * (1 - out["fold"])
         strength, colour = restyle
@@ -546,8 +551,9 @@ class Generator(nn.Module):
         keep, bare = masks[:, 1:2], masks[:, 2:]
         line = torch.zeros_like(skin)
         if joints is not None:
+            carried = share_of(classes, constant(_CARRIED.to(classes.device)))
             where, inside_hair, line = strands(
-                hair, old, face + arms, colours[:, _HAIR_PAINT], colours[:, _TOP],
+                hair, old, face + arms + carried, colours[:, _HAIR_PAINT], luma,
                 F.avg_pool2d(out["covered"], 2), even,
             )  # fmt: skip
             where, inside_hair = up2(torch.cat([where, inside_hair], 1)).split(1, 1)

@@ -141,15 +141,14 @@ def cloth_beside_skin(
     return shade, fine + where * (up2(led[:, 3:]) - fine)
 
 
-def one_tone(rgb: Tensor, old: Tensor) -> Tensor:
+def one_tone(luma: Tensor, old: Tensor) -> Tensor:
     """How far all of the old garment is of one tone, light apart: (N, 1, 1, 1) in 0..1.
 
     A jacket over a shirt isn't, nor are broad stripes.
 
     Args:
-        rgb: (N, 3, 2h, 2w) in 0..1; old: (N, 1, h, w) in 0..1, how surely each pixel is of it.
+        luma: (N, 1, h, w) in 0..1; old: the same, how surely each pixel is of it.
     """
-    luma = half_luma(rgb)
     surely = (4 * old - 3).clamp(0, 1)
     sums = torch.cat([surely, luma * surely, luma * luma * surely], 1).mean((2, 3), keepdim=True)
     mass, level, square = (sums + 1e-6).split(1, 1)
@@ -164,19 +163,18 @@ def half_luma(rgb: Tensor) -> Tensor:
     return F.avg_pool2d(luma, 2)
 
 
-def read_off(rgb: Tensor, old: Tensor, arms: Tensor, even: Tensor) -> tuple[Tensor, Tensor]:
+def read_off(luma: Tensor, old: Tensor, arms: Tensor, even: Tensor) -> tuple[Tensor, Tensor]:
     """The light itself, where the old cloth is pale and of one tone: its brightness over its mean.
 
     Args:
-        rgb: (N, 3, 2h, 2w) in 0..1.
-        old, arms: (N, 1, h, w) in 0..1, how surely each pixel is what is replaced, and a bare arm.
+        luma: (N, 1, h, w) in 0..1, of the photo.
+        old, arms: the same, how surely each pixel is what is replaced, and a bare arm.
         even: (N, 1, 1, 1) of `one_tone`.
 
     Returns:
         (N, 1, h, w) log gain, led on from both over the whole view, and (N, 1, 1, 1) in 0..1 how
         far it is to be believed.
     """
-    luma = half_luma(rgb)
     whole = torch.cat([old, arms], 1)
     # Their rims are mixed with what is behind them.
     sure = shrunk((4 * whole - 3).clamp(0, 1), 5)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from tryon.models.blocks import grown, shrunk
+from tryon.models.blocks import grown, shrunk, up2
 from tryon.models.composite import LUMA
+from tryon.models.inpaint import spread
 
 _OUTSIDE, _INSIDE = 15, 3
 """Pixels of half the size across which strands are looked for beside hair, and within it."""
 _BESIDE = 3
-"""Pixels of half the size across, beside skin, where none are: its colour lies between the two."""
+"""Pixels of half the size across, beside skin and what is carried, where none are: their colours
+may lie between the two."""
 _GAP = 5
 """Pixels of half the size across, that are neither's between the two."""
 _APART, _SURE = 0.2, 0.35
@@ -23,15 +25,15 @@ from which on it is hair."""
 
 
 def strands(
-    hair: Tensor, cloth: Tensor, skin: Tensor, hair_colour: Tensor, cloth_colour: Tensor,
+    hair: Tensor, cloth: Tensor, others: Tensor, hair_colour: Tensor, luma: Tensor,
     covered: Tensor, even: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """Where hair and the old top are told apart by light, and how.
 
     Args:
-        hair, cloth, skin: (N, 1, h, w) in 0..1, how likely each pixel is hair, the garment that is
-            replaced, and skin.
-        hair_colour, cloth_colour: (N, 3, h, w) in 0..1, what both look like nearby.
+        hair, cloth, others: (N, 1, h, w) in 0..1, how likely each pixel is hair, the garment that
+            is replaced, and skin or what is carried.
+        hair_colour: (N, 3, h, w) in 0..1, what hair looks like nearby; luma: (N, 1, h, w) in 0..1.
         covered: (N, 1, h, w) in 0..1, how far the new garment reaches there, hair or no hair.
         even: (N, 1, 1, 1) in 0..1 of `light.one_tone`: of two tones one may be hair's.
 
@@ -40,21 +42,19 @@ def strands(
         offset of a line, how much of a pixel is hair being the line at its luma, limited to 0..1
         (0 elsewhere), and hair's luma.
     """
-    luma = hair.new_tensor([LUMA])
-    level, dark = (
-        (luma @ colour.flatten(2)).reshape(hair.shape) for colour in (cloth_colour, hair_colour)
-    )
+    dark = (hair.new_tensor([LUMA]) @ hair_colour.flatten(2)).reshape(hair.shape)
+    level = up2(spread(luma, (4 * cloth - 3).clamp(0, 1) + 1e-6)[:, 0])
     apart = level - dark
     surely = (4 * hair - 2).clamp(0, 1)
     inside = shrunk(surely, _INSIDE)
     beside = grown(surely, _OUTSIDE)
     near = grown((4 * cloth - 2).clamp(0, 1), _OUTSIDE)
-    bare = grown((4 * skin - 2).clamp(0, 1), _BESIDE)
+    apart_of = grown((4 * others - 2).clamp(0, 1), _BESIDE)
     # Where both meet the parse is often sure of neither.
     either = shrunk(grown((4 * (hair + cloth) - 3).clamp(0, 1), _GAP), _GAP)
     covered = shrunk(covered, 3)
     told = even * near * ((apart.abs() - _APART) / (_SURE - _APART)).clamp(0, 1)
-    where = (beside - inside) * (1 - bare) * either * (4 * covered - 3).clamp(0, 1) * told
+    where = (beside - inside) * (1 - apart_of) * either * (4 * covered - 3).clamp(0, 1) * told
     way = (_STRAND - _CLOTH) * torch.where(told > 0, apart, torch.ones_like(apart))
     slope, offset = -where / way, where * (level - _CLOTH * apart) / way
     whole = inside * told

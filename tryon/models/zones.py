@@ -9,7 +9,7 @@ from tryon.contract import CATEGORIES, LANDMARKS, NET_HEIGHT, NET_WIDTH
 from tryon.models.blocks import grown, shrunk
 from tryon.models.geometry import ASPECT
 from tryon.models.limbs import in_view
-from tryon.preprocess import LEFT_MOUTH, NOSE, RIGHT_MOUTH
+from tryon.preprocess import LEFT_MOUTH, LEFT_SHOULDER, NOSE, RIGHT_MOUTH, RIGHT_SHOULDER
 
 _CHIN = 2.0
 """Where the chin surely has ended, in ways from nose to mouth below the mouth."""
@@ -19,6 +19,8 @@ _RIM = 0.2
 _BRIGHT, _WIDE, _RAMP = 0.15, 1.5, 0.1
 """By how much luma is over a face's, in itself and in standard deviations of that, where a pale
 collar begins, and how soon it surely is one."""
+_SHOULDER = 0.05
+"""How far below the shoulders' joints, in heights of the view, a throat may end."""
 _BESIDE = 7
 """Pixels of half the size across: how near to the old garment its collar's rests are."""
 
@@ -87,15 +89,27 @@ def below_chin(joints: Tensor, pixels: Tensor) -> Tensor:
     return ((below - _CHIN) / 0.5).clamp(0, 1)
 
 
+def throat(joints: Tensor, condition: Tensor, pixels: Tensor) -> Tensor:
+    """Between chin and shoulders, where a top or a dress is replaced: (N, 1, h, w) in 0..1.
+
+    Args:
+        joints: (N, 39, 5) of `Pose`; condition: (N, 5); pixels: (1, 2, h, w).
+    """
+    lower = in_view(joints)[:, [LEFT_SHOULDER, RIGHT_SHOULDER], 1].amax(1)[:, None, None, None]
+    above = ((lower + _SHOULDER - pixels[:, 1:]) / 0.02).clamp(0, 1)
+    has_neck = 1 - condition[:, CATEGORIES.index("lower"), None, None, None].float()
+    return has_neck * above * below_chin(joints, pixels)
+
+
 def collar_scraps(luma: Tensor, face: Tensor, old: Tensor, below: Tensor) -> Tensor:
     """What is taken for a neck and is a rest of the old collar: float (N, 1, h, w) in 0..1.
 
-    It is beside the old garment, below the chin, and either brighter than all the face (cream
+    It is beside the old garment, at the throat, and either brighter than all the face (cream
     collars) or a sliver, with no neck behind it (hoods).
 
     Args:
         luma: (N, 1, h, w) in 0..1; face, old: the same, how likely each pixel is face or neck, and
-            how surely what is replaced; below: of `below_chin`.
+            how surely what is replaced; below: of `throat`.
     """
     surely = (4 * face - 3).clamp(0, 1)
     inner = shrunk(surely, 3)
@@ -107,6 +121,7 @@ def collar_scraps(luma: Tensor, face: Tensor, old: Tensor, below: Tensor) -> Ten
     spread_of = (square / mass - level * level).clamp(min=1e-6).sqrt()
     over = luma - level - (_WIDE * spread_of).clamp(min=_BRIGHT)
     bright = (over / _RAMP).clamp(0, 1)
-    sliver = (face - grown(inner, 3)).clamp(min=0)
+    # A neck's own soft edge is within a pixel of it.
+    sliver = (2 * (face - grown(inner, 5)) - 1).clamp(min=0)
     near = grown((4 * old - 2).clamp(0, 1), _BESIDE)
-    return near * below * torch.maximum(bright * face, sliver)
+    return near * below * torch.maximum(bright * ((face - 0.45) / 0.3).clamp(0, 1), sliver)

@@ -15,13 +15,13 @@ _DARKEST = 0.4
 """Of the background's light: what a soft shadow takes at most."""
 _DEEP = 0.6
 """A shadow is no darker than this share of the way from the background to a dark garment."""
-_STRIP = 4e-4
-"""Share of a picture that such a shadow takes at least."""
 _STEPS = 2.0
-"""Sigma, in pixels, of what goes of every outline: steps and fringes of its pixels."""
+"""Sigma, in pixels, of what goes of an outline: steps and fringes of its pixels."""
 _CONTACT, _VALLEY, _TINTED = 8, 12, 0.6
 """How many pixels a shadow reaches where a garment touches the ground; by how many levels it is
 darker there than the garment, or how much of that has a tint."""
+_STRIP = 4e-4
+"""Share of a picture that a shadow takes there at least: it is a strip."""
 _SHARP = 0.6
 """Of what lies within 3 pixels beyond a deep shadow: where more of it is plain ground already, it
 is no shadow."""
@@ -81,7 +81,8 @@ def foreground(image: np.ndarray, colour: np.ndarray) -> np.ndarray | None:
             if background is not near and background is not closer:
                 mask = _without_deep_shadow(image, mask, near, colour)
                 mask = _without_contact(image, mask, colour)
-            return _soft(_even_outline(_without_gaps(image, mask, closer), _STEPS))
+            even = _with_straps(_even_outline(mask, _STEPS), mask, _STEPS)
+            return _soft(_without_gaps(image, even, closer))
     unlike = _unlike_ground(image, colour)
     return None if unlike is None else _soft(unlike)
 
@@ -152,15 +153,22 @@ def _unlike_ground(image: np.ndarray, colour: np.ndarray) -> np.ndarray | None:
     # it is dark. Most of its edges are there in the picture, though.
     sigma = _BUMPS * min(mask.shape)
     even = _even_outline(led_to_edges(image, _even_outline(mask, sigma)))
+    even = _with_straps(even, mask, sigma)
+    dark = cv2.bitwise_or(trims, np.where(depth > _SHADOW, np.uint8(255), np.uint8(0)))
+    return cv2.bitwise_or(even, cv2.bitwise_and(mask, dark))
+
+
+def _with_straps(even: np.ndarray, mask: np.ndarray, sigma: float) -> np.ndarray:
+    """The evened mask with what of the mask is thin and large, which evening takes away."""
     side = round(3 * sigma) | 1
     thin = cv2.bitwise_and(mask, cv2.bitwise_not(
         cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((side, side), np.uint8))
     ))  # fmt: skip
-    for box, piece in _pieces(thin):
-        if cv2.countNonZero(piece) >= _STRAP * cv2.countNonZero(mask):
-            even[box] |= piece
-    dark = cv2.bitwise_or(trims, np.where(depth > _SHADOW, np.uint8(255), np.uint8(0)))
-    return cv2.bitwise_or(even, cv2.bitwise_and(mask, dark))
+    if cv2.countNonZero(thin):
+        for box, piece in _pieces(thin):
+            if cv2.countNonZero(piece) >= _STRAP * cv2.countNonZero(mask):
+                even[box] |= piece
+    return even
 
 
 def _clearness(above: np.ndarray, colour: np.ndarray) -> np.ndarray | None:
