@@ -164,11 +164,18 @@ def _with_straps(even: np.ndarray, mask: np.ndarray, sigma: float) -> np.ndarray
     thin = cv2.bitwise_and(mask, cv2.bitwise_not(
         cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((side, side), np.uint8))
     ))  # fmt: skip
-    if cv2.countNonZero(thin):
-        for box, piece in _pieces(thin):
-            if cv2.countNonZero(piece) >= _STRAP * cv2.countNonZero(mask):
-                even[box] |= piece
-    return even
+    least = _STRAP * cv2.countNonZero(mask)
+    if cv2.countNonZero(thin) < least:
+        return even
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(thin, connectivity=8)
+    large = stats[:, cv2.CC_STAT_AREA] >= least
+    large[0] = False
+    return cv2.bitwise_or(even, _of(labels, large)) if large.any() else even
+
+
+def _of(labels: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """uint8 (H, W): 255 on the connected parts that are chosen, bool (parts,)."""
+    return (np.uint8(255) * chosen.astype(np.uint8))[labels]
 
 
 def _clearness(above: np.ndarray, colour: np.ndarray) -> np.ndarray | None:
@@ -403,10 +410,12 @@ def _without_contact(image: np.ndarray, mask: np.ndarray, colour: np.ndarray) ->
     # A shadow is a strip; what is thin or short is the fibres of a melange, and left bites.
     gone = mask & cv2.bitwise_not(_even_outline(less, 1.5))
     gone = cv2.morphologyEx(gone, cv2.MORPH_OPEN, beside)
+    if cv2.countNonZero(gone) <= _STRIP * mask.size:
+        return mask
     _, labels, stats, _ = cv2.connectedComponentsWithStats(gone, connectivity=8)
     strips = stats[:, cv2.CC_STAT_AREA] > _STRIP * mask.size
     strips[0] = False
-    return mask & cv2.bitwise_not(np.uint8(255) * strips[labels].astype(np.uint8))
+    return mask & cv2.bitwise_not(_of(labels, strips)) if strips.any() else mask
 
 
 def _over(values: np.ndarray, least: float) -> np.ndarray:
