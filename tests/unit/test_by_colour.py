@@ -116,6 +116,23 @@ def test_somebody_without_hair_has_none_beside_a_hood() -> None:
     assert (by_colour(some, rgb) - some)[here].min() > -5
 
 
+def test_what_is_taken_for_a_bald_mans_hair_beside_a_hood_is_the_hood() -> None:
+    """Even before a wall of the hood's own colour; what is far from it is the wall."""
+    logits, rgb = person()
+    hair, upper, wall = (PARSE.index(name) for name in ("hair", "upper", "background"))
+    rgb[:] = torch.where(logits[0, upper].repeat_interleave(2, 0).repeat_interleave(2, 1) > 5,
+                         torch.tensor(COLOURS["background"])[:, None, None], rgb)  # fmt: skip
+    logits[:, wall][logits[:, hair] > 5] = 9
+    logits[:, hair] = 0
+    places = {"beside": (slice(35, 40), slice(28, 36)), "away": (slice(4, 10), slice(80, 88))}
+    for where in places.values():
+        logits[(slice(None), slice(None), *where)] = 0
+        logits[(0, hair, *where)], logits[(0, wall, *where)] = 3, 2.6
+    found = by_colour(logits, rgb).argmax(1)[0]
+    assert (found[places["beside"]] == upper).float().mean() > 0.9
+    assert (found[places["away"]] == wall).all()
+
+
 def test_people_of_a_batch_have_colours_of_their_own() -> None:
     logits, rgb = person()
     wrong = doubtful(logits, "hair", 1)

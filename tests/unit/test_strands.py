@@ -44,6 +44,19 @@ def test_strands_are_looked_for_beside_hair_and_not_beside_skin() -> None:
     assert 0.5 < 0.4 * slope + offset < 0.9
 
 
+def test_strands_that_are_taken_for_cloth_do_not_darken_it() -> None:
+    """Of a shoulder that is mostly strands the cloth's own luma is still that of the top."""
+    hair, cloth, skin = parsed()
+    luma = 0.1 * hair + 0.9 * cloth + 0.5 * skin
+    luma[:, :, 40:60, EDGE : EDGE + 16] = 0.1
+    luma[:, :, 40:60, EDGE + 2 : EDGE + 16 : 4] = 0.9
+    given = hair, cloth, skin, torch.full((1, 3, *HALF), 0.1), luma, torch.ones_like(hair)
+    where, _, line = strands(*given, torch.ones(1, 1, 1, 1))
+    assert where[0, 0, 42:58, EDGE : EDGE + 6].min() > 0.9
+    slope, offset, _ = line[0, :, 42:58, EDGE : EDGE + 6]
+    assert (0.1 * slope + offset).min() > 0.9 and (0.9 * slope + offset).max() < 0.05
+
+
 def test_blond_hair_before_black_cloth_is_told_too() -> None:
     _, _, line = found(0.7, 0.1)
     slope, offset, _ = line[0, :, 60, EDGE + 3]

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tryon.contract import PARSE
-from tryon.models.blocks import constant, shrunk, up2
+from tryon.models.blocks import constant, grown, shrunk, up2
 from tryon.models.composite import LUMA
 from tryon.models.inpaint import PAINT, certain, class_index, spread
 
@@ -31,6 +31,9 @@ a collar are taken for it."""
 _RIM = 5
 """Pixels across: nearer to its edge by half of it a face's colours don't count, since what is taken
 for a neck there may be a collar."""
+_BESIDE = 11
+"""Pixels across: so near to the top it is the top's, there."""
+_HAIR = PARSE.index("hair")
 _TOP, _SKIN = list(PAINT).index("upper"), list(PAINT).index("skin")
 _FACE = PARSE.index("face_neck")
 _UPPER, _DRESS = PARSE.index("upper"), PARSE.index("dress")
@@ -51,6 +54,7 @@ def by_colour(logits: Tensor, rgb: Tensor) -> Tensor:
     skin = shares[:, _SKIN : _SKIN + 1] * (1 - rim)
     # A dress is a top here: there is no paint of its own, and photos' tops may be either.
     top = (odds[:, _UPPER] + odds[:, _DRESS])[:, None] / odds.sum(1, keepdim=True)
+    beside_top = grown((2.5 * top - 1.5).clamp(0, 1), _BESIDE)
     top = (2.5 * top - 1.5).clamp(0, 1).square() + 1e-6
     # A jacket over a shirt has two colours, and their mean is neither's: light and dark apart.
     luma = (rgb.new_tensor(LUMA) @ half.flatten(2)).reshape(-1, 1, h, w)
@@ -84,4 +88,12 @@ def by_colour(logits: Tensor, rgb: Tensor) -> Tensor:
     place[_DRESS] = _TOP
     for name in ("arm_left", "arm_right"):
         place[PARSE.index(name)] = len(PAINT)
-    return logits + told.index_select(1, constant(place.to(told.device))).detach()
+    told = told.index_select(1, constant(place.to(told.device)))
+    # What the network takes for hair beside the top of somebody without any is the top's.
+    taken = (none[:, 1:2] / _NO_HAIR) * beside_top * odds[:, _HAIR : _HAIR + 1]
+    upper = (logits + told)[:, _UPPER : _UPPER + 1].clamp(-30, 30)
+    more = (upper.exp() + taken).log() - upper
+    told = torch.cat(
+        [told[:, :_UPPER], told[:, _UPPER : _UPPER + 1] + more, told[:, _UPPER + 1 :]], 1
+    )
+    return logits + told.detach()

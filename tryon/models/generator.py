@@ -56,6 +56,7 @@ from tryon.models.geometry import (
     TurnedLandmarks,
 )
 from tryon.models.inpaint import PAINT, certain, class_colours, mirrored
+from tryon.models.lengths import lengthened
 from tryon.models.light import (
     believed,
     beyond_old,
@@ -350,6 +351,10 @@ class Generator(nn.Module):
             flow_2, places["sleeved"] = straightened(
                 flow_2, odds, torch.cat(arms, 1), *marks, visible * (1 - rolled), own_mask, joints,
                 self.pixels_2,
+            )  # fmt: skip
+            flow_2 = lengthened(
+                flow_2, odds, old_share(classes, condition), own_mask, marks[0], visible, condition,
+                styling, joints, self.pixels_2,
             )  # fmt: skip
         flow = up2(flow_2)
         left, fold, roll = self.rolled(*marks, visible, styling, self.pixels_2, flow_2)

@@ -43,7 +43,7 @@ def strands(
         (0 elsewhere), and hair's luma.
     """
     dark = (hair.new_tensor([LUMA]) @ hair_colour.flatten(2)).reshape(hair.shape)
-    level = up2(spread(luma, (4 * cloth - 3).clamp(0, 1) + 1e-6)[:, 0])
+    level = up2(spread(luma, _of_cloth(luma, dark, (4 * cloth - 3).clamp(0, 1)) + 1e-6)[:, 0])
     apart = level - dark
     surely = (4 * hair - 2).clamp(0, 1)
     inside = shrunk(surely, _INSIDE)
@@ -59,3 +59,13 @@ def strands(
     slope, offset = -where / way, where * (level - _CLOTH * apart) / way
     whole = inside * told
     return where, whole, torch.cat([slope, offset + whole, dark], 1)
+
+
+def _of_cloth(luma: Tensor, dark: Tensor, surely: Tensor) -> Tensor:
+    """What of the old top its colour nearby is read off: `surely`, but for the strands before it
+    that are taken for cloth, too, pixels nearer to hair's luma than to that of all of the top."""
+    mean = (luma * surely).sum((2, 3), keepdim=True) / (surely.sum((2, 3), keepdim=True) + 1e-6)
+    way = mean - dark
+    differs = (way.abs() > _APART).float()
+    share = (luma - dark) / torch.where(differs > 0, way, torch.ones_like(way))
+    return surely * (1 + differs * ((2 * share - 0.5).clamp(0, 1) - 1))
