@@ -68,6 +68,7 @@ from tryon.models.light import (
     rounded,
 )
 from tryon.models.limbs import Relief, beside_arms, outlines, places
+from tryon.models.outline import widened
 from tryon.models.strands import strands
 from tryon.models.zones import collar_scraps, neckline, throat, waist_and_hem
 
@@ -352,9 +353,13 @@ class Generator(nn.Module):
                 flow_2, odds, torch.cat(arms, 1), *marks, visible * (1 - rolled), own_mask, joints,
                 self.pixels_2,
             )  # fmt: skip
+            old = old_share(classes, condition)
             flow_2 = lengthened(
-                flow_2, odds, old_share(classes, condition), own_mask, marks[0], visible, condition,
-                styling, joints, self.pixels_2,
+                flow_2, odds, old, own_mask, marks[0], visible, condition, styling, joints,
+                self.pixels_2,
+            )  # fmt: skip
+            flow_2 = widened(
+                flow_2, old, own_mask, marks[0], condition, styling, self.pixels_2
             )  # fmt: skip
         flow = up2(flow_2)
         left, fold, roll = self.rolled(*marks, visible, styling, self.pixels_2, flow_2)

@@ -1,0 +1,90 @@
+"""A top that is just narrower than the old one is drawn out to its outline; others stay."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.unit.test_lengths import COLUMNS, PIXELS, ROWS, H, W, place
+from tryon.contract import CATEGORIES, LANDMARKS, STYLING
+from tryon.models.blocks import warp
+from tryon.models.outline import widened
+
+LEFT, RIGHT, TOP, HEM = 34, 62, 30, 90
+
+
+def scene(strip: int = 3) -> dict[str, Tensor]:
+    """A new top worn as it is shown, over one that is wider by `strip` pixels on either side."""
+    marks = torch.full((1, len(LANDMARKS), 2), 0.5)
+    for name, spot in (
+        ("neck_left", (TOP, 54)),
+        ("neck_right", (TOP, 42)),
+        ("neck_front", (36, 48)),
+    ):
+        marks[0, LANDMARKS.index(name)] = place(*spot)
+    rows = (ROWS >= TOP) & (ROWS < HEM)
+    new = rows & (COLUMNS >= LEFT) & (COLUMNS < RIGHT)
+    old = rows & (LEFT - strip <= COLUMNS) & (RIGHT + strip > COLUMNS)
+    condition = torch.zeros(1, 5)
+    condition[:, CATEGORIES.index("upper")] = 1
+    return {
+        "flow": PIXELS.clone(), "old": old.float()[None, None],
+        "own": new.float()[None, None].repeat_interleave(2, 2).repeat_interleave(2, 3),
+        "here": marks, "condition": condition, "styling": torch.zeros(1, len(STYLING)),
+        "pixels": PIXELS,
+    }  # fmt: skip
+
+
+def covered(given: dict[str, Tensor]) -> Tensor:
+    return warp(given["own"], widened(**given))[0, 0]
+
+
+def same(given: dict[str, Tensor]) -> bool:
+    return torch.allclose(widened(**given), given["flow"], atol=1e-6)
+
+
+@pytest.mark.parametrize("strip", [2, 3, 4])
+def test_a_strip_beside_the_garment_is_covered(strip: int) -> None:
+    given = scene(strip)
+    found = covered(given)[TOP + 12 : HEM - 12]
+    assert found[:, LEFT - strip : RIGHT + strip].min() > 0.5
+    assert found[:, : LEFT - strip - 3].max() < 0.5 and found[:, RIGHT + strip + 3 :].max() < 0.5
+    flow = widened(**given)[0]
+    assert flow[0, 60].diff().min() >= 0, "nothing is folded over"
+    assert torch.allclose(flow[:, 60, 46:50], PIXELS[0, :, 60, 46:50], atol=2e-3), "prints stay"
+
+
+def test_what_is_as_wide_or_wider_or_much_narrower_stays() -> None:
+    assert same(scene(0)) and same(scene(-3)) and same(scene(12))
+
+
+def test_trousers_and_what_is_asked_to_be_smaller_stay() -> None:
+    given = scene()
+    given["condition"] = given["condition"].roll(1, 1)
+    assert same(given)
+    given = scene()
+    given["styling"][:, list(STYLING).index("size")] = -1
+    assert same(given)
+
+
+def test_a_neckline_is_the_garments_own() -> None:
+    given = scene(0)
+    given["own"][..., 2 * TOP : 2 * TOP + 8, 2 * 43 : 2 * 53] = 0
+    assert covered(given)[TOP + 1, 48] < 0.5
+
+
+def test_an_old_sleeve_below_a_short_one_is_not_followed() -> None:
+    """Its rim beside the short one would be; near what stays bare the outline is the garment's."""
+    given = scene()
+    given["old"][..., 60:, : RIGHT + 3] = 0
+    given["old"][..., 40:110, 15:40] = 1
+    flow = widened(**given)
+    assert torch.allclose(flow[..., 50:100, :40], given["flow"][..., 50:100, :40], atol=1e-6)
+
+
+def test_nothing_breaks_where_nothing_is_worn() -> None:
+    given = scene()
+    for name in ("old", "own", "here"):
+        given[name] = torch.zeros_like(given[name])
+    assert widened(**given).isfinite().all() and tuple(given["flow"].shape[2:]) == (H, W)

@@ -1,0 +1,90 @@
+"""The new top is as wide as the old one, where it would be just narrower.
+
+How loosely a garment is worn is a guess, as its length is (`lengths.py`). A narrow strip of the old
+one beside it would be painted as what is behind, whose edge nobody has seen; drawn out to the old
+one's outline, the new one ends where the photo itself shows an edge.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from tryon.contract import CATEGORIES, LANDMARKS, STYLING
+from tryon.models.blocks import grown, shrunk, warp
+from tryon.models.geometry import ASPECT
+
+_AROUND = 17
+"""Pixels of half the size across: what a strip's width is the mean over, and how deep within the
+garment the flow is drawn out."""
+_WHOLLY, _NOT = 4.5, 7.0
+"""Pixels of half the size: strips as wide are covered wholly, and from where on not at all."""
+_BROAD, _NEAR = 7, 31
+"""The same, across: what of the old one is as broad is more than a strip, an arm's sleeve above all,
+and so near to it the outline stays: a short sleeve's end would be a tongue."""
+_MARGIN = 1.25
+"""The same: by how much further than the old outline."""
+
+
+def widened(
+    flow: Tensor, old: Tensor, own: Tensor, here: Tensor, condition: Tensor, styling: Tensor,
+    pixels: Tensor,
+) -> Tensor:  # fmt: skip
+    """The flow (N, 2, h, w), near the garment's outline drawn out to the old top's.
+
+    Args:
+        flow: (N, 2, h, w) in 0..1 of the canvas; pixels: (1, 2, h, w) centres of the view's.
+        old: (N, 1, h, w) in 0..1, the top that is replaced; own: (N, 1, 2h, 2w) in 0..1, the new
+            one in its picture.
+        here: (N, K, 2) landmarks on the person; condition: (N, 5); styling: (N, len(STYLING)): what
+            is asked to be smaller stays as it is.
+    """
+    with torch.autocast(flow.device.type, enabled=False):
+        h, w = int(flow.shape[2]), int(flow.shape[3])
+        covered = (4 * warp(own, flow) - 1.5).clamp(0, 1)
+        old = (4 * old.float() - 1.5).clamp(0, 1)
+        strip = (old - covered).clamp(min=0) * (1 - _neck(here, pixels))
+        right, down = _slope(covered)
+        edge = (right.square() + down.square() + 1e-8).sqrt()
+        around = F.avg_pool2d(
+            torch.cat([strip, edge, covered], 1), _AROUND, 1, _AROUND // 2, count_include_pad=False
+        )
+        area, length, depth = around.split(1, 1)
+        gap = area / (length + 0.02)
+        gap = gap * ((_NOT - gap) / (_NOT - _WHOLLY)).clamp(0, 1)
+        broad = shrunk((2 * strip - 1).clamp(min=0), _BROAD)
+        gap = gap * (1 - grown(broad, _NEAR))
+        gap = F.avg_pool2d(gap, 5, 1, 2, count_include_pad=False)
+        by = (gap + _MARGIN * (2 * gap).clamp(0, 1)) * (2 - 2 * depth).clamp(0, 1)
+        smaller = styling[:, list(STYLING).index("size")].float().clamp(-1, 0)
+        top = condition[:, CATEGORIES.index("upper")].float() * (1 + smaller)
+        right, down = _slope(depth)
+        inwards = torch.cat([right, down], 1)
+        inwards = inwards / (inwards.square().sum(1, keepdim=True) + 1e-5).sqrt()
+        size = torch.tensor([w, h], device=flow.device)[:, None, None]
+        return warp(flow, pixels + top[:, None, None, None] * by * inwards / size)
+
+
+def _slope(image: Tensor) -> tuple[Tensor, Tensor]:
+    """By how much (N, 1, h, w) rises from pixel to pixel, to the right and downwards."""
+    padded = F.pad(image, (1, 1, 1, 1), mode="replicate")
+    right = padded[:, :, 1:-1, 2:] - padded[:, :, 1:-1, :-2]
+    down = padded[:, :, 2:, 1:-1] - padded[:, :, :-2, 1:-1]
+    return right / 2, down / 2
+
+
+def _neck(here: Tensor, pixels: Tensor) -> Tensor:
+    """Where a neckline is, float (N, 1, h, w) in 0..1: what it shows is the garment's own.
+
+    Args:
+        here: (N, K, 2) landmarks on the person; pixels: (1, 2, h, w).
+    """
+    names = ("neck_left", "neck_right", "neck_front")
+    one, other, front = (here[:, LANDMARKS.index(name)].float() for name in names)
+    sides = torch.stack([one, other], 1)[..., 0]
+    left, right = sides.amin(1)[:, None, None, None], sides.amax(1)[:, None, None, None]
+    low = torch.stack([one, other, front], 1)[..., 1].amax(1)[:, None, None, None]
+    x, y = pixels[:, :1], pixels[:, 1:]
+    beside = torch.minimum(x - left, right - x) * ASPECT
+    return (torch.minimum(beside, low - y) / 0.01).clamp(0, 1)
