@@ -21,8 +21,8 @@ garment the flow is drawn out."""
 _WHOLLY, _NOT = 4.5, 7.0
 """Pixels of half the size: strips as wide are covered wholly, and from where on not at all."""
 _BROAD, _NEAR = 7, 31
-"""The same, across: what of the old one is as broad is more than a strip, an arm's sleeve above all,
-and so near to it the outline stays: a short sleeve's end would be a tongue."""
+"""The same, across: what of the old one is as broad is more than a strip, a forearm's sleeve above
+all, and so near to it the outline stays: a short sleeve's end would be a tongue."""
 _MARGIN = 1.25
 """The same: by how much further than the old outline."""
 
