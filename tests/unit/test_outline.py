@@ -12,17 +12,19 @@ from tryon.models.blocks import warp
 from tryon.models.outline import widened
 
 LEFT, RIGHT, TOP, HEM = 34, 62, 30, 90
+CUFFS = [LANDMARKS.index(f"cuff_{side}") for side in ("left", "right")]
 
 
 def scene(strip: int = 3) -> dict[str, Tensor]:
     """A new top worn as it is shown, over one that is wider by `strip` pixels on either side."""
     marks = torch.full((1, len(LANDMARKS), 2), 0.5)
-    for name, spot in (
-        ("neck_left", (TOP, 54)),
-        ("neck_right", (TOP, 42)),
-        ("neck_front", (36, 48)),
-    ):
-        marks[0, LANDMARKS.index(name)] = place(*spot)
+    for name, row, column in (
+        ("neck_left", TOP, 54), ("neck_right", TOP, 42), ("neck_front", 36, 48),
+        ("hem_left", HEM, RIGHT), ("hem_right", HEM, LEFT), ("hem_front", HEM, 48),
+    ):  # fmt: skip
+        marks[0, LANDMARKS.index(name)] = place(row, column)
+    visible = torch.ones(1, len(LANDMARKS))
+    visible[:, CUFFS] = 0
     rows = (ROWS >= TOP) & (ROWS < HEM)
     new = rows & (COLUMNS >= LEFT) & (COLUMNS < RIGHT)
     old = rows & (LEFT - strip <= COLUMNS) & (RIGHT + strip > COLUMNS)
@@ -31,8 +33,8 @@ def scene(strip: int = 3) -> dict[str, Tensor]:
     return {
         "flow": PIXELS.clone(), "old": old.float()[None, None],
         "own": new.float()[None, None].repeat_interleave(2, 2).repeat_interleave(2, 3),
-        "here": marks, "condition": condition, "styling": torch.zeros(1, len(STYLING)),
-        "pixels": PIXELS,
+        "here": marks, "visible": visible, "condition": condition,
+        "styling": torch.zeros(1, len(STYLING)), "pixels": PIXELS,
     }  # fmt: skip
 
 
@@ -72,6 +74,17 @@ def test_a_neckline_is_the_garments_own() -> None:
     given = scene(0)
     given["own"][..., 2 * TOP : 2 * TOP + 8, 2 * 43 : 2 * 53] = 0
     assert covered(given)[TOP + 1, 48] < 0.5
+
+
+def test_hems_and_cuffs_are_the_garments_own() -> None:
+    given = scene()
+    given["old"][..., HEM : HEM + 3, LEFT:RIGHT] = 1
+    assert covered(given)[HEM + 1].max() < 0.5
+    assert covered(given)[60, LEFT - 2] > 0.5
+    given["here"][:, CUFFS] = place(60, LEFT)
+    assert covered(given)[60, LEFT - 2] > 0.5, "it has no sleeves"
+    given["visible"][:, CUFFS] = 1
+    assert covered(given)[60, LEFT - 2] < 0.5
 
 
 def test_an_old_sleeve_below_a_short_one_is_not_followed() -> None:

@@ -359,7 +359,7 @@ class Generator(nn.Module):
                 self.pixels_2,
             )  # fmt: skip
             flow_2 = widened(
-                flow_2, old, own_mask, marks[0], condition, styling, self.pixels_2
+                flow_2, old, own_mask, marks[0], visible, condition, styling, self.pixels_2
             )  # fmt: skip
         flow = up2(flow_2)
         left, fold, roll = self.rolled(*marks, visible, styling, self.pixels_2, flow_2)

@@ -25,11 +25,18 @@ _BROAD, _NEAR = 7, 31
 all, and so near to it the outline stays: a short sleeve's end would be a tongue."""
 _MARGIN = 1.25
 """The same: by how much further than the old outline."""
+_FADES = 0.05
+"""Heights of the view above a hem, and around cuffs twice, in which the outline is led less and
+less: what is told there by a strip's width alone is torn."""
+_NECK, _HEM, _CUFFS = (
+    [LANDMARKS.index(name) for name in LANDMARKS if name.startswith(kind)]
+    for kind in ("neck", "hem", "cuff")
+)
 
 
 def widened(
-    flow: Tensor, old: Tensor, own: Tensor, here: Tensor, condition: Tensor, styling: Tensor,
-    pixels: Tensor,
+    flow: Tensor, old: Tensor, own: Tensor, here: Tensor, visible: Tensor, condition: Tensor,
+    styling: Tensor, pixels: Tensor,
 ) -> Tensor:  # fmt: skip
     """The flow (N, 2, h, w), near the garment's outline drawn out to the old top's.
 
@@ -37,14 +44,14 @@ def widened(
         flow: (N, 2, h, w) in 0..1 of the canvas; pixels: (1, 2, h, w) centres of the view's.
         old: (N, 1, h, w) in 0..1, the top that is replaced; own: (N, 1, 2h, 2w) in 0..1, the new
             one in its picture.
-        here: (N, K, 2) landmarks on the person; condition: (N, 5); styling: (N, len(STYLING)): what
-            is asked to be smaller stays as it is.
+        here: (N, K, 2) landmarks on the person; visible: (N, K) whether the garment has them.
+        condition: (N, 5); styling: (N, len(STYLING)): what is asked to be smaller stays as it is.
     """
     with torch.autocast(flow.device.type, enabled=False):
         h, w = int(flow.shape[2]), int(flow.shape[3])
         covered = (4 * warp(own, flow) - 1.5).clamp(0, 1)
         old = (4 * old.float() - 1.5).clamp(0, 1)
-        strip = (old - covered).clamp(min=0) * (1 - _neck(here, pixels))
+        strip = (old - covered).clamp(min=0)
         right, down = _slope(covered)
         edge = (right.square() + down.square() + 1e-8).sqrt()
         around = F.avg_pool2d(
@@ -55,6 +62,7 @@ def widened(
         gap = gap * ((_NOT - gap) / (_NOT - _WHOLLY)).clamp(0, 1)
         broad = shrunk((2 * strip - 1).clamp(min=0), _BROAD)
         gap = gap * (1 - grown(broad, _NEAR))
+        gap = gap * (1 - _ends(here, visible, pixels))
         gap = F.avg_pool2d(gap, 5, 1, 2, count_include_pad=False)
         by = (gap + _MARGIN * (2 * gap).clamp(0, 1)) * (2 - 2 * depth).clamp(0, 1)
         smaller = styling[:, list(STYLING).index("size")].float().clamp(-1, 0)
@@ -74,17 +82,25 @@ def _slope(image: Tensor) -> tuple[Tensor, Tensor]:
     return right / 2, down / 2
 
 
-def _neck(here: Tensor, pixels: Tensor) -> Tensor:
-    """Where a neckline is, float (N, 1, h, w) in 0..1: what it shows is the garment's own.
+def _ends(here: Tensor, visible: Tensor, pixels: Tensor) -> Tensor:
+    """Where a garment ends in its own way, float (N, 1, h, w) in 0..1: at its neckline, from above
+    its hem on, at its cuffs.
 
     Args:
-        here: (N, K, 2) landmarks on the person; pixels: (1, 2, h, w).
+        here: (N, K, 2) landmarks on the person; visible: (N, K) whether the garment has them.
+        pixels: (1, 2, h, w).
     """
-    names = ("neck_left", "neck_right", "neck_front")
-    one, other, front = (here[:, LANDMARKS.index(name)].float() for name in names)
-    sides = torch.stack([one, other], 1)[..., 0]
-    left, right = sides.amin(1)[:, None, None, None], sides.amax(1)[:, None, None, None]
-    low = torch.stack([one, other, front], 1)[..., 1].amax(1)[:, None, None, None]
     x, y = pixels[:, :1], pixels[:, 1:]
+    neck, hem = here[:, _NECK].float(), here[:, _HEM].float()
+    left, right = (at[:, None, None, None] for at in (neck[..., 0].amin(1), neck[..., 0].amax(1)))
+    low = neck[..., 1].amax(1)[:, None, None, None]
     beside = torch.minimum(x - left, right - x) * ASPECT
-    return (torch.minimum(beside, low - y) / 0.01).clamp(0, 1)
+    ends = (torch.minimum(beside, low - y) / 0.01).clamp(0, 1)
+    hem = hem[..., 1].amin(1)[:, None, None, None]
+    ends = torch.maximum(ends, ((y - hem) / _FADES + 1).clamp(0, 1))
+    for cuff in _CUFFS:
+        place = here[:, cuff, :, None, None].float()
+        away = ((x - place[:, :1]) * ASPECT).square() + (y - place[:, 1:]).square()
+        near = (2 - away.sqrt() / _FADES).clamp(0, 1) * visible[:, cuff, None, None, None].float()
+        ends = torch.maximum(ends, near)
+    return ends
