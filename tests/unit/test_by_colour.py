@@ -133,6 +133,18 @@ def test_what_is_taken_for_a_bald_mans_hair_beside_a_hood_is_the_hood() -> None:
     assert (found[places["away"]] == wall).all()
 
 
+def test_a_bald_mans_beard_beside_a_collar_is_his_face() -> None:
+    logits, rgb = person()
+    hair, face = PARSE.index("hair"), PARSE.index("face_neck")
+    logits[:, face][logits[:, hair] > 5] = 9
+    logits[:, hair] = 0
+    beard = (slice(33, 39), slice(40, 52))
+    logits[(slice(None), slice(None), *beard)] = 0
+    logits[(0, hair, *beard)], logits[(0, face, *beard)] = 3, 2.6
+    found = by_colour(logits, rgb).argmax(1)[(0, *beard)]
+    assert (found == face).float().mean() > 0.9
+
+
 def test_people_of_a_batch_have_colours_of_their_own() -> None:
     logits, rgb = person()
     wrong = doubtful(logits, "hair", 1)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.unit.test_lengths import COLUMNS, PIXELS, ROWS, H, W, place
+from tests.unit.test_lengths import COLUMNS, PIXELS, ROWS, place
 from tryon.contract import CATEGORIES, LANDMARKS, STYLING
 from tryon.models.blocks import warp
 from tryon.models.outline import widened
@@ -61,6 +61,18 @@ def test_what_is_as_wide_or_wider_or_much_narrower_stays() -> None:
     assert same(scene(0)) and same(scene(-3)) and same(scene(12))
 
 
+@pytest.mark.parametrize("wide", [6, 8, 10, 12])
+def test_narrow_parts_are_not_folded(wide: int) -> None:
+    """A sleeve under a looser one: its two sides are nearer to each other than their strips."""
+    given = scene(0)
+    sleeve = (ROWS >= TOP) & (ROWS < 70) & (COLUMNS >= 76) & (76 + wide > COLUMNS)
+    loose = (ROWS >= TOP) & (ROWS < 70) & (COLUMNS >= 73) & (79 + wide > COLUMNS)
+    own = sleeve.float().repeat_interleave(2, 0).repeat_interleave(2, 1)
+    given["own"] = torch.maximum(given["own"], own)
+    given["old"] = torch.maximum(given["old"], loose.float())
+    assert widened(**given)[0, 0].diff(dim=1).min() > 0
+
+
 def test_trousers_and_what_is_asked_to_be_smaller_stay() -> None:
     given = scene()
     given["condition"] = given["condition"].roll(1, 1)
@@ -100,4 +112,4 @@ def test_nothing_breaks_where_nothing_is_worn() -> None:
     given = scene()
     for name in ("old", "own", "here"):
         given[name] = torch.zeros_like(given[name])
-    assert widened(**given).isfinite().all() and tuple(given["flow"].shape[2:]) == (H, W)
+    assert widened(**given).isfinite().all()

@@ -57,6 +57,16 @@ def test_strands_that_are_taken_for_cloth_do_not_darken_it() -> None:
     assert (0.1 * slope + offset).min() > 0.9 and (0.9 * slope + offset).max() < 0.05
 
 
+def test_a_shadow_beside_hair_is_the_cloths() -> None:
+    hair, cloth, skin = parsed()
+    luma = 0.1 * hair + 0.8 * cloth + 0.5 * skin
+    luma[:, :, 20:, EDGE : EDGE + 14] = 0.22
+    given = hair, cloth, skin, torch.full((1, 3, *HALF), 0.1), luma, torch.ones_like(hair)
+    where, _, line = strands(*given, torch.ones(1, 1, 1, 1))
+    slope, offset, _ = line[0, :, 60, EDGE + 1 : EDGE + 6]
+    assert (where[0, 0, 60, EDGE + 1 : EDGE + 6] * (0.22 * slope + offset).clamp(0, 1)).max() < 0.1
+
+
 def test_blond_hair_before_black_cloth_is_told_too() -> None:
     _, _, line = found(0.7, 0.1)
     slope, offset, _ = line[0, :, 60, EDGE + 3]

@@ -89,8 +89,11 @@ def by_colour(logits: Tensor, rgb: Tensor) -> Tensor:
     for name in ("arm_left", "arm_right"):
         place[PARSE.index(name)] = len(PAINT)
     told = told.index_select(1, constant(place.to(told.device)))
-    # What the network takes for hair beside the top of somebody without any is the top's.
-    taken = (none[:, 1:2] / _NO_HAIR) * beside_top * odds[:, _HAIR : _HAIR + 1]
+    # What the network takes for hair beside the top of somebody without any is the top's, and a
+    # beard is not.
+    others = odds[:, :1] + odds[:, _UPPER : _UPPER + 1]
+    likelier = others / (others + odds[:, _FACE : _FACE + 1])
+    taken = (none[:, 1:2] / _NO_HAIR) * beside_top * likelier * odds[:, _HAIR : _HAIR + 1]
     upper = (logits + told)[:, _UPPER : _UPPER + 1].clamp(-30, 30)
     more = (upper.exp() + taken).log() - upper
     told = torch.cat(

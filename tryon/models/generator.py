@@ -270,7 +270,8 @@ class Generator(nn.Module):
                 the predicted ones, (N, K, 3) each: x, y and 1 where to do so (teacher forcing).
             places_only: stop at `landmarks`, their votes, `turned` and `flow_parts`.
             joints: (N, 39, 5) of `Pose`, where what is served is wanted: cuffs are straightened
-                (`cuffs.py`); what is taught is the flow itself.
+                (`cuffs.py`), ends and sides led to the old top's (`lengths.py`, `outline.py`); what
+                is taught is the flow itself.
 
         Returns:
             `landmarks` (N, K, 2) on the person, `votes` and `voted` as `LandmarkVote` has them;
@@ -287,7 +288,7 @@ class Generator(nn.Module):
             (N, classes, H/2, W/2);
             `shade` (N, 3, H/4, W/4) and `shade_fine` (N, 1, H/2, W/2) log gains; `confidence`
             logits (N, 1); served, `sleeved` (N, 2, H/2, W/2), where the left and the right long
-            sleeve hide their forearms.
+            sleeve hide their forearms, and `told`, the parse's logits told by colours, too.
         """
         rgb = centre(view)
         heat = centre(pose["heatmaps"])
@@ -353,9 +354,10 @@ class Generator(nn.Module):
                 flow_2, odds, torch.cat(arms, 1), *marks, visible * (1 - rolled), own_mask, joints,
                 self.pixels_2,
             )  # fmt: skip
-            old = old_share(classes, condition)
+            places["told"] = by_colour(parse, rgb.float())
+            old = old_share(places["told"].clamp(-30, 30).exp(), condition)
             flow_2 = lengthened(
-                flow_2, odds, old, own_mask, marks[0], visible, condition, styling, joints,
+                flow_2, odds, old, own_mask, *marks, visible, condition, styling, joints,
                 self.pixels_2,
             )  # fmt: skip
             flow_2 = widened(
@@ -443,7 +445,7 @@ class Generator(nn.Module):
         rgb = centre(view).float()
         # Each 2x2 pixels are channels still, which only the masks need apart.
         h, w = NET_HEIGHT // 2, NET_WIDTH // 2
-        parse = out["parse"] if joints is None else by_colour(out["parse"], rgb)
+        parse = out.get("told", out["parse"]) if joints is not None else out["parse"]
         classes = parse.clamp(-30, 30).exp()
         old = old_share(classes, condition)
         near = near_old(old) * (1 - out["stays"])

@@ -16,14 +16,16 @@ from tryon.models.blocks import grown, shrunk, warp
 from tryon.models.geometry import ASPECT
 
 _AROUND = 17
-"""Pixels of half the size across: what a strip's width is the mean over, and how deep within the
-garment the flow is drawn out."""
-_WHOLLY, _NOT = 4.5, 7.0
+"""Pixels of half the size across: what a strip's width is the mean over, and twice as deep as the
+flow is drawn out within the garment."""
+_PART = 15
+"""The same: what of the garment is narrower has sides of its own, and would be folded."""
+_WHOLLY, _NOT = 4.0, 6.5
 """Pixels of half the size: strips as wide are covered wholly, and from where on not at all."""
-_BROAD, _NEAR = 7, 31
+_BROAD, _NEAR = 9, 31
 """The same, across: what of the old one is as broad is more than a strip, a forearm's sleeve above
 all, and so near to it the outline stays: a short sleeve's end would be a tongue."""
-_MARGIN = 1.25
+_MARGIN = 0.75
 """The same: by how much further than the old outline."""
 _FADES = 0.05
 """Heights of the view above a hem, and around cuffs twice, in which the outline is led less and
@@ -58,10 +60,10 @@ def widened(
             torch.cat([strip, edge, covered], 1), _AROUND, 1, _AROUND // 2, count_include_pad=False
         )
         area, length, depth = around.split(1, 1)
-        gap = area / (length + 0.02)
+        gap = area / (length + 0.003)
         gap = gap * ((_NOT - gap) / (_NOT - _WHOLLY)).clamp(0, 1)
         broad = shrunk((2 * strip - 1).clamp(min=0), _BROAD)
-        gap = gap * (1 - grown(broad, _NEAR))
+        gap = gap * (1 - grown(broad, _NEAR)) * grown(shrunk(covered, _PART), 2 * _PART - 1)
         gap = gap * (1 - _ends(here, visible, pixels))
         gap = F.avg_pool2d(gap, 5, 1, 2, count_include_pad=False)
         by = (gap + _MARGIN * (2 * gap).clamp(0, 1)) * (2 - 2 * depth).clamp(0, 1)

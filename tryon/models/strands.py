@@ -19,6 +19,8 @@ _GAP = 5
 _APART, _SURE = 0.2, 0.35
 """By how much hair and the old cloth must differ in luma to be told apart, and from which on
 wholly."""
+_THIN = 15
+"""Pixels of half the size across, in which cloth is seen wherever strands are before it."""
 _CLOTH, _STRAND = 0.1, 0.9
 """Share of the way from the cloth's luma to the hair's up to which a pixel is cloth in shade, and
 from which on it is hair."""
@@ -62,10 +64,12 @@ def strands(
 
 
 def _of_cloth(luma: Tensor, dark: Tensor, surely: Tensor) -> Tensor:
-    """What of the old top its colour nearby is read off: `surely`, but for the strands before it
-    that are taken for cloth, too, pixels nearer to hair's luma than to that of all of the top."""
+    """What of the old top its colour nearby is read off: `surely`, but, for the strands before it
+    that are taken for cloth, too, less of what is nearer to hair's luma than to that of all of the
+    top, with cloth that is not within a few pixels: shadows are broader."""
     mean = (luma * surely).sum((2, 3), keepdim=True) / (surely.sum((2, 3), keepdim=True) + 1e-6)
     way = mean - dark
     differs = (way.abs() > _APART).float()
     share = (luma - dark) / torch.where(differs > 0, way, torch.ones_like(way))
-    return surely * (1 + differs * ((2 * share - 0.5).clamp(0, 1) - 1))
+    cloth = (2 * share - 0.5).clamp(0, 1)
+    return surely * (1 + differs * grown(surely * cloth, _THIN) * (cloth - 1))
