@@ -49,7 +49,7 @@ def same(given: dict[str, Tensor]) -> bool:
 @pytest.mark.parametrize("strip", [2, 3, 4])
 def test_a_strip_beside_the_garment_is_covered(strip: int) -> None:
     given = scene(strip)
-    found = covered(given)[TOP + 12 : HEM - 12]
+    found = covered(given)[TOP + 15 : HEM - 20]
     assert found[:, LEFT - strip : RIGHT + strip].min() > 0.5
     assert found[:, : LEFT - strip - 3].max() < 0.5 and found[:, RIGHT + strip + 3 :].max() < 0.5
     flow = widened(**given)[0]

@@ -27,9 +27,10 @@ _BROAD, _NEAR = 9, 31
 all, and so near to it the outline stays: a short sleeve's end would be a tongue."""
 _MARGIN = 0.75
 """The same: by how much further than the old outline."""
-_FADES = 0.05
-"""Heights of the view above a hem, and around cuffs twice, in which the outline is led less and
-less: what is told there by a strip's width alone is torn."""
+_ABOVE, _FADES = 0.08, 0.05
+"""Heights of the view above a hem in which the outline is led less and less, or it is a bulge above
+it; and of twice as much around cuffs and a neck: what is told there by a strip's width alone is
+torn, and the strip beside a neck is a hood's."""
 _NECK, _HEM, _CUFFS = (
     [LANDMARKS.index(name) for name in LANDMARKS if name.startswith(kind)]
     for kind in ("neck", "hem", "cuff")
@@ -99,10 +100,10 @@ def _ends(here: Tensor, visible: Tensor, pixels: Tensor) -> Tensor:
     beside = torch.minimum(x - left, right - x) * ASPECT
     ends = (torch.minimum(beside, low - y) / 0.01).clamp(0, 1)
     hem = hem[..., 1].amin(1)[:, None, None, None]
-    ends = torch.maximum(ends, ((y - hem) / _FADES + 1).clamp(0, 1))
-    for cuff in _CUFFS:
-        place = here[:, cuff, :, None, None].float()
+    ends = torch.maximum(ends, ((y - hem) / _ABOVE + 1).clamp(0, 1))
+    for mark in _NECK + _CUFFS:
+        place = here[:, mark, :, None, None].float()
         away = ((x - place[:, :1]) * ASPECT).square() + (y - place[:, 1:]).square()
-        near = (2 - away.sqrt() / _FADES).clamp(0, 1) * visible[:, cuff, None, None, None].float()
+        near = (2 - away.sqrt() / _FADES).clamp(0, 1) * visible[:, mark, None, None, None].float()
         ends = torch.maximum(ends, near)
     return ends
