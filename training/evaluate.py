@@ -28,7 +28,6 @@ from training.losses import feature_distance, widened
 from training.step import Networks, Result, Weights, assemble, images, run
 from tryon.contract import NET_HEIGHT, NET_WIDTH, PARSE
 from tryon.models import system
-from tryon.models.by_colour import by_colour
 from tryon.models.composite import LUMA
 from tryon.models.generator import centre
 
@@ -93,7 +92,7 @@ def evaluate(
             batch["styling"] = nets.text_encoder.style(spoken, said)
             result = run(nets, batch, Weights(), "truth", perceptual=False, served=True)
             before = centre(images(batch["before"]))
-            result.out["parse"] = by_colour(result.out["parse"], before)
+            result.out["parse"] = result.out["told"]
             pasted, _ = baselines.paste(
                 before, images(batch["shop"]), result.out["garment_mask"],
                 result.out["landmarks"], result.out["garment_landmarks"], result.out["visible"],
