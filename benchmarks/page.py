@@ -35,11 +35,13 @@ def timeline(milliseconds: Mapping[str, float]) -> dict[str, tuple[float, float]
     """
     ready = {tensor.name: 0.0 for tensor in ENSEMBLE_INPUTS}
     spans: dict[str, tuple[float, float]] = {}
-    left = [step.model for step in ENSEMBLE_STEPS]
-    while left:
-        name = next(n for n in left if all(t.name in ready for t in model(n).inputs))
-        left.remove(name)
-        start = max(ready[t.name] for t in model(name).inputs)
+    reads = {
+        step.model: [step.inputs.get(t.name, t.name) for t in model(step.model).inputs]
+        for step in ENSEMBLE_STEPS
+    }
+    while reads:
+        name = next(n for n, tensors in reads.items() if all(t in ready for t in tensors))
+        start = max(ready[tensor] for tensor in reads.pop(name))
         spans[name] = (start, start + milliseconds.get(name, 0.0))
         ready.update((t.name, spans[name][1]) for t in model(name).outputs)
     return spans

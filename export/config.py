@@ -253,7 +253,7 @@ def _on_gpu(model: Model, target: str) -> str:
 def ensemble_config(ensemble: Ensemble, target: str) -> str:
     """The text of an ensemble's `config.pbtxt`: the same for every target but its parameters."""
     text = HEADER + f'name: "{ensemble.name}"\nplatform: "ensemble"\n'
-    text += f"max_batch_size: {MAX_BATCH_SIZE}\n"
+    text += f"max_batch_size: {ensemble.batch}\n"
     text += _tensors("input", ensemble.inputs) + _tensors("output", ensemble.outputs)
     text += _parameter("contract_version", CONTRACT_VERSION) + _parameter("target", target)
     steps = []

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-CONTRACT_VERSION = "6"
+CONTRACT_VERSION = "7"
 """Changed whenever a served tensor changes, or a model is added that the client calls; the client
 refuses a server that answers another."""
 
@@ -131,6 +131,7 @@ _GARMENT = _t("garment", "uint8", -1, -1, -1)
 _PROMPT = _t("prompt", "bytes", 1)
 _CATEGORY = _t("category", "bytes", 1)
 _CONDITION = _t("condition", "float32", len(CONDITION))
+_ASKED = _t("asked", "float32", len(CONDITION))
 _PHOTO = _t("photo", "uint8", -1, -1, 3)
 _VIEW = _t("view", "uint8", POSE_SIZE, POSE_SIZE, 3)
 _WINDOW = _t("window", "uint8", -1, -1, 3)
@@ -165,8 +166,7 @@ KEPT = (_CONDITION, _GARMENT_NET, _CANVAS, *_QUARTERS, _GARMENT_LANDMARKS, _GARM
 
 MODELS: tuple[Model, ...] = (
     Model(
-        # All of a request is read in one step, so that this alone starts an ensemble: Triton 2.51
-        # can lock up for good when one of two first steps fails while the other is scheduled.
+        # All of a request is read in one step, so that this alone starts an ensemble.
         "decode", "python",
         "Checks a request and decodes its pictures. `person` and `garment` are pixels (H, W, 3), "
         "or (H, W, 4) with alpha, or an encoded file's bytes as (1, 1, N). A garment of shape "
@@ -190,9 +190,10 @@ MODELS: tuple[Model, ...] = (
         "Finds the one person and cuts out what the generator works on. `view` is the square pose "
         "view; `window` the photo's own pixels inside the generator's view; `box` (x0, y0, x1, y1) "
         "where the window lies in the photo; `placement` (left, top, right, bottom) where it lies "
-        "in the generator's view, in 0..1.",
+        "in the generator's view, in 0..1. `asked` is `condition` once more: the words wait for "
+        "it, so that nothing of a picture that shows nobody is begun.",
         (_PHOTO, *_DETECTIONS, _CONDITION),
-        (_WINDOW, _VIEW, _BOX, _PLACEMENT),
+        (_WINDOW, _VIEW, _BOX, _PLACEMENT, _ASKED),
     ),
     Model(
         "pose", "onnx",
@@ -209,9 +210,9 @@ MODELS: tuple[Model, ...] = (
         (_IDS, _ATTENTION, _CONDITION), (_Z_TEXT, _PAINTED, _STYLING),
     ),
     Model(
-        # Apart from `decode`, so that it runs while the person is looked for. It waits for the
-        # words even where it does not need them: on two cores, three branches at once would hold
-        # each other up.
+        # Apart from `decode`, so that it runs beside the pose network. It waits for the words even
+        # where it does not need them: on two cores, three branches at once would hold each other
+        # up.
         "cutout", "python",
         "Finds the garment in its picture; without one it is the painted one. `canvas` is its R, "
         "G, B and A, each a plane, letterboxed to 3:4; `garment_net` its RGB as the networks see "
@@ -244,8 +245,15 @@ MODELS: tuple[Model, ...] = (
 
 ENSEMBLE_INPUTS = (_PERSON, _GARMENT, _PROMPT, _CATEGORY)
 ENSEMBLE_OUTPUTS = (_t("picture", "uint8", -1, -1, 3), _t("mask", "uint8", -1, -1), _CONFIDENCE)
-ENSEMBLE_STEPS = tuple(Step(model.name) for model in MODELS)
-"""Every tensor has one name in the whole system, so no step renames any."""
+ENSEMBLE_STEPS = tuple(
+    Step(model.name, {"condition": "asked"} if model.name == "text_encoder" else {})
+    for model in MODELS
+)
+"""A step that may refuse a request has to run alone, neither of two branches refusing beside the
+other: Triton 2.51 never lets go of a request of which one step fails beside another, and where the
+other was just being scheduled it answers twice, which ends the server (of 700 pictures that showed
+nobody, one did). So the words wait for `crop`. Every tensor has one name in the whole system, and
+no other step renames any."""
 
 # ---- the wardrobe: garments and words that were encoded once ------------------------------------
 WARDROBE_ADD, LIVE, WARDROBE = "wardrobe_add", "tryon_live", "wardrobe"
@@ -283,8 +291,7 @@ WARDROBE_MODELS: tuple[Model, ...] = (
         "predict_crop", "python",
         "Cuts out what the generator works on where an earlier frame's `track` says that the "
         "person is by now, so that nobody waits for the detector; from the middle of the photo "
-        "where it says nothing. Like `update_track` it never refuses: it runs beside other steps, "
-        "and Triton 2.51 can lock up an ensemble of which one step fails beside another.",
+        "where it says nothing. Like `update_track` it never refuses: it runs beside other steps.",
         (_PHOTO, _CONDITION, *_TRACK), (_WINDOW, _VIEW, _BOX, _PLACEMENT),
     ),
     Model(
@@ -311,6 +318,7 @@ class Ensemble:
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     steps: tuple[Step, ...]
+    batch: int = MAX_BATCH_SIZE
 
 
 def _steps(*names: str) -> tuple[Step, ...]:
@@ -331,6 +339,7 @@ ENSEMBLES = (
         FOLLOW, (_PERSON, _GARMENT_ID, *_TRACK), (*ENSEMBLE_OUTPUTS, _TRACKED, _POSE_MARKS),
         _steps("live_decode", "predict_crop", "detector", "update_track", "pose", "generator",
                "paste"),
+        1,  # of two frames `predict_crop` could cut windows of two sizes, and it may not refuse
     ),
 )  # fmt: skip
 SERVED = (*MODELS, *WARDROBE_MODELS)

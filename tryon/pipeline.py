@@ -12,7 +12,7 @@ import torch
 from tryon.assets import asset_path
 from tryon.contract import model
 from tryon.models.system import load_models
-from tryon.steps.crop import crop
+from tryon.steps.crop import served_crop
 from tryon.steps.decode import decode
 from tryon.steps.garment import cutout
 from tryon.steps.paste import paste
@@ -101,7 +101,7 @@ class TryOnPipeline:
         since = np.array([elapsed], np.float32)
         made = model("crop" if track is None else "live_crop").outputs
         if track is None:
-            cut = crop(photo, boxes, scores, condition)
+            cut = served_crop(photo, boxes, scores, condition)
         elif follow and (tracked := update_track(photo, boxes, scores, track, since)[0])[4] > 0:
             cut = (*predict_crop(photo, condition, track, since), tracked)
         else:

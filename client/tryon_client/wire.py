@@ -18,7 +18,7 @@ from tryon_client.errors import InvalidRequest, TryOnError, WrongModelVersion
 MODEL = "tryon"
 ADD_MODEL, LIVE_MODEL, WARDROBE_MODEL = "wardrobe_add", "tryon_live", "wardrobe"
 FOLLOW_MODEL = "tryon_follow"
-CONTRACT_VERSION = "6"
+CONTRACT_VERSION = "7"
 """The version of the contract that this client speaks."""
 CATEGORIES = ("upper", "lower", "dress")
 MAX_PROMPT_CHARACTERS = 512

@@ -189,6 +189,24 @@ def test_many_refusals_at_once_leave_the_server_answering(client):
     np.testing.assert_array_equal(np.asarray(answer(client, sample).image), expected)
 
 
+def test_refused_requests_are_let_go(client):
+    """Triton 2.51 counts a refusal when it is said, and again when the request is free."""
+    def failures() -> int:
+        told = client._stub.ModelStatistics(wire.statistics_request(), timeout=10).model_stats
+        return next(m.inference_stats.fail.count for m in told if m.name == contract.ENSEMBLE)
+
+    sample, blank = SAMPLES["photo, upper"], np.full((300, 200, 3), 90, np.uint8)
+    answer(client, sample)  # its garment is known from now on, so that the words are quick
+    before = failures()
+    for _ in range(20):
+        with pytest.raises(NoPersonFound):
+            client.try_on(blank, sample.garment, sample.prompt, sample.category)
+    end = time.monotonic() + 10
+    while failures() - before != 40 and time.monotonic() < end:
+        time.sleep(0.05)
+    assert failures() - before == 40
+
+
 def test_the_ensemble_names_its_contract_and_counts_every_step(client):
     client.check()
     answer(client, SAMPLES["photo, upper"])

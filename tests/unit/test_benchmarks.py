@@ -306,11 +306,12 @@ def test_steps_begin_with_their_last_input():
     spans = page.timeline({**each, "cutout": 25.0, "pose": 1.0})
     assert set(spans) == set(each)
     assert spans["decode"] == (0, 10)
-    # The person, and the words and the garment, go on side by side.
-    assert spans["detector"][0] == spans["text_encoder"][0] == 10
-    assert spans["cutout"][0] == spans["text_encoder"][1] == 20
-    assert spans["image_encoder"][0] == spans["cutout"][1] == 45
-    assert spans["generator"][0] == max(spans["pose"][1], spans["image_encoder"][1]) == 55
+    assert spans["crop"][0] == spans["detector"][1] == 20
+    # The person, and the words and the garment, go on side by side once somebody is found.
+    assert spans["pose"][0] == spans["text_encoder"][0] == 30
+    assert spans["cutout"][0] == spans["text_encoder"][1] == 40
+    assert spans["image_encoder"][0] == spans["cutout"][1] == 65
+    assert spans["generator"][0] == max(spans["pose"][1], spans["image_encoder"][1]) == 75
     assert spans["paste"][1] == max(end for _, end in spans.values())
 
 

@@ -61,7 +61,8 @@ def test_names_dtypes_and_shapes_are_the_contracts(target, name):
             (t.name, model_config_pb2.DataType.Name(t.data_type), tuple(t.dims)) for t in found
         ] == [(t.name, TRITON_TYPES[t.dtype], t.shape) for t in expected]
     assert config.name == name
-    assert config.max_batch_size == contract.MAX_BATCH_SIZE
+    batch = ENSEMBLES[name].batch if name in ENSEMBLES else contract.MAX_BATCH_SIZE
+    assert config.max_batch_size == batch
     assert config.parameters["contract_version"].string_value == contract.CONTRACT_VERSION
 
 
@@ -101,6 +102,26 @@ def test_ensembles_feed_every_input_from_an_earlier_step(target, name):
     assert {t.name for t in config.output} <= known
     made = {v for s in config.ensemble_scheduling.step for v in s.output_map.values()}
     assert made <= read, "Triton refuses an ensemble tensor that nobody reads"
+
+
+NEVER_REFUSES = {"cutout", "paste", "predict_crop", "update_track"}
+"""Of the steps in Python, those to which what they are asked was checked before."""
+
+
+@pytest.mark.parametrize("name", ENSEMBLES)
+def test_what_may_refuse_a_request_runs_alone(name):
+    """Triton 2.51 ends, or keeps the request for good, when a step fails beside another."""
+    before: dict[str, set[str]] = {}
+    made_by: dict[str, str] = {}
+    for step in parsed("cpu", name).ensemble_scheduling.step:
+        makers = {made_by[t] for t in step.input_map.values() if t in made_by}
+        before[step.model_name] = makers.union(*(before[maker] for maker in makers))
+        made_by |= dict.fromkeys(step.output_map.values(), step.model_name)
+    for step in before:
+        if contract.model(step).kind == "onnx" or step in NEVER_REFUSES:
+            continue
+        after = {other for other, earlier in before.items() if step in earlier}
+        assert {step} | before[step] | after == set(before), f"others may run beside {step}"
 
 
 def test_a_changed_contract_changes_the_configs(monkeypatch):

@@ -102,7 +102,10 @@ def within(seconds: float, condition) -> bool:
 def test_no_process_outlives_the_first(tmp_path: Path, how: str) -> None:
     jobs = [(str(tmp_path), i) for i in range(6)]
     code = (
-        "import sys; from training.data.jobs import finish, told; from test_jobs import sleep\n"
+        "import signal, sys; from training.data.jobs import finish, told\n"
+        "from test_jobs import sleep\n"
+        # Of a suite in a shell's background, whose processes are born deaf to Ctrl-C.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from pathlib import Path\n"
         "if __name__ == '__main__':\n"
         f"    jobs, out = {jobs!r}, Path({str(tmp_path)!r})\n"

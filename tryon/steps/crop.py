@@ -67,6 +67,13 @@ def crop(
     return cut(photo, anchors, condition)
 
 
+def served_crop(
+    photo: np.ndarray, boxes: np.ndarray, scores: np.ndarray, condition: np.ndarray
+) -> tuple[np.ndarray, ...]:
+    """`crop` as it is served: what it answers and, as `asked`, the condition that came in."""
+    return *crop(photo, boxes, scores, condition), condition
+
+
 def cut(photo: np.ndarray, anchors: Anchors, condition: np.ndarray) -> Cropped:
     """What `crop` answers for a person who is there. Raises NoPerson where too little is seen."""
     height, width = photo.shape[:2]

@@ -37,7 +37,7 @@ def load_step(name: str, folder: Path | None = None) -> Step:
     elif name == "cutout":
         from tryon.steps.garment import cutout as one
     elif name == "crop":
-        from tryon.steps.crop import crop as one
+        from tryon.steps.crop import served_crop as one
     elif name == "paste":
         from tryon.steps.paste import paste as one
     elif name == "live_crop":
