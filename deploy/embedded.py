@@ -30,6 +30,8 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import IO
 
+from tryon.steps.under_way import VARIABLE as UNDER_WAY
+
 ROOT = Path(__file__).resolve().parents[1]
 REPOSITORY = ROOT / "model_repository" / "cpu"
 PORTS = {"http": 8000, "grpc": 8001, "metrics": 8002}
@@ -174,6 +176,7 @@ class EmbeddedServer:
     def _launch(self, binary: Path, environment: dict[str, str]) -> None:
         assert self._folder is not None
         self._prefix = f"tryon_{os.getpid()}_{self.grpc_port}_"
+        environment = {**environment, UNDER_WAY: f"/dev/shm/{self._prefix}under_way"}
         backend = (
             f"shm-default-byte-size={SHARED_MEMORY}",
             f"shm-growth-byte-size={SHARED_MEMORY}",

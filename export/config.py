@@ -77,8 +77,8 @@ class Settings:
     """What may be chosen of the `cpu` target, each by a step's name; `make tune` tries others.
 
     Attributes:
-        threads: cores that one inference of a network may use. The person's branch and the
-            garment's run side by side, so the two together should take what there is.
+        threads: cores that one inference of a network may use while no other step of the server
+            is under way (`tryon.steps.under_way`); beside others it takes one.
         cores: which of exactly two cores a step stays on: the person's branch and the garment's
             each find their data in their own core's cache, and neither is moved about.
         instances: processes of a step, where it has more than one.

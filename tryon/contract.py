@@ -249,11 +249,10 @@ ENSEMBLE_STEPS = tuple(
     Step(model.name, {"condition": "asked"} if model.name == "text_encoder" else {})
     for model in MODELS
 )
-"""A step that may refuse a request has to run alone, neither of two branches refusing beside the
-other: Triton 2.51 never lets go of a request of which one step fails beside another, and where the
-other was just being scheduled it answers twice, which ends the server (of 700 pictures that showed
-nobody, one did). So the words wait for `crop`. Every tensor has one name in the whole system, and
-no other step renames any."""
+"""A step that may refuse a request has to run alone: Triton 2.51 never lets go of a request of
+which one step fails beside another, and where the other was just being scheduled it answers twice,
+which ends the server (of 1,376 pictures of nobody or of two people, one did). So the words wait for
+`crop`. Every tensor has one name in the whole system, and no other step renames any."""
 
 # ---- the wardrobe: garments and words that were encoded once ------------------------------------
 WARDROBE_ADD, LIVE, WARDROBE = "wardrobe_add", "tryon_live", "wardrobe"

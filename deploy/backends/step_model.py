@@ -17,6 +17,7 @@ import triton_python_backend_utils as pb_utils
 from tryon import contract
 from tryon.errors import RequestError
 from tryon.steps.served import load_step
+from tryon.steps.under_way import UnderWay
 
 cv2.setNumThreads(1)  # small pictures: threads would cost more than they save
 
@@ -39,6 +40,8 @@ class TritonPythonModel:
         self._contract = contract.model(self._name)
         folder = Path(os.path.join(args["model_repository"], args["model_version"]))
         self._step = load_step(self._name, folder)
+        instance = int(args["model_instance_name"].rpartition("_")[2])
+        self._under_way = UnderWay(self._name, instance)
         self._warm_up()
 
     def _warm_up(self):
@@ -69,7 +72,8 @@ class TritonPythonModel:
             self._step(inputs)
 
     def execute(self, requests):
-        return [self._answer(request) for request in requests]
+        with self._under_way:
+            return [self._answer(request) for request in requests]
 
     def _answer(self, request):
         try:
