@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import mmap
 import os
-from types import TracebackType
 
 from tryon.contract import SERVED
 
@@ -57,10 +56,5 @@ class UnderWay:
         self._bytes[self._own] = 1
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self._bytes[self._own] = 0
